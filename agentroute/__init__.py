@@ -1,0 +1,53 @@
+"""Routes each model call of an agent to the cheapest model that will do it right.
+
+Start with `Router`:
+
+>>> from agentroute import ChatRequest, Router, Target
+>>> router = Router(
+...     targets=[
+...         Target(name="small", provider="openai", model="gpt-4.1-nano"),
+...         Target(name="strong", provider="anthropic", model="claude-opus-4-6"),
+...     ]
+... )
+>>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hello"}]})).target
+'small'
+"""
+
+from __future__ import annotations
+
+from .decisions import (
+    Attempt,
+    Candidate,
+    Constraints,
+    Decision,
+    Dropped,
+    Prediction,
+    StepContext,
+    StepKind,
+    Task,
+)
+from .errors import (
+    AgentRouteError,
+    AllAttemptsFailed,
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    ConnectionFailed,
+    ContentFiltered,
+    ContextTooLong,
+    InvalidRequest,
+    ModelNotFound,
+    NoCandidateError,
+    Overloaded,
+    ProviderError,
+    ProviderTimeout,
+    QuotaExhausted,
+    RateLimited,
+    RequestError,
+    StreamInterrupted,
+)
+from .events import Event, fold
+from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
+from .targets import Capabilities, Pool, Price, Secret, Target, Tier
+
+__version__ = "0.1.0.dev0"

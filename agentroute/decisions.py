@@ -1,0 +1,349 @@
+"""The record of one step: what was known, what was predicted, what was chosen and why, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Literal, TypeAlias
+
+from .errors import ConfigError
+from .messages import Usage
+from .targets import Tier
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Attempt",
+    "AttemptOutcome",
+    "Candidate",
+    "Complexity",
+    "Constraints",
+    "Decision",
+    "Dropped",
+    "Outcome",
+    "Prediction",
+    "StepContext",
+    "StepKind",
+    "Strategy",
+    "Task",
+]
+
+SCHEMA_VERSION = 1
+
+Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
+Complexity: TypeAlias = Literal["simple", "medium", "complex"]
+Outcome: TypeAlias = Literal["planned", "ok", "failed", "interrupted", "cancelled", "abandoned"]
+AttemptOutcome: TypeAlias = Literal["ok", "failed", "interrupted", "cancelled", "abandoned"]
+
+
+class StepKind(Enum):
+    """Why the model is called now."""
+
+    FIRST_ASK = "first_ask"
+    AFTER_RESULT = "after_result"
+    AFTER_ERROR = "after_error"
+    REPEATED_CALL = "repeated_call"
+    FORCED_FINAL = "forced_final"
+    STRUCTURED = "structured"
+    SUMMARISE = "summarise"
+    DELEGATE = "delegate"
+
+
+class Task(Enum):
+    """What sort of work the step is."""
+
+    CHAT = "chat"
+    QA = "qa"
+    EXTRACTION = "extraction"
+    CLASSIFICATION = "classification"
+    FORMATTING = "formatting"
+    SUMMARISATION = "summarisation"
+    WRITING = "writing"
+    TRANSLATION = "translation"
+    CODE_GENERATION = "code_generation"
+    CODE_REPAIR = "code_repair"
+    TOOL_USE = "tool_use"
+    PLANNING = "planning"
+    ANALYSIS = "analysis"
+    REASONING = "reasoning"
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """Facts about the caller that the request itself does not show.
+
+    `previous` is the decision of the step before in the same conversation, where the caller has it: its usage anchors
+    the token estimate.
+    """
+
+    conversation_id: str | None = None
+    agent: str | None = None
+    role: str | None = None
+    node: str | None = None
+    parent_id: str | None = None
+    previous: Decision | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """The caller's policy for one step. `target` pins; `max_cost` is USD expected for the step; `deadline_s` seconds."""
+
+    target: str | None = None
+    tier: str | Tier | None = None
+    max_tier: str | Tier | None = None
+    strategy: Strategy | None = None
+    allow_providers: tuple[str, ...] | None = None
+    deny_providers: tuple[str, ...] = ()
+    deadline_s: float | None = None
+    max_cost: Decimal | float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tier", "max_tier"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, Tier.parse(value))
+        if self.strategy not in (None, "cheapest", "balanced", "best"):
+            raise ConfigError(f"strategy is {self.strategy!r}; use 'cheapest', 'balanced' or 'best'")
+        for name in ("allow_providers", "deny_providers"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ConfigError(f"{name} is the text {value!r}; give a tuple of provider names")
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        for name in ("deadline_s", "max_cost"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float | Decimal) and 0 < value < float("inf")):
+                raise ConfigError(f"{name} is {value!r}; give a number above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """P(tier suffices) from budget to premium, never falling; what the step is; how sure; and why, in plain words."""
+
+    sufficiency: tuple[float, float, float, float]
+    task: Task
+    step_kind: StepKind
+    confidence: float
+    reasons: tuple[str, ...]
+
+    @property
+    def complexity(self) -> Complexity:
+        """Simple where a budget model will likely do, complex where even a standard one may not."""
+        if self.sufficiency[Tier.BUDGET.rank] >= 0.8:
+            return "simple"
+        return "medium" if self.sufficiency[Tier.STANDARD.rank] >= 0.7 else "complex"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target in the order in which it would be tried. Costs are estimates in USD; None is an unknown price."""
+
+    target: str
+    tier: Tier
+    sufficiency: float
+    expected_cost: Decimal | None
+    cached_tokens: int
+    score: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A target that may not serve this step, and why not."""
+
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one target. Times in seconds; `cost` None where the provider gave no usage or has no known price."""
+
+    target: str
+    outcome: AttemptOutcome
+    started_s: float
+    duration_s: float
+    first_content_s: float | None = None
+    error: str | None = None
+    error_text: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
+    usage: Usage | None = None
+    cost: Decimal | None = None
+    possible_duplicate_cost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Everything about one step as one record. Money is USD; estimates (`estimated_usage`, `expected_cost`,
+    `baseline_cost`) stand apart from what the provider said (`usage`, `cost`).
+
+    `target` is the name of the one that answered, or of the first candidate where none has (yet). `savings` is
+    `baseline_cost - cost` and may be negative; before the call it compares the expected costs.
+    """
+
+    id: str
+    created_at: datetime
+    policy_version: str
+    context: StepContext
+    request_digest: str
+    request_chars: int
+    target: str
+    tier: Tier
+    task: Task
+    step_kind: StepKind
+    complexity: Complexity
+    strategy: Strategy
+    sufficiency: Mapping[str, float]
+    confidence: float
+    reasons: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    dropped: tuple[Dropped, ...]
+    estimated_usage: Usage
+    expected_cost: Decimal | None
+    baseline_target: str
+    baseline_cost: Decimal | None
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage | None = None
+    cost: Decimal | None = None
+    outcome: Outcome = "planned"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def savings(self) -> Decimal | None:
+        """USD saved against the baseline (negative where it cost more), or None where either side is unknown."""
+        spent = self.expected_cost if self.outcome == "planned" else self.cost
+        return None if self.baseline_cost is None or spent is None else self.baseline_cost - spent
+
+    @property
+    def fallbacks(self) -> int:
+        """How many other targets were tried after the first one failed."""
+        return len({attempt.target for attempt in self.attempts}) - 1 if self.attempts else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; money as text, so that nothing is rounded. `from_dict` reads it back."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "id": self.id,
+            "created_at": self.created_at.isoformat(),
+            "policy_version": self.policy_version,
+            "context": {
+                **{name: getattr(self.context, name) for name in _CONTEXT_FIELDS},
+                "previous_id": self.context.previous.id if self.context.previous else None,
+            },
+            "request_digest": self.request_digest,
+            "request_chars": self.request_chars,
+            "target": self.target,
+            "tier": self.tier.value,
+            "task": self.task.value,
+            "step_kind": self.step_kind.value,
+            "complexity": self.complexity,
+            "strategy": self.strategy,
+            "sufficiency": dict(self.sufficiency),
+            "confidence": self.confidence,
+            "reasons": list(self.reasons),
+            "candidates": [
+                {
+                    "target": c.target,
+                    "tier": c.tier.value,
+                    "sufficiency": c.sufficiency,
+                    "expected_cost": _money(c.expected_cost),
+                    "cached_tokens": c.cached_tokens,
+                    "score": c.score,
+                    "reason": c.reason,
+                }
+                for c in self.candidates
+            ],
+            "dropped": [{"target": d.target, "reason": d.reason} for d in self.dropped],
+            "estimated_usage": self.estimated_usage.to_dict(),
+            "expected_cost": _money(self.expected_cost),
+            "baseline_target": self.baseline_target,
+            "baseline_cost": _money(self.baseline_cost),
+            "attempts": [
+                {
+                    **{name: getattr(a, name) for name in _ATTEMPT_FIELDS},
+                    "usage": a.usage.to_dict() if a.usage else None,
+                    "cost": _money(a.cost),
+                }
+                for a in self.attempts
+            ],
+            "usage": self.usage.to_dict() if self.usage else None,
+            "cost": _money(self.cost),
+            "savings": _money(self.savings),
+            "outcome": self.outcome,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Decision:
+        """Reads `to_dict` back. The previous decision is known by its id only. Raises ConfigError for another schema."""
+        version = data.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"a decision of schema version {version!r} cannot be read; this is version {SCHEMA_VERSION}"
+            )
+        return cls(
+            id=data["id"],
+            created_at=datetime.fromisoformat(data["created_at"]),
+            policy_version=data["policy_version"],
+            context=StepContext(**{name: data["context"].get(name) for name in _CONTEXT_FIELDS}),
+            request_digest=data["request_digest"],
+            request_chars=data["request_chars"],
+            target=data["target"],
+            tier=Tier(data["tier"]),
+            task=Task(data["task"]),
+            step_kind=StepKind(data["step_kind"]),
+            complexity=data["complexity"],
+            strategy=data["strategy"],
+            sufficiency=dict(data["sufficiency"]),
+            confidence=data["confidence"],
+            reasons=tuple(data["reasons"]),
+            candidates=tuple(
+                Candidate(**{**c, "tier": Tier(c["tier"]), "expected_cost": _decimal(c["expected_cost"])})
+                for c in data["candidates"]
+            ),
+            dropped=tuple(Dropped(**d) for d in data["dropped"]),
+            estimated_usage=Usage.from_dict(data["estimated_usage"]),
+            expected_cost=_decimal(data["expected_cost"]),
+            baseline_target=data["baseline_target"],
+            baseline_cost=_decimal(data["baseline_cost"]),
+            attempts=tuple(
+                Attempt(
+                    **{
+                        **a,
+                        "usage": Usage.from_dict(a["usage"]) if a["usage"] else None,
+                        "cost": _decimal(a["cost"]),
+                    }
+                )
+                for a in data["attempts"]
+            ),
+            usage=Usage.from_dict(data["usage"]) if data["usage"] else None,
+            cost=_decimal(data["cost"]),
+            outcome=data["outcome"],
+            warnings=tuple(data["warnings"]),
+        )
+
+
+_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id")
+_ATTEMPT_FIELDS = (
+    "target",
+    "outcome",
+    "started_s",
+    "duration_s",
+    "first_content_s",
+    "error",
+    "error_text",
+    "status",
+    "retry_after",
+    "possible_duplicate_cost",
+)
+
+
+def _money(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _decimal(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)

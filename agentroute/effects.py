@@ -1,0 +1,123 @@
+"""What the failover flow may ask of a driver, and what a driver may answer: the whole seam between logic and I/O.
+
+The flow (`chain.py`) is a generator. It yields one of the requests below and is sent one reply; it never sees a
+client, a socket or an event loop, and never looks inside a payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from .errors import ProviderError
+from .messages import ChatRequest, FinishReason, Usage
+from .targets import Target
+
+__all__ = [
+    "AsyncPerformer",
+    "Close",
+    "Done",
+    "Effect",
+    "Emit",
+    "Failed",
+    "Item",
+    "Next",
+    "Performer",
+    "Reply",
+    "Timeouts",
+    "Try",
+    "Wait",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds allowed for each phase of one attempt. Comments and pings of a stream do not reset a clock."""
+
+    connect: float = 5.0
+    first_content: float = 60.0
+    between_events: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Begin an attempt: send this request to this target and reply with the first Item, Done or Failed.
+
+    `deadline` is on the driver's monotonic clock (seconds), None for no limit. `stream` False allows a plain JSON answer.
+    """
+
+    target: Target
+    request: ChatRequest
+    stream: bool
+    timeouts: Timeouts
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Reply with what follows in the current attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Hand this payload to the caller."""
+
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let this many seconds pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Give up the current attempt and release what it holds."""
+
+
+Effect: TypeAlias = Try | Next | Emit | Wait | Close
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One payload of the answer: our event for a wire target, the framework's own chunk for a native one."""
+
+    payload: Any
+    is_content: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer is complete. `usage` and `finish_reason` are what the provider said, or None."""
+
+    usage: Usage | None = None
+    finish_reason: FinishReason | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed; the error's class decides what follows."""
+
+    error: ProviderError
+
+
+Reply: TypeAlias = Item | Done | Failed
+
+
+class Performer(Protocol):
+    """Performs attempts, synchronously. Closing the iterator closes the connection behind it.
+
+    Yields Items and then one Done; raises a ProviderError where the attempt fails.
+    """
+
+    def perform(self, attempt: Try) -> Iterator[Item | Done]: ...
+
+
+class AsyncPerformer(Protocol):
+    """The same on an event loop."""
+
+    def perform(self, attempt: Try) -> AsyncIterator[Item | Done]: ...

@@ -1,0 +1,158 @@
+"""Every error a caller can meet, in one tree.
+
+AgentRouteError
+├── ConfigError                  a setting, file or key is wrong: names it and the remedy
+├── RequestError                 the request itself is malformed: names the field (also a ValueError)
+├── NoCandidateError             every target was filtered out: lists each one and why
+├── ProviderError                one target failed; what follows depends on the class
+│   ├── RateLimited              ┐
+│   ├── QuotaExhausted           │
+│   ├── Overloaded               │ the next candidate is tried
+│   ├── ProviderTimeout          │
+│   ├── ConnectionFailed         │
+│   ├── BadResponse              ┘
+│   ├── AuthenticationFailed       the next candidate with another key; loud
+│   ├── ModelNotFound              the next candidate; loud
+│   ├── InvalidRequest             back to the caller, unchanged
+│   ├── ContentFiltered            back to the caller, unchanged
+│   ├── ContextTooLong             only a target with a larger window is tried
+│   └── StreamInterrupted          after the first content: never another model's text; the partial response is attached
+└── AllAttemptsFailed            nothing is left to try: every attempt, and the deciding cause
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .decisions import Attempt, Decision, Dropped
+    from .messages import ChatResponse
+
+__all__ = [
+    "AgentRouteError",
+    "AllAttemptsFailed",
+    "AuthenticationFailed",
+    "BadResponse",
+    "ConfigError",
+    "ConnectionFailed",
+    "ContentFiltered",
+    "ContextTooLong",
+    "InvalidRequest",
+    "ModelNotFound",
+    "NoCandidateError",
+    "Overloaded",
+    "ProviderError",
+    "ProviderTimeout",
+    "QuotaExhausted",
+    "RateLimited",
+    "RequestError",
+    "StreamInterrupted",
+]
+
+
+class AgentRouteError(Exception):
+    """Base class of everything agentroute raises on purpose.
+
+    `decision` is the record of the step, where one had been begun.
+    """
+
+    decision: Decision | None = None
+
+
+class ConfigError(AgentRouteError):
+    """A setting is missing or wrong. The message names the file or argument, the key and the remedy."""
+
+
+class RequestError(AgentRouteError, ValueError):
+    """The request cannot be understood. The message names the field and the value; nothing was sent."""
+
+
+class NoCandidateError(AgentRouteError):
+    """No target of the pool may serve this step. `dropped` says why, target by target."""
+
+    def __init__(self, message: str, *, dropped: tuple[Dropped, ...] = ()) -> None:
+        super().__init__(message)
+        self.dropped = dropped
+
+
+class ProviderError(AgentRouteError):
+    """One target failed at one attempt.
+
+    `target` is its name; `status` the HTTP status; `code` the provider's own error code; `retry_after` seconds;
+    `cause` the class and text of what went wrong below us, as text (never the exception: its frames hold keys).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        target: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        cause: str | None = None,
+        attempts: tuple[Attempt, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.target = target
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.cause = cause
+        self.attempts = attempts
+
+
+class RateLimited(ProviderError):
+    """Too many requests or tokens for now; `retry_after` says how long, where the provider did."""
+
+
+class QuotaExhausted(ProviderError):
+    """The account behind the key is out of credit or over its spending limit."""
+
+
+class Overloaded(ProviderError):
+    """The provider is up and cannot serve (5xx, 529)."""
+
+
+class ProviderTimeout(ProviderError):
+    """No connection, first content, next event or end within the time allowed for it."""
+
+
+class ConnectionFailed(ProviderError):
+    """The connection could not be made, or broke before any content."""
+
+
+class BadResponse(ProviderError):
+    """The answer is not what the dialect promises: no JSON, no choices, too large, a login page."""
+
+
+class AuthenticationFailed(ProviderError):
+    """The key was refused."""
+
+
+class ModelNotFound(ProviderError):
+    """The provider does not know the model."""
+
+
+class InvalidRequest(ProviderError):
+    """The provider says the request is wrong. Another target would be guessing, so the caller gets it unchanged."""
+
+
+class ContentFiltered(ProviderError):
+    """The provider refused the content by policy."""
+
+
+class ContextTooLong(ProviderError):
+    """The conversation does not fit the model's context window."""
+
+
+class StreamInterrupted(ProviderError):
+    """The stream broke after its first content. `partial` holds what had arrived; no other model was asked."""
+
+    partial: ChatResponse | None = None
+
+
+class AllAttemptsFailed(ProviderError):
+    """Every candidate was tried or ruled out. `attempts` lists them; `cause` is the deciding one's class and text."""

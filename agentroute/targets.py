@@ -1,0 +1,353 @@
+"""What can be called: tiers, prices, targets and the pool of them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from .errors import ConfigError
+from .messages import Usage
+
+__all__ = ["Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Secret", "Target", "Tier"]
+
+_MILLION = Decimal(1_000_000)
+
+
+class Tier(Enum):
+    """How capable a target is, as four ranks. Compares by rank: `Tier.BUDGET < Tier.PREMIUM`."""
+
+    BUDGET = "budget"
+    MID = "mid"
+    STANDARD = "standard"
+    PREMIUM = "premium"
+
+    @property
+    def rank(self) -> int:
+        """0 for budget to 3 for premium."""
+        return _RANKS[self.value]
+
+    @classmethod
+    def parse(cls, value: str | Tier) -> Tier:
+        """A tier from its name. Raises ConfigError for any other."""
+        if isinstance(value, Tier):
+            return value
+        try:
+            return cls(value)
+        except ValueError:
+            raise ConfigError(f"{value!r} is no tier; use one of {', '.join(_RANKS)}") from None
+
+    def __lt__(self, other: Tier) -> bool:
+        return self.rank < other.rank
+
+    def __le__(self, other: Tier) -> bool:
+        return self.rank <= other.rank
+
+    def __gt__(self, other: Tier) -> bool:
+        return self.rank > other.rank
+
+    def __ge__(self, other: Tier) -> bool:
+        return self.rank >= other.rank
+
+
+_RANKS = {"budget": 0, "mid": 1, "standard": 2, "premium": 3}
+
+
+class Secret:
+    """A key that shows itself only to `reveal()`: not in a repr, a log, a traceback, a comparison or a pickle.
+
+    `Secret("sk-...")` holds a literal; `Secret.env("NAME")` reads the environment each time it is revealed, and is the
+    only kind that survives a pickle.
+    """
+
+    __slots__ = ("_literal", "env_name")
+
+    def __init__(self, literal: str) -> None:
+        self._literal: str | None = literal
+        self.env_name: str | None = None
+
+    @classmethod
+    def env(cls, name: str) -> Secret:
+        secret = cls("")
+        secret._literal = None
+        secret.env_name = name
+        return secret
+
+    @classmethod
+    def parse(cls, value: str | Secret) -> Secret:
+        """`"env:NAME"` is a name, any other text a literal key."""
+        if isinstance(value, Secret):
+            return value
+        return cls.env(value[4:]) if value.startswith("env:") else cls(value)
+
+    def reveal(self) -> str:
+        """The key itself. Raises ConfigError naming the variable that is not set."""
+        if self.env_name is not None:
+            value = os.environ.get(self.env_name)
+            if not value:
+                raise ConfigError(f"the environment variable {self.env_name} is not set; it should hold the key")
+            return value
+        if self._literal is None:
+            raise ConfigError("a literal key does not survive a pickle; use api_key='env:NAME' instead")
+        return self._literal
+
+    @property
+    def present(self) -> bool:
+        """Whether `reveal()` would give a key."""
+        return bool(os.environ.get(self.env_name)) if self.env_name is not None else self._literal is not None
+
+    def __repr__(self) -> str:
+        return f"Secret.env({self.env_name!r})" if self.env_name else "Secret('***')"
+
+    def __reduce__(self) -> tuple[Any, tuple[str | None]]:
+        return _unpickle_secret, (self.env_name,)
+
+
+def _unpickle_secret(env_name: str | None) -> Secret:
+    secret = Secret.env(env_name or "")
+    if env_name is None:
+        secret.env_name = None
+    return secret
+
+
+@dataclass(frozen=True, slots=True)
+class PriceStep:
+    """Prices that hold for the whole request once its input passes `above_input_tokens`."""
+
+    above_input_tokens: int
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD for a million tokens of each kind, with where it was read.
+
+    A missing `cache_read` or `cache_write` price means that these tokens cost what other input costs.
+    """
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    steps: tuple[PriceStep, ...] = ()
+    source: str = ""
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """USD for this usage, or None where its input or output tokens are unknown."""
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        rates = self.at(usage.input_tokens)
+        read = usage.cache_read_tokens or 0
+        written = usage.cache_write_tokens or 0
+        plain = max(usage.input_tokens - read - written, 0)
+        return (
+            plain * rates.input
+            + read * (rates.input if rates.cache_read is None else rates.cache_read)
+            + written * (rates.input if rates.cache_write is None else rates.cache_write)
+            + usage.output_tokens * rates.output
+        ) / _MILLION
+
+    def at(self, input_tokens: int) -> Price | PriceStep:
+        """The rates that hold for a request of this size."""
+        rates: Price | PriceStep = self
+        for step in self.steps:
+            if input_tokens > step.above_input_tokens:
+                rates = step
+        return rates
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "cache_read", "cache_write"):
+            value = getattr(self, name)
+            if value is None and name in ("cache_read", "cache_write"):
+                continue
+            try:
+                number = Decimal(str(value))
+            except ArithmeticError:
+                number = Decimal("nan")
+            if not number.is_finite() or number < 0:
+                raise ConfigError(f"price `{name}` is {value!r}; give USD per million tokens, 0 or more")
+            object.__setattr__(self, name, number)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do; None is not known, and is not held against it."""
+
+    tools: bool | None = None
+    vision: bool | None = None
+    structured_output: bool | None = None
+    reasoning: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
+class Target:
+    """A model we can call: provider, model and settings, under a name of the user's choice.
+
+    Facts left out (tier, price, context window, capabilities) are filled from the catalog when the pool is built.
+    `tier_inferred` says that the tier was read off the output price. `dialect` is the wire format, or `native` for a
+    model object that an integration calls itself.
+
+    >>> Target(name="small", provider="openai", model="gpt-4.1-mini", tier="mid", api_key="env:OPENAI_API_KEY").tier
+    <Tier.MID: 'mid'>
+    """
+
+    name: str
+    provider: str
+    model: str
+    tier: Tier | None
+    base_url: str | None
+    api_key: Secret | None
+    price: Price | None
+    context_window: int | None
+    max_output_tokens: int | None
+    capabilities: Capabilities
+    cache_ttl_s: float | None
+    dialect: str
+    tier_inferred: bool = field(default=False)
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        model: str,
+        name: str | None = None,
+        tier: str | Tier | None = None,
+        base_url: str | None = None,
+        api_key: str | Secret | None = None,
+        price: Price | None = None,
+        context_window: int | None = None,
+        max_output_tokens: int | None = None,
+        capabilities: Capabilities | None = None,
+        cache_ttl_s: float | None = None,
+        dialect: str = "openai_chat",
+        tier_inferred: bool = False,
+    ) -> None:
+        for key, text in (("provider", provider), ("model", model), ("name", name or model)):
+            if not isinstance(text, str) or not text:
+                raise ConfigError(f"target `{key}` is {text!r}; give a non-empty text")
+        for key, count in (("context_window", context_window), ("max_output_tokens", max_output_tokens)):
+            if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count <= 0):
+                raise ConfigError(f"target {name or model!r}: `{key}` is {count!r}; give a whole number above 0")
+        if cache_ttl_s is not None and not (math.isfinite(cache_ttl_s) and cache_ttl_s >= 0):
+            raise ConfigError(f"target {name or model!r}: `cache_ttl_s` is {cache_ttl_s!r}; give seconds, 0 or more")
+        put = object.__setattr__
+        put(self, "name", name or model)
+        put(self, "provider", provider)
+        put(self, "model", model)
+        put(self, "tier", None if tier is None else Tier.parse(tier))
+        put(self, "base_url", base_url)
+        put(self, "api_key", None if api_key is None else Secret.parse(api_key))
+        put(self, "price", price)
+        put(self, "context_window", context_window)
+        put(self, "max_output_tokens", max_output_tokens)
+        put(self, "capabilities", capabilities or Capabilities())
+        put(self, "cache_ttl_s", cache_ttl_s)
+        put(self, "dialect", dialect)
+        put(self, "tier_inferred", tier_inferred)
+
+
+@dataclass(frozen=True, slots=True)
+class Dominated:
+    """`target` costs no less and can do no more than `by`: a pool without it is cheaper and no worse."""
+
+    target: str
+    by: str
+
+
+class Pool:
+    """The targets a router may choose from, by name, in the order given.
+
+    Raises ConfigError for an empty pool, two targets of one name, or a target without a tier.
+    """
+
+    __slots__ = ("_by_name", "targets")
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        self.targets = tuple(targets)
+        self._by_name = {target.name: target for target in self.targets}
+        if not self.targets:
+            raise ConfigError("the pool is empty; give at least one target")
+        if len(self._by_name) != len(self.targets):
+            names = [target.name for target in self.targets]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ConfigError(f"two targets are named {twice[0]!r}; every name must be its own")
+        for target in self.targets:
+            if target.tier is None:
+                raise ConfigError(
+                    f"target {target.name!r}: neither the catalog nor the price of {target.provider}/{target.model} "
+                    f"tells its tier; give tier='budget', 'mid', 'standard' or 'premium'"
+                )
+
+    def __iter__(self) -> Iterator[Target]:
+        return iter(self.targets)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Target:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise ConfigError(f"no target is named {name!r}; the pool has {', '.join(self._by_name)}") from None
+
+    def get(self, name: str) -> Target | None:
+        return self._by_name.get(name)
+
+    def __repr__(self) -> str:
+        return f"Pool({', '.join(self._by_name)})"
+
+    @property
+    def strongest(self) -> Target:
+        """The dearest target of the top tier: what savings are counted against unless the user names another."""
+        top = max(_tier(target) for target in self.targets)
+        return max((t for t in self.targets if t.tier is top), key=lambda t: t.price.output if t.price else Decimal(-1))
+
+    @property
+    def dominated(self) -> tuple[Dominated, ...]:
+        """Targets that another one of the pool makes pointless by price and tier alone."""
+        found = []
+        for target in self.targets:
+            for other in self.targets:
+                if other is not target and _dominates(other, target):
+                    found.append(Dominated(target.name, other.name))
+                    break
+        return tuple(found)
+
+
+def _tier(target: Target) -> Tier:
+    """The tier of a pool's target: Pool has made sure that it is there."""
+    assert target.tier is not None
+    return target.tier
+
+
+def _dominates(other: Target, target: Target) -> bool:
+    if other.price is None or target.price is None or _tier(other) < _tier(target):
+        return False
+    mine, theirs = _rates(target.price), _rates(other.price)
+    no_dearer = all(theirs[i] <= mine[i] for i in range(len(mine)))
+    return no_dearer and (theirs != mine or _tier(other) > _tier(target)) and _can_do_as_much(other, target)
+
+
+def _rates(price: Price) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    return (
+        price.input,
+        price.output,
+        price.input if price.cache_read is None else price.cache_read,
+        price.input if price.cache_write is None else price.cache_write,
+    )
+
+
+def _can_do_as_much(other: Target, target: Target) -> bool:
+    theirs, mine = other.capabilities, target.capabilities
+    capable = all(getattr(theirs, name) or not getattr(mine, name) for name in ("tools", "vision", "structured_output"))
+    return capable and (other.context_window or 0) >= (target.context_window or 0)
