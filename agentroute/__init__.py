@@ -50,4 +50,5 @@ from .events import Event, fold
 from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
 from .targets import Capabilities, Pool, Price, Secret, Target, Tier
 
+
 __version__ = "0.1.0.dev0"

@@ -88,7 +88,7 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """The caller's policy for one step. `target` pins; `max_cost` is USD expected for the step; `deadline_s` seconds."""
+    """The caller's policy for one step. `target` pins; `max_cost` is expected USD; `deadline_s` seconds."""
 
     target: str | None = None
     tier: str | Tier | None = None
@@ -278,7 +278,7 @@ class Decision:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Decision:
-        """Reads `to_dict` back. The previous decision is known by its id only. Raises ConfigError for another schema."""
+        """Reads `to_dict` back. Of `previous` only the id was kept. Raises ConfigError for another schema."""
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
             raise ConfigError(

@@ -6,8 +6,11 @@ client, a socket or an event loop, and never looks inside a payload.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
 from .errors import ProviderError
@@ -16,6 +19,7 @@ from .targets import Target
 
 __all__ = [
     "AsyncPerformer",
+    "Clock",
     "Close",
     "Done",
     "Effect",
@@ -25,10 +29,36 @@ __all__ = [
     "Next",
     "Performer",
     "Reply",
+    "SystemClock",
     "Timeouts",
     "Try",
     "Wait",
 ]
+
+
+class Clock(Protocol):
+    """Time, as it comes in through a constructor: `monotonic` seconds for durations, `now` (UTC) for records."""
+
+    def monotonic(self) -> float: ...
+    def now(self) -> datetime: ...
+    def sleep(self, seconds: float) -> None: ...
+    async def asleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +74,7 @@ class Timeouts:
 class Try:
     """Begin an attempt: send this request to this target and reply with the first Item, Done or Failed.
 
-    `deadline` is on the driver's monotonic clock (seconds), None for no limit. `stream` False allows a plain JSON answer.
+    `deadline` is on the monotonic clock (seconds), None for no limit. `stream` False allows a plain JSON answer.
     """
 
     target: Target

@@ -38,7 +38,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """Fields we do not know, kept for a target that speaks the same dialect (`openai_chat`, ...) and dropped elsewhere."""
+    """Fields we do not know: kept for a target that speaks the same dialect (`openai_chat`, ...), dropped elsewhere."""
 
     dialect: str
     fields: Mapping[str, Any]

@@ -1,0 +1,1 @@
+"""Translation between the canonical values and each wire dialect: pure functions, in both directions."""

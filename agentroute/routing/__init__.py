@@ -1,0 +1,1 @@
+"""From a request to an ordered choice of targets: pure functions, no network, no clock."""
