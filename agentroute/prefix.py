@@ -1,0 +1,160 @@
+"""What a conversation weighs and how it is recognised again: one pass over the messages of a request.
+
+Providers cache prompts by prefix, so the prefix is also our key: a running hash over the messages, taken where earlier
+requests of the same conversation ended (just before each of the latest assistant messages) and at the end of this one.
+The hash is Python's own (64 bits, keyed per process, kept by each string object), so a history whose strings are
+reused is not read again. It never leaves the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .messages import Image, Message, Reasoning, Text, Tool, ToolCall, ToolResult
+
+__all__ = ["Bulk", "Mark", "Prefix"]
+
+_MARKS = 4
+"""How many earlier requests are looked for: the last one, and some more for a caller that dropped or retried steps."""
+
+_SAMPLE = 256
+"""Characters of a text that are looked at to tell its script."""
+
+_WIDE = ((1.12, 4.0), (1.6, 3.4), (2.3, 2.6), (9.9, 1.4))
+"""(mean UTF-8 bytes a character up to, characters a token): accented Latin, mixed, Cyrillic/Arabic/Hebrew, CJK/Indic.
+Rounded from what current tokenizers do with such text; see `docs/routing.md` for the error measured on real usage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """Sizes that token estimates are made of: characters of ASCII prose, of ASCII JSON, tokens of other scripts, ..."""
+
+    prose: int
+    json: int
+    wide_tokens: float
+    messages: int
+    calls: int
+    images: int
+    chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The conversation up to some message: its key and its size."""
+
+    key: int
+    n_messages: int
+    bulk: Bulk
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """`whole` is all of this request; `earlier` where recent requests of the same conversation ended, newest first;
+    `system` the leading system messages, which other conversations share."""
+
+    whole: Mark
+    earlier: tuple[Mark, ...]
+    system: Mark | None
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """All places where this conversation may be known from, longest first."""
+        head = (self.whole, *self.earlier)
+        return head if self.system is None else (*head, self.system)
+
+    @classmethod
+    def of(cls, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Prefix:
+        """Reads every message once; about a microsecond each."""
+        end = len(messages)
+        n_system = _leading_system(messages)
+        walk = _Walk(hash(tuple((tool.name, len(tool.description), len(tool.parameters)) for tool in tools)))
+        found: list[Mark] = []
+        system: Mark | None = None
+        start = 0
+        for stop in sorted({*_cuts(messages), n_system, end} - {0}):
+            walk.read(messages[start:stop])
+            mark = walk.mark(stop)
+            start = stop
+            if stop == n_system:
+                system = mark
+            if stop < end and messages[stop].role == "assistant":
+                found.append(mark)
+        return cls(walk.mark(end), tuple(reversed(found)), system)
+
+
+class _Walk:
+    """The running hash and the sizes so far."""
+
+    __slots__ = ("calls", "chars", "images", "json", "key", "prose", "wide")
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.prose = self.json = self.calls = self.images = self.chars = 0
+        self.wide = 0.0
+
+    def mark(self, n_messages: int) -> Mark:
+        bulk = Bulk(self.prose, self.json, self.wide, n_messages, self.calls, self.images, self.chars)
+        return Mark(self.key, n_messages, bulk)
+
+    def read(self, messages: Sequence[Message]) -> None:
+        key, prose, json, wide = self.key, self.prose, self.json, self.wide
+        calls, images, chars = self.calls, self.images, self.chars
+        for message in messages:
+            key = hash((key, message.role))
+            for part in message.parts:
+                if isinstance(part, (Text, Reasoning)):
+                    text = part.text
+                elif isinstance(part, ToolResult):
+                    content = part.content
+                    if len(content) == 1 and isinstance(first := content[0], Text):
+                        text = first.text
+                    else:
+                        text = part.text
+                        images += sum(isinstance(piece, Image) for piece in content)
+                elif isinstance(part, ToolCall):
+                    text = part.arguments
+                    key = hash((key, part.name))
+                    calls += 1
+                else:
+                    images += 1
+                    key = hash((key, part.url, part.data))
+                    continue
+                key = hash((key, text))
+                size = len(text)
+                chars += size
+                if not text.isascii():
+                    wide += _wide_tokens(text)
+                elif text.startswith(("{", "[")):
+                    json += size
+                else:
+                    prose += size
+        self.key, self.prose, self.json, self.wide = key, prose, json, wide
+        self.calls, self.images, self.chars = calls, images, chars
+
+
+def _cuts(messages: Sequence[Message]) -> frozenset[int]:
+    """Indexes of the latest assistant messages: the requests that produced them ended there."""
+    found: list[int] = []
+    for index in range(len(messages) - 1, 0, -1):
+        if messages[index].role == "assistant":
+            found.append(index)
+            if len(found) == _MARKS:
+                break
+    return frozenset(found)
+
+
+def _leading_system(messages: Sequence[Message]) -> int:
+    for index, message in enumerate(messages):
+        if message.role not in ("system", "developer"):
+            return index
+    return len(messages)
+
+
+def _wide_tokens(text: str) -> float:
+    sample = text[:_SAMPLE] if len(text) <= 2 * _SAMPLE else text[:_SAMPLE] + text[-_SAMPLE:]
+    width = len(sample.encode("utf-8", "surrogatepass")) / len(sample)
+    for up_to, rate in _WIDE:
+        if width <= up_to:
+            return len(text) / rate
+    return len(text) / _WIDE[-1][1]

@@ -1,0 +1,505 @@
+"""The one object that puts it all together: a request becomes a decision, and a decision becomes a call."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+from .affinity import Affinity, Recall
+from .catalog import build_pool
+from .chain import Log, Plan, flow
+from .decisions import Constraints, Decision, StepContext, Strategy
+from .effects import AsyncPerformer, Clock, Performer, SystemClock, Timeouts
+from .errors import AgentRouteError, ConfigError, StreamInterrupted
+from .events import Event, fold
+from .ledger import Ledger, MemoryLedger
+from .messages import ChatRequest, ChatResponse, Usage
+from .prefix import Prefix
+from .routing.classifier import Classifier, StandardClassifier
+from .routing.economics import expected_output, step_cost
+from .routing.step import Step
+from .routing.strategy import StrategyTable
+from .selection import Selection, select
+from .targets import Pool, Target, Tier
+from .tokens import Anchor, estimate
+from .transport import AsyncHttpPerformer, HttpPerformer, adrive, drive
+
+__all__ = ["AsyncResponseStream", "Call", "ResponseStream", "Router"]
+
+logger = logging.getLogger("agentroute")
+
+_NO_CONTEXT = StepContext()
+_NO_CONSTRAINTS = Constraints()
+
+
+class Router:
+    """Sends each step to the cheapest target that will do it right. Safe in threads and tasks.
+
+    `targets` in any order; without any, one is made for each tier of every provider whose key is in the environment.
+    `baseline` names the target that savings are counted against (default: the dearest of the top tier).
+    `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `ledger` and `classifier` can be
+    your own. Raises ConfigError for an empty pool or a name that is not in it.
+
+    >>> router = Router(targets=[Target(provider="openai", model="gpt-4.1-nano")])
+    >>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]})).target
+    'gpt-4.1-nano'
+    """
+
+    def __init__(
+        self,
+        targets: Iterable[Target] | None = None,
+        *,
+        strategy: Strategy = "balanced",
+        baseline: str | None = None,
+        table: StrategyTable | None = None,
+        classifier: Classifier | None = None,
+        affinity: Affinity | None = None,
+        ledger: Ledger | None = None,
+        clock: Clock | None = None,
+        timeouts: Timeouts | None = None,
+        deadline_s: float = 600.0,
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        if targets is None:
+            from .config import targets_from_environment
+
+            targets = targets_from_environment()
+        self.pool: Pool = build_pool(targets)
+        self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
+        self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
+        self.table = table or StrategyTable.default()
+        self.classifier: Classifier = classifier or StandardClassifier()
+        self.affinity = affinity or Affinity()
+        self.ledger: Ledger = ledger if ledger is not None else MemoryLedger()
+        self.policy_version = f"{self.table.version}/{self.classifier.version}"
+        self._clock: Clock = clock or SystemClock()
+        self._timeouts = timeouts or Timeouts()
+        self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
+        self._new_id = new_id or _random_id
+        self._digest_key = secrets.token_bytes(16)
+        self._lock = threading.Lock()
+        self._performer: HttpPerformer | None = None
+        self._async_performer: AsyncHttpPerformer | None = None
+        for pair in self.pool.dominated:
+            logger.warning("target %r costs no less and can do no more than %r", pair.target, pair.by)
+
+    @classmethod
+    def from_config(cls, path: str | Path, **options: Any) -> Router:
+        """A router from a TOML file (`docs/configuration.md`). Raises ConfigError naming the file and the key."""
+        from .config import load
+
+        settings = load(path)
+        return cls(**{**settings, **options})
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def route(
+        self,
+        request: ChatRequest,
+        *,
+        context: StepContext | None = None,
+        constraints: Constraints | None = None,
+    ) -> Decision:
+        """The decision that would be taken now, with its reasons. Makes no call and writes no state.
+
+        Raises NoCandidateError where no target may serve, ConfigError for a pin that is not in the pool.
+        """
+        return self.prepare(request, context=context, constraints=constraints).decision
+
+    def prepare(
+        self,
+        request: ChatRequest,
+        *,
+        context: StepContext | None = None,
+        constraints: Constraints | None = None,
+        stream: bool = True,
+    ) -> Call:
+        """A decided call that has not begun: what integrations build on. See `Call.run`."""
+        context = context or _NO_CONTEXT
+        constraints = constraints or _NO_CONSTRAINTS
+        now = self._clock.monotonic()
+        prefix = Prefix.of(request.messages, request.tools)
+        recall = self.affinity.recall(prefix, self.pool, now)
+        tokens = estimate(prefix, request.tools, _anchor(prefix, context) or recall.anchor)
+        step = Step.of(request, context)
+        prediction = self.classifier.predict(step, request)
+        strategy = constraints.strategy or self.strategy
+        row = self.table.row(prediction.task, prediction.complexity)
+        output_tokens = expected_output(prediction.step_kind, prediction.task, request)
+        selection = select(
+            request,
+            step,
+            prediction,
+            self.pool,
+            strategy=strategy,
+            row=row,
+            constraints=constraints,
+            input_tokens=tokens.input_tokens,
+            output_tokens=output_tokens,
+            warm=recall.warm,
+        )
+        first = selection.candidates[0]
+        expected = selection.costs[first.target]
+        baseline_warm = self._baseline_warm(recall, now)
+        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm)
+        reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
+        decision = Decision(
+            id=self._new_id(),
+            created_at=self._clock.now(),
+            policy_version=self.policy_version,
+            context=context,
+            request_digest=hashlib.blake2b(
+                str(prefix.whole.key).encode(), key=self._digest_key, digest_size=16
+            ).hexdigest(),
+            request_chars=prefix.whole.bulk.chars,
+            target=first.target,
+            tier=first.tier,
+            task=prediction.task,
+            step_kind=prediction.step_kind,
+            complexity=prediction.complexity,
+            strategy=strategy,
+            sufficiency={tier.value: prediction.sufficiency[tier.rank] for tier in Tier},
+            confidence=prediction.confidence,
+            reasons=reasons,
+            candidates=selection.candidates,
+            dropped=selection.dropped,
+            estimated_usage=expected.usage,
+            expected_cost=expected.cost,
+            baseline_target=self.baseline.name,
+            baseline_cost=baseline.cost,
+        )
+        deadline_s = constraints.deadline_s if constraints.deadline_s is not None else self._deadline_s
+        plan = Plan(
+            targets=selection.targets,
+            request=request,
+            stream=stream,
+            timeouts=self._timeouts,
+            deadline=None if deadline_s is None else now + deadline_s,
+        )
+        return Call(self, request, decision, plan, prefix, baseline_warm)
+
+    def _baseline_warm(self, recall: Recall, now: float) -> int:
+        """The baseline is taken to have served every step so far, so it holds what the last one sent."""
+        ttl = self.baseline.cache_ttl_s
+        if recall.seen_at is None or ttl is None or now - recall.seen_at > ttl:
+            return recall.warm.get(self.baseline.name, 0)
+        return recall.seen_tokens
+
+    # -- calling -------------------------------------------------------------------------------------------------
+
+    def complete(
+        self,
+        request: ChatRequest,
+        *,
+        context: StepContext | None = None,
+        constraints: Constraints | None = None,
+    ) -> ChatResponse:
+        """The whole answer, with `.decision`.
+
+        Raises what `route` raises; ProviderError and its kinds where no target answered (`.decision` is on the error).
+        """
+        call = self.prepare(request, context=context, constraints=constraints, stream=False)
+        events: list[Event] = []
+        try:
+            events.extend(call.run())
+        except StreamInterrupted as error:
+            error.partial = replace(fold(events), decision=call.decision)
+            raise
+        return replace(fold(events), decision=call.decision)
+
+    async def acomplete(
+        self,
+        request: ChatRequest,
+        *,
+        context: StepContext | None = None,
+        constraints: Constraints | None = None,
+    ) -> ChatResponse:
+        """`complete` on an event loop."""
+        call = self.prepare(request, context=context, constraints=constraints, stream=False)
+        events: list[Event] = []
+        try:
+            async for event in call.arun():
+                events.append(event)
+        except StreamInterrupted as error:
+            error.partial = replace(fold(events), decision=call.decision)
+            raise
+        return replace(fold(events), decision=call.decision)
+
+    def stream(
+        self,
+        request: ChatRequest,
+        *,
+        context: StepContext | None = None,
+        constraints: Constraints | None = None,
+    ) -> ResponseStream:
+        """The answer as events, while it comes.
+
+            with router.stream(request) as stream:
+                for event in stream: ...
+            stream.response, stream.decision
+        """
+        return ResponseStream(self.prepare(request, context=context, constraints=constraints))
+
+    def astream(
+        self,
+        request: ChatRequest,
+        *,
+        context: StepContext | None = None,
+        constraints: Constraints | None = None,
+    ) -> AsyncResponseStream:
+        """`stream` on an event loop: `async with`, `async for`."""
+        return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
+
+    def observe(self, prefix: Prefix, target: str, usage: Usage | None, estimated: Usage) -> None:
+        """Notes that `target` has read this prefix: it is warm there, and its count anchors the next estimate."""
+        real = None if usage is None else usage.input_tokens
+        tokens = estimated.input_tokens or 0 if real is None else real
+        self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=real is not None)
+
+    # -- what is held --------------------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
+    def performer(self) -> HttpPerformer:
+        """Our own transport, made at the first call."""
+        with self._lock:
+            if self._performer is None:
+                self._performer = HttpPerformer(clock=self._clock)
+            return self._performer
+
+    @property
+    def async_performer(self) -> AsyncHttpPerformer:
+        """Our own transport for event loops, made at the first call."""
+        with self._lock:
+            if self._async_performer is None:
+                self._async_performer = AsyncHttpPerformer(clock=self._clock)
+            return self._async_performer
+
+    def close(self) -> None:
+        """Closes the connections of plain calls. The router may be used again."""
+        with self._lock:
+            performer, self._performer = self._performer, None
+        if performer is not None:
+            performer.close()
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop, and those of plain calls."""
+        with self._lock:
+            performer, self._async_performer = self._async_performer, None
+        if performer is not None:
+            await performer.aclose()
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Router({', '.join(target.name for target in self.pool)}; strategy={self.strategy!r})"
+
+
+class Call:
+    """One routed call: decided, and run at most once. `decision` is the plan before, the whole record after.
+
+    With a performer of its own, an integration runs native models through the same chain: payloads are then whatever
+    its performer yields, untouched.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        request: ChatRequest,
+        decision: Decision,
+        plan: Plan,
+        prefix: Prefix,
+        baseline_warm: int,
+    ) -> None:
+        self.request = request
+        self.decision = decision
+        self._router = router
+        self._plan = plan
+        self._prefix = prefix
+        self._baseline_warm = baseline_warm
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets that may be tried, in order."""
+        return self._plan.targets
+
+    def run(self, performer: Performer | None = None) -> Generator[Any, None, None]:
+        """Performs the call and yields its payloads (our events on our own transport)."""
+        log = Log()
+        clock = self._router.clock
+        try:
+            yield from drive(flow(self._plan, log, clock), performer or self._router.performer, clock)
+        except AgentRouteError as error:
+            self._finish(log)
+            error.decision = self.decision
+            raise
+        finally:
+            self._finish(log)
+
+    async def arun(self, performer: AsyncPerformer | None = None) -> AsyncGenerator[Any, None]:
+        """`run` on an event loop. Close the iterator (`aclose`) where it is not read to its end."""
+        log = Log()
+        clock = self._router.clock
+        payloads = adrive(flow(self._plan, log, clock), performer or self._router.async_performer, clock)
+        try:
+            async for payload in payloads:
+                yield payload
+        except AgentRouteError as error:
+            self._finish(log)
+            error.decision = self.decision
+            raise
+        finally:
+            await payloads.aclose()
+            self._finish(log)
+
+    def _finish(self, log: Log) -> None:
+        if self.decision.outcome != "planned":
+            return
+        router, planned, usage, served = self._router, self.decision, log.usage, log.winner
+        baseline_cost = planned.baseline_cost
+        if usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
+            baseline_cost = step_cost(
+                router.baseline, usage.input_tokens, usage.output_tokens, self._baseline_warm
+            ).cost
+        self.decision = replace(
+            planned,
+            target=served.name if served is not None else planned.target,
+            tier=served.tier if served is not None and served.tier is not None else planned.tier,
+            attempts=tuple(log.attempts),
+            usage=usage,
+            cost=_spent(log),
+            baseline_cost=baseline_cost,
+            outcome=log.outcome,
+            warnings=tuple(log.warnings),
+        )
+        if served is not None and log.outcome == "ok":
+            router.observe(self._prefix, served.name, usage, planned.estimated_usage)
+        try:
+            router.ledger.append(self.decision)
+        except Exception:
+            logger.exception("the ledger did not take decision %s", self.decision.id)
+
+
+class ResponseStream:
+    """A streamed answer: a context manager that iterates events. `response` and `decision` are whole afterwards."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._events: list[Event] = []
+        self._source = call.run()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        try:
+            for event in self._source:
+                self._events.append(event)
+                yield event
+        except StreamInterrupted as error:
+            error.partial = self.response
+            raise
+
+    def close(self) -> None:
+        """Gives up what was not read; the provider's connection is closed and the decision recorded."""
+        self._source.close()
+
+    @property
+    def decision(self) -> Decision:
+        return self._call.decision
+
+    @property
+    def response(self) -> ChatResponse:
+        """What has arrived so far; the whole response once the stream has ended."""
+        return replace(fold(self._events), decision=self.decision)
+
+
+class AsyncResponseStream:
+    """`ResponseStream` on an event loop."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._events: list[Event] = []
+        self._source = call.arun()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        try:
+            async for event in self._source:
+                self._events.append(event)
+                yield event
+        except StreamInterrupted as error:
+            error.partial = self.response
+            raise
+
+    async def aclose(self) -> None:
+        """Gives up what was not read; the provider's connection is closed and the decision recorded."""
+        await self._source.aclose()
+
+    @property
+    def decision(self) -> Decision:
+        return self._call.decision
+
+    @property
+    def response(self) -> ChatResponse:
+        """What has arrived so far; the whole response once the stream has ended."""
+        return replace(fold(self._events), decision=self.decision)
+
+
+def _anchor(prefix: Prefix, context: StepContext) -> Anchor | None:
+    """The previous decision's own count, where its request is a prefix of this one."""
+    previous = context.previous
+    if previous is None or previous.usage is None or previous.usage.input_tokens is None:
+        return None
+    for mark in prefix.earlier:
+        if mark.bulk.chars == previous.request_chars:
+            return Anchor(previous.usage.input_tokens, mark.bulk)
+    return None
+
+
+def _spent(log: Log) -> Decimal | None:
+    """The cost of all attempts, or None where one that gave content has no known cost.
+
+    An attempt that failed before its first content is taken to be free; where it may have been billed all the same, its
+    record says so (`possible_duplicate_cost`).
+    """
+    total = Decimal(0)
+    for attempt in log.attempts:
+        if attempt.cost is not None:
+            total += attempt.cost
+        elif attempt.outcome != "failed":
+            return None
+    return total
+
+
+def _random_id() -> str:
+    return secrets.token_hex(12)

@@ -1,0 +1,72 @@
+"""What this step is expected to cost on each target: input fresh and cached, cache written, output.
+
+The target that read this conversation last holds its prefix warm, every other one is cold; staying is worth exactly
+what that saves. Nothing here prefers a target for any other reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ..decisions import StepKind, Task
+from ..messages import ChatRequest, Usage
+from ..targets import Target
+
+__all__ = ["MIN_CACHED_TOKENS", "StepCost", "expected_output", "step_cost"]
+
+MIN_CACHED_TOKENS = 1024
+"""Shorter prefixes are not cached: the documented minimum of OpenAI, and of most Anthropic models."""
+
+_OUTPUT_TOKENS = {
+    StepKind.FIRST_ASK: 180,
+    StepKind.AFTER_RESULT: 160,
+    StepKind.AFTER_ERROR: 160,
+    StepKind.REPEATED_CALL: 120,
+    StepKind.FORCED_FINAL: 350,
+    StepKind.STRUCTURED: 200,
+    StepKind.SUMMARISE: 500,
+    StepKind.DELEGATE: 90,
+}
+"""Mean output tokens by kind of step: the first three as recorded in tau2-bench by models of 2025-26 (`evals/tokens.py`
+prints them), the others set by hand until outcomes are there."""
+
+_LONG_OUTPUT = {Task.CODE_GENERATION: 700, Task.WRITING: 600, Task.PLANNING: 500, Task.TRANSLATION: 400}
+"""Tasks whose answer is the work itself; set by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """Expected usage on one target and its price in USD (None where the target's price is unknown)."""
+
+    usage: Usage
+    cost: Decimal | None
+
+    @property
+    def cached_tokens(self) -> int:
+        return self.usage.cache_read_tokens or 0
+
+
+def expected_output(kind: StepKind, task: Task, request: ChatRequest) -> int:
+    """Output tokens expected of this step, within the caller's own limit."""
+    expected = _OUTPUT_TOKENS[kind]
+    if kind is StepKind.FIRST_ASK and not request.tools:
+        expected = _LONG_OUTPUT.get(task, expected)
+    limit = request.sampling.max_output_tokens
+    return expected if limit is None else min(expected, limit)
+
+
+def step_cost(target: Target, input_tokens: int, output_tokens: int, warm_tokens: int = 0) -> StepCost:
+    """The cost of one step on one target, of whose prompt `warm_tokens` lie in its cache.
+
+    A target with a price for cache writes is taken to write what it reads fresh (that is how its callers use it).
+    """
+    read = min(warm_tokens, input_tokens)
+    if read < MIN_CACHED_TOKENS:
+        read = 0
+    fresh = input_tokens - read
+    price = target.price
+    writes = price is not None and price.cache_write is not None and target.cache_ttl_s is not None
+    written = fresh if writes and input_tokens >= MIN_CACHED_TOKENS else 0
+    usage = Usage(input_tokens, output_tokens, cache_read_tokens=read, cache_write_tokens=written)
+    return StepCost(usage, None if price is None else price.cost(usage))

@@ -1,0 +1,225 @@
+"""Filters the pool, scores what is left and puts it in order: complete before the first byte is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from .decisions import Candidate, Constraints, Dropped, Prediction, Strategy
+from .errors import ConfigError, NoCandidateError
+from .messages import ChatRequest
+from .routing.economics import StepCost, step_cost
+from .routing.step import Step
+from .routing.strategy import Row
+from .targets import Pool, Target, Tier
+
+__all__ = ["Selection", "pinned", "select"]
+
+MAX_FALLBACKS = 3
+"""Fallbacks behind the first candidate: enough to outlive two sick providers, few enough to fail in time."""
+
+_TIE = 0.02
+"""Scores this close (relative) count as equal where the table prefers a target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The targets to try, in order, and what speaks for each; the dropped ones, and what speaks against them."""
+
+    targets: tuple[Target, ...]
+    candidates: tuple[Candidate, ...]
+    dropped: tuple[Dropped, ...]
+    costs: Mapping[str, StepCost]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    target: Target
+    tier: Tier
+    sufficiency: float
+    cost: StepCost
+
+
+def pinned(request: ChatRequest, constraints: Constraints, pool: Pool) -> str | None:
+    """The one target that must serve, or None. Raises ConfigError for a name that is not in the pool."""
+    name = constraints.target if constraints.target is not None else request.model
+    if name is None or (name == "auto" and constraints.target is None):
+        return None
+    if name not in pool:
+        raise ConfigError(
+            f"no target is named {name!r}; use 'auto' or one of {', '.join(target.name for target in pool)}"
+        )
+    return name
+
+
+def select(
+    request: ChatRequest,
+    step: Step,
+    prediction: Prediction,
+    pool: Pool,
+    *,
+    strategy: Strategy,
+    row: Row,
+    constraints: Constraints,
+    input_tokens: int,
+    output_tokens: int,
+    warm: Mapping[str, int],
+) -> Selection:
+    """Orders the pool for one step. A pin has no fallback: whoever names a model means that one.
+
+    Raises NoCandidateError, with the reason of each target, where none may serve.
+    """
+    pin = pinned(request, constraints, pool)
+    options: list[_Option] = []
+    dropped: list[Dropped] = []
+    for target in pool:
+        cost = step_cost(target, input_tokens, output_tokens, warm.get(target.name, 0))
+        reason = _why_not(target, request, step, row, constraints, pin, cost, input_tokens + output_tokens)
+        if reason is not None:
+            dropped.append(Dropped(target.name, reason))
+            continue
+        assert target.tier is not None
+        options.append(_Option(target, target.tier, prediction.sufficiency[target.tier.rank], cost))
+    if not options:
+        listed = "; ".join(f"{d.target}: {d.reason}" for d in dropped)
+        raise NoCandidateError(f"no target may serve this step ({listed})", dropped=tuple(dropped))
+    if pin is not None:
+        return _selection([(options[0], None, "pinned by the caller")], options, dropped)
+
+    ranked, note = _rank(options, strategy, row, pool, step_cost(pool.strongest, input_tokens, output_tokens))
+    first, rest = ranked[0], ranked[1:]
+    others = [entry for entry in rest if entry[0].target.provider != first[0].target.provider]
+    same = [entry for entry in rest if entry[0].target.provider == first[0].target.provider]
+    chosen = [first, *(others + same)[:MAX_FALLBACKS]]
+    kept = {entry[0].target.name for entry in chosen}
+    dropped += [
+        Dropped(option.target.name, f"not needed: {MAX_FALLBACKS} fallbacks stand before it")
+        for option, _, _ in ranked
+        if option.target.name not in kept
+    ]
+    return _selection(chosen, options, dropped, note)
+
+
+def _selection(
+    chosen: list[tuple[_Option, float | None, str]],
+    options: list[_Option],
+    dropped: list[Dropped],
+    note: str | None = None,
+) -> Selection:
+    return Selection(
+        targets=tuple(option.target for option, _, _ in chosen),
+        candidates=tuple(
+            Candidate(
+                target=option.target.name,
+                tier=option.tier,
+                sufficiency=option.sufficiency,
+                expected_cost=option.cost.cost,
+                cached_tokens=option.cost.cached_tokens,
+                score=score,
+                reason=reason,
+            )
+            for option, score, reason in chosen
+        ),
+        dropped=tuple(dropped),
+        costs={option.target.name: option.cost for option in options},
+        note=note,
+    )
+
+
+def _why_not(
+    target: Target,
+    request: ChatRequest,
+    step: Step,
+    row: Row,
+    constraints: Constraints,
+    pin: str | None,
+    cost: StepCost,
+    tokens: int,
+) -> str | None:
+    tier, can = target.tier, target.capabilities
+    assert tier is not None
+    if pin is not None and target.name != pin:
+        return f"the caller asked for {pin!r}"
+    if constraints.allow_providers is not None and target.provider not in constraints.allow_providers:
+        return f"provider {target.provider!r} is not among those allowed"
+    if target.provider in constraints.deny_providers:
+        return f"provider {target.provider!r} is denied"
+    if can.tools is False and request.tools:
+        return "cannot call tools"
+    if can.vision is False and step.needs_vision:
+        return "cannot see images"
+    if can.structured_output is False and request.response_schema is not None and request.response_schema.schema:
+        return "cannot keep to a response schema"
+    if target.context_window is not None and tokens > target.context_window:
+        return f"about {tokens:,} tokens do not fit its window of {target.context_window:,}"
+    if constraints.max_cost is not None:
+        if cost.cost is None:
+            return "its price is unknown, so max_cost cannot be kept"
+        if cost.cost > Decimal(str(constraints.max_cost)):
+            return f"expected ${cost.cost:.4f} is above max_cost ${constraints.max_cost}"
+    if pin is not None:
+        return None
+    if isinstance(constraints.tier, Tier) and tier is not constraints.tier:
+        return f"the caller asked for tier {constraints.tier.value}"
+    ceiling = constraints.max_tier if isinstance(constraints.max_tier, Tier) else None
+    if ceiling is not None and tier > ceiling:
+        return f"above max_tier {ceiling.value}"
+    if constraints.tier is None and row.max_tier is not None and tier > row.max_tier:
+        return f"above the table's max_tier {row.max_tier.value}"
+    if constraints.tier is None and row.min_tier is not None and tier < row.min_tier:
+        if ceiling is None or row.min_tier <= ceiling:
+            return f"below the table's min_tier {row.min_tier.value}"
+    return None
+
+
+def _rank(
+    options: list[_Option], strategy: Strategy, row: Row, pool: Pool, strongest: StepCost
+) -> tuple[list[tuple[_Option, float | None, str]], str | None]:
+    """Best first, each with its score (USD; None where the price is unknown, which ranks behind) and reason."""
+    known = [option for option in options if option.cost.cost is not None]
+    unit = float(strongest.cost) if strongest.cost is not None else max((_usd(o) or 0.0 for o in known), default=0.0)
+    note = None
+    best = max(option.sufficiency for option in options)
+    floor = {"cheapest": row.floor, "best": best - 0.01, "balanced": 0.0}[strategy]
+    if strategy == "cheapest" and best < floor:
+        note = f"no target reaches P {floor:.2f}: the most likely ones come first"
+        floor = best
+    entries: list[tuple[tuple[float, float, float], _Option, float | None, str]] = []
+    for option in options:
+        usd = _usd(option)
+        p = option.sufficiency
+        below = 0.0 if p >= floor else floor - p
+        if usd is None:
+            entries.append(((below, 1.0, -p), option, None, f"price unknown; P {p:.2f}"))
+            continue
+        cached = f", {option.cost.cached_tokens:,} tokens cached" if option.cost.cached_tokens else ""
+        if strategy == "balanced":
+            risk = row.k * unit * (1.0 - p)
+            score = usd + risk
+            entries.append(((0.0, 0.0, score), option, score, f"${usd:.5f} + risk ${risk:.5f} (P {p:.2f}{cached})"))
+        else:
+            reach = f"reaches {floor:.2f}" if below == 0.0 else f"below {floor:.2f}"
+            entries.append(((below, 0.0, usd), option, usd, f"${usd:.5f}, P {p:.2f} {reach}{cached}"))
+    entries.sort(key=lambda entry: entry[0])
+    if row.prefer:
+        entries = _preferred_first(entries, row.prefer)
+    return [(option, score, reason) for _, option, score, reason in entries], note
+
+
+def _preferred_first(
+    entries: list[tuple[tuple[float, float, float], _Option, float | None, str]], prefer: tuple[str, ...]
+) -> list[tuple[tuple[float, float, float], _Option, float | None, str]]:
+    (below, unknown, score), *_ = entries[0]
+    for name in prefer:
+        for index, (key, option, value, reason) in enumerate(entries):
+            tied = key[:2] == (below, unknown) and key[2] <= score * (1 + _TIE)
+            if option.target.name == name and tied:
+                entries.pop(index)
+                return [(key, option, value, f"{reason}; preferred by the table"), *entries]
+    return entries
+
+
+def _usd(option: _Option) -> float | None:
+    return None if option.cost.cost is None else float(option.cost.cost)

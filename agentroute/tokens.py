@@ -1,0 +1,76 @@
+"""How many tokens a request will cost: anchored on what the provider last counted, the rest by characters.
+
+No tokenizer is loaded: each target has its own, and the figure only has to be right to a few percent. Every number
+from here is an estimate and is shown as one (`estimated_usage`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .messages import Tool
+from .prefix import Bulk, Prefix
+
+__all__ = ["Anchor", "TokenEstimate", "estimate", "tools_chars"]
+
+PROSE_CHARS = 4.4
+JSON_CHARS = 3.1
+MESSAGE_TOKENS = 4.0
+CALL_TOKENS = 12.0
+IMAGE_TOKENS = 1000.0
+TOOLS_CHARS = 4.6
+"""Characters a token (prose, JSON, tool schemas) and tokens a message, a call (name and framing) and an image.
+
+The first four are fitted by `evals/tokens.py` on the recorded usage of tau2-bench (OpenAI and Anthropic models); the
+image figure is what a picture of about a megapixel costs at Anthropic and at OpenAI's high detail.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What a provider counted (`input_tokens`) for an earlier request of this conversation of size `bulk`."""
+
+    input_tokens: int
+    bulk: Bulk
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEstimate:
+    """Input tokens expected for the whole request; `anchored` where a real count of this conversation helped."""
+
+    input_tokens: int
+    tools_tokens: int
+    anchored: bool
+
+
+def estimate(prefix: Prefix, tools: Sequence[Tool] = (), anchor: Anchor | None = None) -> TokenEstimate:
+    """The input tokens of a request. With an anchor only what came after it is estimated."""
+    size = _by_characters(prefix.whole.bulk)
+    if anchor is not None and anchor.bulk.chars:
+        before = _by_characters(anchor.bulk)
+        if size >= before:
+            return TokenEstimate(round(anchor.input_tokens + size - before), 0, True)
+        return TokenEstimate(max(round(anchor.input_tokens * size / before), 1), 0, True)
+    tools_tokens = round(tools_chars(tools) / TOOLS_CHARS) if tools else 0
+    return TokenEstimate(max(round(size), 1) + tools_tokens, tools_tokens, False)
+
+
+def tools_chars(tools: Sequence[Tool]) -> int:
+    """The size of the tool schemas as JSON text."""
+    return sum(
+        len(tool.name) + len(tool.description) + len(json.dumps(tool.parameters, separators=(",", ":"), default=str))
+        for tool in tools
+    )
+
+
+def _by_characters(bulk: Bulk) -> float:
+    return (
+        bulk.prose / PROSE_CHARS
+        + bulk.json / JSON_CHARS
+        + bulk.wide_tokens
+        + bulk.messages * MESSAGE_TOKENS
+        + bulk.calls * CALL_TOKENS
+        + bulk.images * IMAGE_TOKENS
+    )
