@@ -1,0 +1,31 @@
+"""The pool that commands use: a config file's, or a documented example that needs no key to decide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..targets import Target
+
+__all__ = ["EXAMPLE_POOL", "example_targets", "pool_options"]
+
+EXAMPLE_POOL = (
+    ("openai", "gpt-5.4-nano"),
+    ("google", "gemini-2.5-flash"),
+    ("openai", "gpt-5.4"),
+    ("anthropic", "claude-opus-4-6"),
+)
+"""One current model for each tier, three providers."""
+
+
+def example_targets() -> list[Target]:
+    return [Target(provider=provider, model=model) for provider, model in EXAMPLE_POOL]
+
+
+def pool_options(config: Path | None) -> dict[str, Any]:
+    """The arguments of a Router: from the config file, else the example pool."""
+    if config is None:
+        return {"targets": example_targets()}
+    from ..config import load
+
+    return load(config)

@@ -1,0 +1,103 @@
+"""`agentroute route`: what would be decided for one request, and why, in ten lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ..decisions import Constraints, Decision, StepContext, Strategy
+from ..errors import RequestError
+from ..messages import ChatRequest, Message
+from ..messages import Text as TextPart
+from ..router import Router
+from .pool import pool_options
+
+__all__ = ["command", "explain"]
+
+
+def command(
+    prompt: Annotated[
+        str, typer.Argument(help="A prompt; or `-` for an OpenAI chat-completions body (JSON) on standard input.")
+    ] = "-",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A config file with your pool (docs/configuration.md).")
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="cheapest, balanced or best.")] = "balanced",
+    max_tier: Annotated[str | None, typer.Option(help="Nothing above: budget, mid, standard or premium.")] = None,
+    agent: Annotated[str | None, typer.Option(help="The agent that asks.")] = None,
+    role: Annotated[str | None, typer.Option(help="Its role.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
+) -> None:
+    """Show which model a request would go to, and why. No call is made and no key is needed.
+
+    agentroute route "Why is the sky blue?"
+
+    echo '{"messages": [{"role": "user", "content": "hi"}]}' | agentroute route --json
+    """
+    router = Router(**pool_options(config))
+    constraints = Constraints(strategy=_strategy(strategy), max_tier=max_tier)
+    decision = router.route(_request(prompt), context=StepContext(agent=agent, role=role), constraints=constraints)
+    if as_json:
+        typer.echo(json.dumps(decision.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        Console(soft_wrap=True).print(explain(decision))
+
+
+def _strategy(name: str) -> Strategy:
+    return Constraints(strategy=name).strategy or "balanced"  # type: ignore[arg-type]
+
+
+def _request(prompt: str) -> ChatRequest:
+    if prompt != "-":
+        return ChatRequest(messages=(Message("user", (TextPart(prompt),)),))
+    try:
+        body: Any = json.load(sys.stdin)
+    except ValueError as error:
+        raise RequestError(f"standard input is not JSON ({error}); give a prompt, or a chat-completions body") from None
+    if not isinstance(body, dict):
+        raise RequestError(f"standard input holds a {type(body).__name__}; a chat-completions body is an object")
+    return ChatRequest.from_openai(body)
+
+
+def explain(decision: Decision) -> Text:
+    """The decision in about ten lines: the choice, what the step is, why, and what stands behind it."""
+    first = decision.candidates[0]
+    lines = [
+        Text.assemble(
+            ("-> ", "dim"),
+            (decision.target, "bold green"),
+            f"  ({decision.tier.value}, expected {_usd(first.expected_cost)}",
+            f"; {decision.baseline_target} would cost {_usd(decision.baseline_cost)})",
+        ),
+        Text.assemble(
+            ("step     ", "dim"),
+            f"{decision.step_kind.value} / {decision.task.value}, {decision.complexity}",
+            f", about {decision.estimated_usage.input_tokens:,} tokens in, {decision.estimated_usage.output_tokens} out",
+        ),
+        Text.assemble(
+            ("suffices ", "dim"),
+            "  ".join(f"{tier} {p:.2f}" for tier, p in decision.sufficiency.items()),
+            f"   (confidence {decision.confidence:.2f})",
+        ),
+        Text.assemble(("because  ", "dim"), "; ".join(decision.reasons)),
+        Text.assemble(("strategy ", "dim"), f"{decision.strategy} ({decision.policy_version}): {first.reason}"),
+    ]
+    lines += [
+        Text.assemble(("then     ", "dim"), f"{candidate.target}: {candidate.reason}")
+        for candidate in decision.candidates[1:]
+    ]
+    if decision.dropped:
+        shown = "; ".join(f"{dropped.target}: {dropped.reason}" for dropped in decision.dropped[:3])
+        more = f"; and {len(decision.dropped) - 3} more" if len(decision.dropped) > 3 else ""
+        lines.append(Text.assemble(("dropped  ", "dim"), shown + more))
+    return Text("\n").join(lines)
+
+
+def _usd(value: Any) -> str:
+    return "unknown" if value is None else f"${value:.5f}"

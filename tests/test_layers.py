@@ -1,0 +1,151 @@
+"""Holds the floors of docs/architecture.md: a file imports only downward, or an earlier file of its own floor."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("errors", "messages", "events", "targets", "decisions"),
+    (
+        "effects",
+        "prefix",
+        "tokens",
+        "providers",
+        "catalog",
+        "formats.sse",
+        "formats.openai_chat",
+        "breaker",
+        "affinity",
+        "budget",
+        "routing.evidence",
+        "routing.step",
+        "routing.rules",
+        "routing.learned",
+        "routing.profiles",
+        "routing.encoder",
+        "routing.classifier",
+        "routing.economics",
+        "routing.strategy",
+    ),
+    ("selection", "history", "ledger", "transport"),
+    ("chain", "config"),
+    ("router",),
+    ("replay", "testing", "gateway", "cli"),
+)
+"""Within a floor the order counts, but for the top one, whose parts are independent."""
+
+CONFINED = {
+    "httpx": {"transport"},
+    "httpcore": {"transport"},
+    "pydantic": {"config"},
+    "numpy": {"routing.encoder"},
+    "starlette": {"gateway"},
+    "typer": {"cli"},
+    "rich": {"cli", "replay"},
+    "genai_prices": {"catalog"},
+    "langchain": set(),
+    "langchain_core": set(),
+    "langgraph": set(),
+    "crewai": set(),
+    "llama_index": set(),
+}
+
+DEFERRED_UPWARD = {("messages", "formats.openai_chat"): "ChatRequest.from_openai and .to_openai are a convenience"}
+"""Imports inside a function that point up, each with its reason. Anything else fails, inside a function or not."""
+
+
+def unit_of(module: str) -> str:
+    """`routing.step` for agentroute.routing.step, `cli` for agentroute.cli.route: the name that FLOORS knows."""
+    for name in (module, module.rsplit(".", 1)[0], module.split(".")[0]):
+        if any(name in floor for floor in FLOORS):
+            return name
+    raise AssertionError(f"{module!r} stands on no floor: add it to FLOORS and to docs/architecture.md")
+
+
+def place(unit: str) -> tuple[int, int]:
+    for floor, names in enumerate(FLOORS):
+        if unit in names:
+            return floor, names.index(unit)
+    raise AssertionError(unit)
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    package = ROOT / "agentroute"
+    for path in sorted(package.rglob("*.py")):
+        parts = list(path.relative_to(package).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        if parts and parts not in (["routing"], ["formats"]):
+            yield ".".join(parts), path
+
+
+def imports(module: str, path: Path) -> Iterator[tuple[str, bool]]:
+    """Absolute names of what a file imports (without those under TYPE_CHECKING), and whether inside a function."""
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+
+    def walk(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, inside) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                if child.level:
+                    base = ["agentroute", *package[: len(package) - child.level + 1]]
+                    base += child.module.split(".") if child.module else []
+                    dotted = ".".join(base)
+                    if (ROOT / Path(*base)).is_dir():
+                        yield from ((f"{dotted}.{alias.name}", inside) for alias in child.names)
+                    else:
+                        yield dotted, inside
+                else:
+                    yield child.module or "", inside
+            else:
+                yield from walk(child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    yield from walk(ast.parse(path.read_text(encoding="utf-8")), False)
+
+
+@pytest.mark.parametrize(("module", "path"), list(files()), ids=[module for module, _ in files()])
+def test_imports_point_down(module: str, path: Path) -> None:
+    unit = unit_of(module)
+    for name, inside in imports(module, path):
+        if not name.startswith("agentroute."):
+            continue
+        other = unit_of(name.removeprefix("agentroute."))
+        if other == unit or name == "agentroute.__version__":
+            continue
+        if inside and (unit, other) in DEFERRED_UPWARD:
+            continue
+        mine, theirs = place(unit), place(other)
+        both_on_top = mine[0] == theirs[0] == len(FLOORS) - 1
+        assert theirs < mine or both_on_top, f"{unit} imports {other}, which is above it"
+
+
+@pytest.mark.parametrize(("module", "path"), list(files()), ids=[module for module, _ in files()])
+def test_confined_libraries(module: str, path: Path) -> None:
+    unit = unit_of(module)
+    for name, _ in imports(module, path):
+        allowed = CONFINED.get(name.split(".")[0])
+        assert allowed is None or unit in allowed, f"{unit} imports {name}; only {sorted(allowed or ())} may"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        p
+        for folder in ("agentroute", "integrations", "evals", "examples", "tests")
+        for p in sorted((ROOT / folder).rglob("*.py"))
+    ],
+    ids=str,
+)
+def test_first_docstring_line_says_what_the_file_is_for(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring, f"{path} has no docstring"
+    assert docstring.splitlines()[0].strip(), path
