@@ -159,58 +159,80 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
 
 
 def _decode_messages(raw_messages: Iterable[Any]) -> tuple[Message, ...]:
-    """The hot loop: the common shapes are read here, every other one by `_decode_message`."""
+    """The hot loop: the three common shapes are read here, every other one by `_decode_message`."""
     messages: list[Message] = []
     add = messages.append
-    for index, raw in enumerate(raw_messages):
-        if type(raw) is not dict:
-            add(_decode_message(raw, index, messages))
-            continue
-        role = raw.get("role")
-        content = raw.get("content")
-        size = len(raw)
-        parts: tuple[Part, ...] | list[Part]
-        if role == "tool":
-            call_id = raw.get("tool_call_id")
-            if size != 3 or type(content) is not str or type(call_id) is not str:
-                add(_decode_message(raw, index, messages))
-                continue
-            text = _TextDraft()
-            text.text = content
-            text.extra = None
-            text.__class__ = Text
-            result = _ToolResultDraft()
-            result.tool_call_id = call_id
-            result.content = (text,)
-            result.is_error = result.name = result.extra = None
-            result.__class__ = ToolResult
-            parts = (result,)
-        elif type(content) is str and size == 2 and (role == "assistant" or role == "user" or role == "system"):
-            text = _TextDraft()
-            text.text = content
-            text.extra = None
-            text.__class__ = Text
-            parts = (text,)
-        elif role == "assistant" and size == 3 and "tool_calls" in raw and (content is None or type(content) is str):
-            parts = []
-            if content is not None:
-                text = _TextDraft()
-                text.text = content
-                text.extra = None
-                text.__class__ = Text
-                parts.append(text)
-            _decode_tool_calls(raw["tool_calls"], index, parts)
-            parts = tuple(parts)
+    for raw in raw_messages:
+        parts: tuple[Part, ...] | None = None
+        try:
+            role = raw["role"]
+            size = len(raw)
+            content = raw["content"]
+            if role == "tool":
+                call_id = raw["tool_call_id"]
+                if size == 3 and type(content) is str and type(call_id) is str:
+                    text = _TextDraft()
+                    text.text = content
+                    text.extra = None
+                    text.__class__ = Text
+                    result = _ToolResultDraft()
+                    result.tool_call_id = call_id
+                    result.content = (text,)
+                    result.is_error = result.name = result.extra = None
+                    result.__class__ = ToolResult
+                    parts = (result,)
+            elif size == 2:
+                if type(content) is str and role in _PLAIN_ROLES:
+                    text = _TextDraft()
+                    text.text = content
+                    text.extra = None
+                    text.__class__ = Text
+                    parts = (text,)
+            elif size == 3 and role == "assistant":
+                parts = _decode_call_message(content, raw["tool_calls"])
+        except (KeyError, TypeError):
+            pass
+        if parts is None:
+            add(_decode_message(raw, len(messages), messages))
         else:
-            add(_decode_message(raw, index, messages))
-            continue
-        message = _MessageDraft()
-        message.role = role
-        message.parts = parts
-        message.name = message.extra = None
-        message.__class__ = Message
-        add(message)
+            message = _MessageDraft()
+            message.role = role
+            message.parts = parts
+            message.name = message.extra = None
+            message.__class__ = Message
+            add(message)
     return tuple(messages)
+
+
+_PLAIN_ROLES = frozenset({"system", "user", "assistant", "developer"})
+
+
+def _decode_call_message(content: Any, calls: Any) -> tuple[Part, ...] | None:
+    """An assistant message of text (or null) and plain calls; None or KeyError for one that needs a closer look."""
+    if type(calls) is not list:
+        return None
+    parts: list[Part] = []
+    if content is not None:
+        if type(content) is not str:
+            return None
+        parts.append(Text(content))
+    for raw in calls:
+        function = raw["function"]
+        call_id = raw["id"]
+        name = function["name"]
+        arguments = function["arguments"]
+        if len(raw) != 3 or len(function) != 2 or raw["type"] != "function" or type(arguments) is not str:
+            return None
+        if type(call_id) is not str or type(name) is not str or not call_id:
+            return None
+        call = _ToolCallDraft()
+        call.id = call_id
+        call.name = name
+        call.arguments = arguments
+        call.extra = None
+        call.__class__ = ToolCall
+        parts.append(call)
+    return tuple(parts)
 
 
 def _decode_message(raw: Any, index: int, before: list[Message]) -> Message:
@@ -283,21 +305,6 @@ def _decode_tool_calls(raw: Any, index: int, parts: list[Part], where: str | Non
     if type(raw) is not list and not isinstance(raw, list | tuple):
         _wrong(f"{where or f'messages[{index}]'}.tool_calls", raw, "a list of calls")
     for position, call in enumerate(raw):
-        if type(call) is dict and len(call) == 3:
-            function = call.get("function")
-            call_id = call.get("id")
-            if type(function) is dict and len(function) == 2 and call.get("type") == "function" and call_id:
-                name = function.get("name")
-                arguments = function.get("arguments")
-                if type(name) is str and type(arguments) is str and type(call_id) is str:
-                    draft = _ToolCallDraft()
-                    draft.id = call_id
-                    draft.name = name
-                    draft.arguments = arguments
-                    draft.extra = None
-                    draft.__class__ = ToolCall
-                    parts.append(draft)
-                    continue
         at = f"{where or f'messages[{index}]'}.tool_calls[{position}]"
         parts.append(_decode_tool_call(call, f"call_{index}_{position}", at))
 
@@ -349,8 +356,7 @@ def _decode_part(raw: Any, where: str) -> Part:
         return Text(raw)
     if not isinstance(raw, Mapping):
         _wrong(where, raw, "an object with `type`")
-    kind = raw.get("type")
-    match kind:
+    match raw.get("type"):
         case "text":
             text = raw.get("text")
             if not isinstance(text, str):
@@ -364,7 +370,8 @@ def _decode_part(raw: Any, where: str) -> Part:
             return _decode_thinking(raw, where)
         case str():
             return Text("", Extra(DIALECT, dict(raw)))
-    _wrong(f"{where}.type", kind, "the name of a kind of part")
+        case kind:
+            return _wrong(f"{where}.type", kind, "the name of a kind of part")
 
 
 _TEXT_FIELDS = frozenset({"type", "text"})
@@ -397,9 +404,12 @@ def _decode_thinking(raw: _Raw, where: str) -> Reasoning:
     """Mistral's reasoning: `{"type": "thinking", "thinking": [{"type": "text", "text": ...}]}`, kept whole."""
     thinking = raw.get("thinking")
     pieces = thinking if isinstance(thinking, list) else [{"text": thinking}]
-    texts = [piece["text"] for piece in pieces if isinstance(piece, Mapping) and isinstance(piece.get("text"), str)]
-    if len(texts) != len(pieces):
-        _wrong(f"{where}.thinking", thinking, "a text or a list of text parts")
+    texts: list[str] = []
+    for piece in pieces:
+        text = piece.get("text") if isinstance(piece, Mapping) else None
+        if not isinstance(text, str):
+            _wrong(f"{where}.thinking", thinking, "a text or a list of text parts")
+        texts.append(text)
     return Reasoning("".join(texts), extra=Extra(DIALECT, dict(raw)))
 
 
