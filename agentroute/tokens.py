@@ -15,10 +15,10 @@ from .prefix import Bulk, Prefix
 
 __all__ = ["Anchor", "TokenEstimate", "estimate", "tools_chars"]
 
-PROSE_CHARS = 4.4
-JSON_CHARS = 3.1
+PROSE_CHARS = 4.2
+JSON_CHARS = 2.85
 MESSAGE_TOKENS = 4.0
-CALL_TOKENS = 12.0
+CALL_TOKENS = 20.0
 IMAGE_TOKENS = 1000.0
 TOOLS_CHARS = 4.6
 """Characters a token (prose, JSON, tool schemas) and tokens a message, a call (name and framing) and an image.

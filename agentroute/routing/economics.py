@@ -19,9 +19,9 @@ MIN_CACHED_TOKENS = 1024
 """Shorter prefixes are not cached: the documented minimum of OpenAI, and of most Anthropic models."""
 
 _OUTPUT_TOKENS = {
-    StepKind.FIRST_ASK: 180,
-    StepKind.AFTER_RESULT: 160,
-    StepKind.AFTER_ERROR: 160,
+    StepKind.FIRST_ASK: 115,
+    StepKind.AFTER_RESULT: 140,
+    StepKind.AFTER_ERROR: 140,
     StepKind.REPEATED_CALL: 120,
     StepKind.FORCED_FINAL: 350,
     StepKind.STRUCTURED: 200,
