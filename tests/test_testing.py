@@ -120,6 +120,14 @@ def test_the_cache_is_warm_for_a_served_prefix_of_the_same_model_only() -> None:
         assert cached(ask(provider, *later)) == 0
 
 
+def test_a_provider_that_bills_cache_writes_reports_the_rest_of_the_prompt() -> None:
+    with ScriptedProvider("ok", cache_writes=True) as provider:
+        first, second = (ask(provider, *messages).json()["usage"] for messages in ([USER], [USER, USER]))
+    assert first["prompt_tokens_details"]["cache_write_tokens"] == first["prompt_tokens"]
+    assert second["prompt_tokens_details"]["cached_tokens"] == first["prompt_tokens"]
+    assert second["prompt_tokens_details"]["cache_write_tokens"] == second["prompt_tokens"] - first["prompt_tokens"]
+
+
 def test_call_ids_depend_on_the_conversation_and_not_on_the_model() -> None:
     with ScriptedProvider(LOOKUP) as provider:
         ids = [

@@ -129,6 +129,8 @@ class ScriptedProvider:
         api_key: what it wants to see in `Authorization: Bearer ...`; another key is a 401.
         chunk_characters: the length of a streamed piece of text or arguments.
         cache_from_tokens: the smallest prefix that counts as cached.
+        cache_writes: it bills what goes into the cache (Anthropic, newer OpenAI models), so `cache_write_tokens` are the
+            rest of a prompt of at least `cache_from_tokens`.
 
     Its prompt cache is simulated: `usage.prompt_tokens_details.cached_tokens` are the tokens of the longest run of
     messages, from the first one and with the same tools, that the same model was sent before.
@@ -144,6 +146,7 @@ class ScriptedProvider:
         api_key: str = "scripted-key",
         chunk_characters: int = 16,
         cache_from_tokens: int = 0,
+        cache_writes: bool = False,
     ) -> None:
         self.provider = provider
         self._reply = reply
@@ -152,6 +155,7 @@ class ScriptedProvider:
         self._api_key = api_key
         self._chunk_characters = chunk_characters
         self._cache_from_tokens = cache_from_tokens
+        self._cache_writes = cache_writes
         self._state = _State()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -275,13 +279,14 @@ class ScriptedProvider:
             for index, call in enumerate(reply.tool_calls)
         )
         reply = replace(reply, tool_calls=calls)
-        cached = self._warm_tokens(request.model, prefixes)
-        usage = reply.usage or Usage(
-            input_tokens=prefixes[-1][1],
-            output_tokens=max(count_tokens(reply.text) + sum(count_tokens([c.name, c.arguments]) for c in calls), 1),
-            cache_read_tokens=cached if cached >= self._cache_from_tokens else 0,
-        )
+        usage = reply.usage or self._count(reply, prefixes[-1][1], self._warm_tokens(request.model, prefixes))
         return _Answer(f"chatcmpl-{digest[:24]}", request.model, reply, _usage(usage))
+
+    def _count(self, reply: ScriptedReply, input_tokens: int, warm_tokens: int) -> Usage:
+        said = count_tokens(reply.text) + sum(count_tokens([call.name, call.arguments]) for call in reply.tool_calls)
+        read = warm_tokens if warm_tokens >= self._cache_from_tokens else 0
+        written = input_tokens - read if self._cache_writes and input_tokens >= self._cache_from_tokens else 0
+        return Usage(input_tokens, max(said, 1), cache_read_tokens=read, cache_write_tokens=written)
 
     def _warm_tokens(self, model: str, prefixes: list[tuple[str, int]]) -> int:
         """Tokens of the longest prefix this model has seen; all prefixes of this request are seen from now on."""
@@ -321,7 +326,11 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens or 0, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens or 0,
+            "cache_write_tokens": usage.cache_write_tokens or 0,
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0, "audio_tokens": 0},
     }
 
