@@ -1,0 +1,211 @@
+"""What is known about models: fills in the price, tier, limits and abilities that a target leaves out.
+
+Prices and context windows come from genai-prices (imported on first need, never the network); tiers, abilities and the
+life of a prompt cache from `models.json`, where each row names its source and date. What the user set always wins, and
+what nobody knows stays None.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ..errors import ConfigError
+from ..providers import PROVIDERS
+from ..targets import Capabilities, Pool, Price, Target, Tier
+from . import prices
+
+__all__ = [
+    "ModelFacts",
+    "build_pool",
+    "default_models",
+    "facts",
+    "iter_models",
+    "price_of",
+    "resolve",
+    "tier_of_output_price",
+    "why_no_price",
+]
+
+_BANDS = ((Decimal("1.5"), Tier.BUDGET), (Decimal(6), Tier.MID), (Decimal(20), Tier.STANDARD))
+"""Output prices (USD per million tokens) below which a model counts as that tier; from 20 on it is premium.
+
+Each lies between two rungs of the ladders that vendors name themselves, so between their small, middle, large and top
+models: 1.25 (gpt-5.4-nano) and 1.60 (gpt-4.1-mini); 5 (claude-haiku-4-5, gpt-6.1-terra) and 8 (gpt-4.1); 15
+(claude-sonnet-4-6, gpt-5.4) and 25 (claude-opus-4-8). Rounded from the geometric means 1.41, 6.3 and 19.4 of list prices
+on 2026-11-24 (genai-prices 0.2.3); docs/catalog.md shows the ladders.
+"""
+
+_ABILITIES = ("tools", "vision", "structured_output", "reasoning")
+_RUNS_LOCALLY = Price(Decimal(0), Decimal(0), source="runs locally")
+_LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A row of `models.json`: what genai-prices does not say about a model, where it was read, and when.
+
+    `call` is the reason where the tier is not the band of the output price. `default`: the model of its tier in a pool
+    built from the keys that are found.
+    """
+
+    provider: str
+    model: str
+    tier: Tier
+    source: str
+    date: str
+    call: str | None = None
+    default: bool = False
+    capabilities: Capabilities = Capabilities()
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    cache_ttl_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """models.json, read once. Keys are the ids of genai-prices, `local` for every server at home."""
+
+    rows: tuple[ModelFacts, ...]
+    by_model: Mapping[tuple[str, str], ModelFacts]
+    cache_ttl_s: Mapping[str, float]
+
+
+@cache
+def _table() -> _Table:
+    data = json.loads(files(__package__).joinpath("models.json").read_text(encoding="utf-8"))
+    rows = tuple(_row(entry) for entry in data["models"])
+    return _Table(
+        rows=rows,
+        by_model={(_key(row.provider), row.model.lower()): row for row in rows},
+        cache_ttl_s={_key(entry["provider"]): entry["cache_ttl_s"] for entry in data["cache_ttl"]},
+    )
+
+
+def _row(entry: Mapping[str, Any]) -> ModelFacts:
+    plain = {key: value for key, value in entry.items() if key not in _ABILITIES}
+    abilities = {key: value for key, value in entry.items() if key in _ABILITIES}
+    return ModelFacts(**{**plain, "tier": Tier.parse(plain["tier"])}, capabilities=Capabilities(**abilities))
+
+
+def _key(provider: str) -> str:
+    known = PROVIDERS.get(provider.lower())
+    return _LOCAL if known is not None and known.local else prices.price_id(provider)
+
+
+def facts() -> tuple[ModelFacts, ...]:
+    """Every row of `models.json`, in its order."""
+    return _table().rows
+
+
+def default_models(provider: str) -> tuple[str, ...]:
+    """One model for each tier of this provider that has one, from budget to premium; empty where we name none."""
+    rows = (row for row in facts() if row.default and _key(row.provider) == _key(provider))
+    return tuple(row.model for row in sorted(rows, key=lambda row: row.tier.rank))
+
+
+def tier_of_output_price(output: Decimal) -> Tier:
+    """The tier that models of this output price (USD per million tokens) usually have: a guess, never a measurement."""
+    return next((tier for below, tier in _BANDS if output < below), Tier.PREMIUM)
+
+
+def price_of(provider: str, model: str, timestamp: datetime | None = None) -> Price | None:
+    """USD per million tokens at that time (None is now), or None where it is unknown: `why_no_price` then says why."""
+    return _list(provider, model, timestamp).price
+
+
+def why_no_price(provider: str, model: str, timestamp: datetime | None = None) -> str | None:
+    """One clause on why the price is unknown; None where it is known."""
+    return _list(provider, model, timestamp).problem
+
+
+def resolve(target: Target, *, timestamp: datetime | None = None) -> Target:
+    """The target with what it leaves out filled in: price, tier, limits, abilities, life of its prompt cache.
+
+    Prices are those of `timestamp` (None is now) and do not move afterwards. `price` stays None where it is unknown;
+    `tier` stays None where neither `models.json` nor a price tells it, and `tier_inferred` marks one read off the price.
+    """
+    if not isinstance(target, Target):
+        raise ConfigError(f"a pool holds Target objects, not {type(target).__name__}")
+    row = _table().by_model.get(_name(target.provider, target.model))
+    if target.price is not None and target.context_window is not None and row is not None:
+        return _fill(target, row, prices.Listing(()))
+    return _with_listing(target, _list(target.provider, target.model, timestamp))
+
+
+def build_pool(targets: Iterable[Target], *, timestamp: datetime | None = None) -> Pool:
+    """The pool of these targets, each resolved. Raises ConfigError where a tier is neither given nor to be found."""
+    return Pool(resolve(target, timestamp=timestamp) for target in targets)
+
+
+def iter_models(*, everything: bool = False, timestamp: datetime | None = None) -> Iterator[Target]:
+    """The models of `models.json` as resolved targets; then, for `everything`, every other one with a known price."""
+    seen = set()
+    for row in facts():
+        seen.add((_key(row.provider), row.model.lower()))
+        yield resolve(
+            Target(name=f"{row.provider}/{row.model}", provider=row.provider, model=row.model), timestamp=timestamp
+        )
+    if everything:
+        for provider, listing in prices.every(timestamp):
+            model = listing.model
+            if model is not None and listing.price is not None and (_key(provider), model.lower()) not in seen:
+                target = Target(name=f"{provider}/{model}", provider=provider, model=model)
+                yield _with_listing(target, listing)
+
+
+def _list(provider: str, model: str, timestamp: datetime | None) -> prices.Listing:
+    if _key(provider) != _LOCAL:
+        return prices.find(provider, model, timestamp)
+    if model.endswith(("-cloud", ":cloud")):
+        return prices.Listing((_LOCAL,), problem=f"{model!r} runs in {provider}'s cloud, whose prices nobody lists")
+    return prices.Listing((_LOCAL,), price=_RUNS_LOCALLY)
+
+
+def _name(provider: str, model: str) -> tuple[str, str]:
+    return _key(provider), model.lower().removesuffix(":latest")
+
+
+def _with_listing(target: Target, listing: prices.Listing) -> Target:
+    """Fills in from the row of that very model, else of the model that genai-prices takes it for (a dated snapshot, or
+    one that this provider resells)."""
+    rows = _table().by_model
+    names = [_name(target.provider, target.model)]
+    if listing.model is not None:
+        names += [(provider, listing.model.lower()) for provider in listing.providers]
+    return _fill(target, next((rows[name] for name in names if name in rows), None), listing)
+
+
+def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Target:
+    price = target.price if target.price is not None else listing.price
+    tier, inferred = target.tier, target.tier_inferred
+    if tier is None and row is not None:
+        tier = row.tier
+    elif tier is None and price is not None and price is not _RUNS_LOCALLY:
+        tier, inferred = tier_of_output_price(price.output), True
+    resold = row is not None and _key(row.provider) != _key(target.provider)
+    ttl = row.cache_ttl_s if row is not None and not resold else None
+    return replace(
+        target,
+        price=price,
+        tier=tier,
+        tier_inferred=inferred,
+        context_window=_first(target.context_window, listing.context_window, row and row.context_window),
+        max_output_tokens=_first(target.max_output_tokens, row and row.max_output_tokens),
+        capabilities=_merged(target.capabilities, row.capabilities) if row else target.capabilities,
+        cache_ttl_s=_first(target.cache_ttl_s, ttl, _table().cache_ttl_s.get(_key(target.provider))),
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _merged(own: Capabilities, known: Capabilities) -> Capabilities:
+    return Capabilities(**{name: _first(getattr(own, name), getattr(known, name)) for name in _ABILITIES})
