@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -36,10 +36,10 @@ __all__ = [
 _BANDS = ((Decimal("1.5"), Tier.BUDGET), (Decimal(6), Tier.MID), (Decimal(20), Tier.STANDARD))
 """Output prices (USD per million tokens) below which a model counts as that tier; from 20 on it is premium.
 
-Each lies between two rungs of the ladders that vendors name themselves, so between their small, middle, large and top
-models: 1.25 (gpt-5.4-nano) and 1.60 (gpt-4.1-mini); 5 (claude-haiku-4-5, gpt-6.1-terra) and 8 (gpt-4.1); 15
-(claude-sonnet-4-6, gpt-5.4) and 25 (claude-opus-4-8). Rounded from the geometric means 1.41, 6.3 and 19.4 of list prices
-on 2026-11-24 (genai-prices 0.2.3); docs/catalog.md shows the ladders.
+Each lies between two rungs of the ladders that vendors name themselves (nano, mini, full and pro; haiku, sonnet and
+opus): between 1.25 (gpt-5.4-nano) and 1.60 (gpt-4.1-mini); 5 (claude-haiku-4-5) and 8 (gpt-4.1); 15 (claude-sonnet-4-5,
+gpt-5.4) and 25 (claude-opus-4-5). Rounded from the geometric means 1.41, 6.3 and 19.4 of list prices on 2026-11-24
+(genai-prices 0.2.3); docs/catalog.md shows the ladders.
 """
 
 _ABILITIES = ("tools", "vision", "structured_output", "reasoning")
@@ -62,7 +62,7 @@ class ModelFacts:
     date: str
     call: str | None = None
     default: bool = False
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities = field(default_factory=Capabilities)
     context_window: int | None = None
     max_output_tokens: int | None = None
     cache_ttl_s: float | None = None
@@ -128,8 +128,8 @@ def why_no_price(provider: str, model: str, timestamp: datetime | None = None) -
 def resolve(target: Target, *, timestamp: datetime | None = None) -> Target:
     """The target with what it leaves out filled in: price, tier, limits, abilities, life of its prompt cache.
 
-    Prices are those of `timestamp` (None is now) and do not move afterwards. `price` stays None where it is unknown;
-    `tier` stays None where neither `models.json` nor a price tells it, and `tier_inferred` marks one read off the price.
+    Prices are those of `timestamp` (None is now) and do not move afterwards. `price` stays None where it is unknown,
+    `tier` where neither `models.json` nor a price tells it; `tier_inferred` marks a tier read off the price.
     """
     if not isinstance(target, Target):
         raise ConfigError(f"a pool holds Target objects, not {type(target).__name__}")

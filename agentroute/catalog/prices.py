@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,12 @@ __all__ = ["Listing", "every", "find", "price_id"]
 _PRICE_IDS = {"bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertex": "google", "xai": "x-ai"}
 _OUR_NAMES = {"moonshotai": "moonshot", "x-ai": "xai"}
 
-_RATES = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+_RATES = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+}
 _NOT_OURS = frozenset(
     {
         "cache_write_1h_mtok",  # a write that lives an hour must be asked for; we ask for the short one
@@ -104,23 +109,25 @@ def _listing(provider: Provider, model: ModelInfo, timestamp: datetime | None) -
     )
 
 
-def _price(rates: dict[str, Any], source: str) -> Price | str:
+def _price(rates: Mapping[str, Any], source: str) -> Price | str:
     """Our price, or what keeps these rates from being one."""
     if not rates:
         return "without a price: free, or withdrawn"
     if "input_mtok" not in rates or "output_mtok" not in rates:
         return f"by {', '.join(sorted(rates))}, not by input and output tokens"
-    others = rates.keys() - _NOT_OURS - set(_RATES)
+    others = rates.keys() - _NOT_OURS - set(_RATES.values())
     if others:
         return f"with a charge for {', '.join(sorted(others))}, which usage in tokens does not show"
     thresholds = sorted({tier.start for rate in rates.values() for tier in getattr(rate, "tiers", ())})
-    steps = (PriceStep(start, *(_at(rates.get(key), start) for key in _RATES)) for start in thresholds)
-    return Price(*(_at(rates.get(key), -1) for key in _RATES), steps=tuple(steps), source=source)
+    steps = tuple(PriceStep(start, **_at(rates, start)) for start in thresholds)
+    return Price(**_at(rates, -1), steps=steps, source=source)
 
 
-def _at(rate: Any, threshold: int) -> Any:
-    """The rate just above that many input tokens; -1 is the first."""
-    for tier in reversed(getattr(rate, "tiers", ())):
-        if tier.start <= threshold:
-            return tier.price
-    return getattr(rate, "base", rate)
+def _at(rates: Mapping[str, Any], threshold: int) -> dict[str, Any]:
+    """The four rates that hold just above that many input tokens (-1: from the first token on)."""
+    found = {}
+    for name, key in _RATES.items():
+        rate = rates.get(key)
+        passed = [tier.price for tier in getattr(rate, "tiers", ()) if tier.start <= threshold]
+        found[name] = passed[-1] if passed else getattr(rate, "base", rate)
+    return found
