@@ -1,0 +1,109 @@
+"""What sort of work a step is: from the tools and the conversation where they tell, from a few words where not.
+
+The task chooses the row of the strategy table (how much a failure costs). It does not touch the prediction of which tier
+suffices: words are too easy to game for that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..decisions import StepKind, Task
+from ..messages import ChatRequest, Message, Text, ToolCall, ToolResult
+from .step import Step
+
+__all__ = ["Work"]
+
+_SOURCE = re.compile(
+    r"\.(?:py|pyi|js|jsx|mjs|ts|tsx|go|rs|java|kt|kts|c|h|cc|cpp|hpp|cs|rb|php|swift|scala|ex|exs|lua|sql|vue|ipynb)\b"
+)
+"""File names of source code: what tells a coding agent from one that reads notes and mails."""
+
+_LOOK_BACK = 24
+_READ = 400
+"""Messages looked back on, and characters read at each end of what they carry."""
+
+_GIVEN_CHARS = 1500
+"""A user message this long brings the material along (passages, a transcript, a document)."""
+
+_WORDS: tuple[tuple[Task, re.Pattern[str]], ...] = tuple(
+    (task, re.compile(words, re.IGNORECASE))
+    for task, words in (
+        (
+            Task.SUMMARISATION,
+            r"\b(?:summar|tl;?dr|zusammenfass|resum[ei]|résum|riassum|samenvat|streszcz)|кратк\w+ (?:содерж|излож)|总结|摘要|概括|要約|まとめ|요약|ملخص|सारांश",
+        ),
+        (
+            Task.TRANSLATION,
+            r"\b(?:translat|übersetz|tradu[cizs]|vertaal)|перевед|переклад|翻译|翻訳|訳して|번역|ترجم|अनुवाद",
+        ),
+        (Task.EXTRACTION, r"\b(?:extract|list all|pull out|extrahier|extrai)|извлек|提取|抽出|추출|استخرج"),
+        (Task.CLASSIFICATION, r"\b(?:classif|categori[sz]|label (?:each|the|this)|klassifizier|clasifi)|分类|分類|분류|صنف"),
+        (Task.FORMATTING, r"\b(?:reformat|format (?:as|this|the)|as (?:a )?(?:markdown|json|csv|yaml|table)\b)|整形"),
+        (
+            Task.CODE_GENERATION,
+            r"\b(?:implement|write (?:a|an|the|some)? ?(?:\w+ ){0,3}(?:function|script|class|program|test|query|regex|endpoint)|refactor)",
+        ),
+        (Task.PLANNING, r"\b(?:plan|roadmap|architect|design (?:a|an|the)|strategy|entwirf|planifi)|规划|設計|计划|계획|خطة"),
+        (Task.REASONING, r"\b(?:prove|derive|step by step|how many|probability|solve|beweis|demuestr)|证明|証明|증명|सिद्ध"),
+        (Task.ANALYSIS, r"\b(?:analy[sz]|compare|evaluate|review|assess|trade-?offs?|vergleich)|分析|比较|比較|분석|تحليل"),
+        (Task.WRITING, r"\b(?:write|draft|compose|rewrite|rephrase|schreib|redacta|rédige|scrivi)|напиш|写|書いて|작성|اكتب"),
+    )
+)
+"""Stems in a dozen languages, first match wins; only the head of the ask is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The task, and two facts about the material: does the step work on source code; was the text to use given along."""
+
+    task: Task
+    on_source: bool
+    text_given: bool
+
+    @classmethod
+    def of(cls, request: ChatRequest, step: Step) -> Work:
+        in_loop = step.steps_in_turn > 0 and step.last_action != "none"
+        on_source = in_loop and (step.code >= 0.3 or _on_source(request.messages[-_LOOK_BACK:]))
+        text_given = not in_loop and not request.tools and _text_given(request.messages, step)
+        return cls(_task(request, step, in_loop, on_source, text_given), on_source, text_given)
+
+
+def _task(request: ChatRequest, step: Step, in_loop: bool, on_source: bool, text_given: bool) -> Task:
+    if step.kind is StepKind.SUMMARISE:
+        return Task.SUMMARISATION
+    if in_loop:
+        return Task.CODE_REPAIR if on_source else Task.TOOL_USE
+    if step.code >= 0.2:
+        return Task.CODE_REPAIR if step.ask_chars >= 400 else Task.CODE_GENERATION
+    head = step.ask[:400]
+    for task, words in _WORDS:
+        if words.search(head):
+            return task
+    if request.tools:
+        return Task.TOOL_USE
+    if request.response_schema is not None:
+        return Task.EXTRACTION
+    return Task.QA if text_given or step.n_questions else Task.CHAT
+
+
+def _on_source(messages: Sequence[Message]) -> bool:
+    """Whether the latest calls or results name source files."""
+    for message in reversed(messages):
+        for part in message.parts:
+            if type(part) is ToolCall and _SOURCE.search(part.arguments, 0, _READ):
+                return True
+            if type(part) is ToolResult and part.content:
+                first = part.content[0]
+                if type(first) is Text and (_SOURCE.search(first.text[:_READ]) or _SOURCE.search(first.text[-_READ:])):
+                    return True
+    return False
+
+
+def _text_given(messages: Sequence[Message], step: Step) -> bool:
+    if step.ask_chars >= _GIVEN_CHARS:
+        return True
+    users = [message for message in messages[:8] if message.role == "user"]
+    return any(len(message.text) >= _GIVEN_CHARS for message in users)
