@@ -47,9 +47,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of the answer's text."""
+    """A piece of the answer's text. One with an `extra` is a part of its own."""
 
     text: str
+    extra: Extra | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,14 @@ class UsageReported:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The provider says why it stopped. A stream without this event is not a finished answer."""
+    """The answer is complete; why, where the provider said so. A stream without this event is not a finished answer.
+
+    `extra` holds the unknown fields of the message as a whole.
+    """
 
     finish_reason: FinishReason | None = None
     native_finish_reason: str | None = None
+    extra: Extra | None = None
 
 
 Event: TypeAlias = (
@@ -117,8 +122,8 @@ Event: TypeAlias = (
 def is_content(event: Event) -> bool:
     """Whether the caller has seen part of an answer once this event is passed on (no fallback after it)."""
     match event:
-        case TextDelta(text=text) | ReasoningDelta(text=text):
-            return bool(text)
+        case TextDelta() | ReasoningDelta():
+            return bool(event.text)
         case ToolCallStarted() | ToolCallDelta() | ReasoningSignature():
             return True
         case _:
@@ -157,7 +162,10 @@ def fold(events: Iterable[Event]) -> ChatResponse:
         match event:
             case TextDelta():
                 close_reasoning()
-                if event.text:
+                if event.extra is not None:
+                    close_text()
+                    parts.append(Text(event.text, event.extra))
+                elif event.text:
                     texts.append(event.text)
             case ReasoningDelta():
                 close_text()
@@ -184,7 +192,7 @@ def fold(events: Iterable[Event]) -> ChatResponse:
     for at, call, pieces in calls.values():
         parts[at] = ToolCall(call.id, call.name, "".join(pieces), call.extra)
     return ChatResponse(
-        message=Message("assistant", tuple(parts)),
+        message=Message("assistant", tuple(parts), extra=finished.extra),
         finish_reason=finished.finish_reason,
         native_finish_reason=finished.native_finish_reason,
         usage=usage,
@@ -195,22 +203,26 @@ def fold(events: Iterable[Event]) -> ChatResponse:
 
 
 def unfold(response: ChatResponse) -> Iterator[Event]:
-    """The shortest stream that folds to this response."""
+    """The shortest stream that folds to this response: neighbouring plain texts become one, an empty one is dropped."""
     yield Started(response.id, response.model, response.extra)
-    for index, part in enumerate(response.message.parts):
+    parts = response.message.parts
+    for index, part in enumerate(parts):
         match part:
             case Text():
-                yield TextDelta(part.text)
+                if part.text or part.extra is not None:
+                    yield TextDelta(part.text, part.extra)
             case Reasoning():
                 if part.text:
                     yield ReasoningDelta(part.text)
-                yield ReasoningSignature(part.signature, part.origin, part.redacted, part.extra)
+                follows = parts[index + 1] if index + 1 < len(parts) else None
+                if part != Reasoning(part.text) or not part.text or isinstance(follows, Reasoning):
+                    yield ReasoningSignature(part.signature, part.origin, part.redacted, part.extra)
             case ToolCall():
                 yield ToolCallStarted(index, part.id, part.name, part.extra)
-                yield ToolCallDelta(index, part.arguments)
+                if part.arguments:
+                    yield ToolCallDelta(index, part.arguments)
             case Image() | ToolResult():
                 raise TypeError(f"a response cannot hold a {type(part).__name__}")
     if response.usage is not None:
         yield UsageReported(response.usage)
-    if response.finish_reason is not None or response.native_finish_reason is not None:
-        yield Finished(response.finish_reason, response.native_finish_reason)
+    yield Finished(response.finish_reason, response.native_finish_reason, response.message.extra)

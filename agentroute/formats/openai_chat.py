@@ -6,16 +6,30 @@ have no field for is kept in an `Extra` of this dialect and put back on the way 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
-from agentroute.errors import RequestError
+from agentroute.errors import BadResponse, RequestError
+from agentroute.events import (
+    Event,
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from agentroute.formats.failures import decode_error
 from agentroute.messages import (
     ChatRequest,
+    ChatResponse,
     Extra,
+    FinishReason,
     Image,
     Message,
     Part,
@@ -28,9 +42,21 @@ from agentroute.messages import (
     ToolCall,
     ToolChoice,
     ToolResult,
+    Usage,
 )
 
-__all__ = ["DIALECT", "Flavour", "decode_request", "encode_request"]
+__all__ = [
+    "DIALECT",
+    "Flavour",
+    "StreamDecoder",
+    "decode_error",
+    "decode_request",
+    "decode_response",
+    "decode_usage",
+    "encode_request",
+    "encode_response",
+    "response_warnings",
+]
 
 DIALECT: Final = "openai_chat"
 
@@ -247,8 +273,8 @@ def _decode_message(raw: Any, index: int, before: list[Message]) -> Message:
     if name is not None and not isinstance(name, str):
         _wrong(f"{where}.name", name, "a text")
     if canonical == "assistant":
-        parts, extra = _decode_assistant(raw, index)
-        return Message("assistant", parts, name, extra)
+        parts, spare = _decode_assistant(raw, where, f"call_{index}")
+        return Message("assistant", parts, name, Extra(DIALECT, spare) if spare else None)
     content = _decode_content(raw.get("content"), f"{where}.content")
     if canonical != "tool":
         return Message(canonical, content, name, _rest(raw, _MESSAGE_FIELDS))
@@ -271,11 +297,13 @@ def _unanswered_call(before: list[Message]) -> str | None:
     return None
 
 
-def _decode_assistant(raw: _Raw, index: int, where: str | None = None) -> tuple[tuple[Part, ...], Extra | None]:
-    """The parts of an assistant message, in a history (`messages[index]`) or in an answer (`where`)."""
-    where = where or f"messages[{index}]"
+def _decode_assistant(raw: _Raw, where: str, spare_id: str) -> tuple[tuple[Part, ...], dict[str, Any]]:
+    """The parts of an assistant message, in a history or in an answer, and its unknown fields.
+
+    A call without an id gets `spare_id` and its position.
+    """
     parts: list[Part] = []
-    spare: dict[str, Any] = {}
+    spare: dict[str, Any] = {key: raw[key] for key in raw if key not in _ASSISTANT_FIELDS}
     thoughts, spoken = raw.get("reasoning_content"), raw.get("reasoning")
     for name, thought in (("reasoning_content", thoughts), ("reasoning", spoken)):
         if thought is not None and not isinstance(thought, str):
@@ -294,19 +322,14 @@ def _decode_assistant(raw: _Raw, index: int, where: str | None = None) -> tuple[
         parts.append(Text(refusal, _REFUSAL))
     calls = raw.get("tool_calls")
     if calls is not None:
-        _decode_tool_calls(calls, index, parts, where)
-    call = raw.get("function_call")
-    if call is not None and not calls:
-        _decode_tool_calls([{"function": call}], index, parts, where)
-    return tuple(parts), _rest(raw, _ASSISTANT_FIELDS, spare)
-
-
-def _decode_tool_calls(raw: Any, index: int, parts: list[Part], where: str | None = None) -> None:
-    if type(raw) is not list and not isinstance(raw, list | tuple):
-        _wrong(f"{where or f'messages[{index}]'}.tool_calls", raw, "a list of calls")
-    for position, call in enumerate(raw):
-        at = f"{where or f'messages[{index}]'}.tool_calls[{position}]"
-        parts.append(_decode_tool_call(call, f"call_{index}_{position}", at))
+        if not isinstance(calls, list | tuple):
+            _wrong(f"{where}.tool_calls", calls, "a list of calls")
+        for position, call in enumerate(calls):
+            parts.append(_decode_tool_call(call, f"{spare_id}_{position}", f"{where}.tool_calls[{position}]"))
+    old_call = raw.get("function_call")
+    if old_call is not None and not calls:
+        parts.append(_decode_tool_call({"function": old_call}, f"{spare_id}_0", f"{where}.function_call"))
+    return tuple(parts), spare
 
 
 def _decode_tool_call(raw: Any, spare_id: str, where: str) -> ToolCall:
@@ -524,12 +547,12 @@ def _decode_sampling(body: _Raw) -> Sampling:
                 _wrong(name, value, "a number")
             found[name] = value
     limit_name = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
-    for name, field in ((limit_name, "max_output_tokens"), ("seed", "seed")):
+    for name, held in ((limit_name, "max_output_tokens"), ("seed", "seed")):
         value = body.get(name)
         if value is not None:
             if isinstance(value, bool) or not isinstance(value, int):
                 _wrong(name, value, "a whole number")
-            found[field] = value
+            found[held] = value
     stop = body.get("stop")
     if stop is not None:
         if isinstance(stop, str):
@@ -601,10 +624,10 @@ def encode_request(
     if request.response_schema is not None:
         body["response_format"] = _encode_response_format(request.response_schema, extra.pop("response_format", {}))
     sampling = request.sampling
-    for field in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
-        value = getattr(sampling, field)
+    for setting in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
+        value = getattr(sampling, setting)
         if value is not None:
-            body[field] = value
+            body[setting] = value
     if sampling.max_output_tokens is not None:
         chosen = spelled if flavour.max_tokens_field == "as_given" else flavour.max_tokens_field
         body[chosen] = sampling.max_output_tokens
@@ -663,11 +686,11 @@ def _encode_assistant(message: Message, flavour: Flavour) -> dict[str, Any]:
             case Text(extra=extra) if extra is _REFUSAL or _fields(extra).get("type") == "refusal":
                 refusals.append(part.text)
             case Reasoning():
-                field = _reasoning_field(part, flavour)
-                if field == "content":
+                place = _reasoning_field(part, flavour)
+                if place == "content":
                     content.append(part)
-                elif field is not None and part.text:
-                    thoughts[field] = thoughts.get(field, "") + part.text
+                elif place is not None and part.text:
+                    thoughts[place] = thoughts.get(place, "") + part.text
             case _:
                 content.append(part)
     if content:
@@ -764,3 +787,393 @@ def _encode_response_format(schema: ResponseSchema, spare: Mapping[str, Any]) ->
     if schema.strict is not None:
         inner["strict"] = schema.strict
     return {"type": "json_schema", **spare, "json_schema": {**inner, **spare.get("json_schema", {})}}
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+_FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+    "refusal": "content_filter",
+    "sensitive": "content_filter",
+}
+"""What providers of this dialect say, lower case, and what it means; any other word stays as it is, and unknown."""
+
+_RESPONSE_FIELDS = frozenset({"id", "object", "model", "choices", "usage", "error"})
+_CHOICE_FIELDS = frozenset({"index", "message", "finish_reason", "native_finish_reason"})
+
+
+def decode_response(body: Any, *, target: str | None = None) -> ChatResponse:
+    """Reads a whole answer (parsed JSON).
+
+    Raises BadResponse where it is none, and the error it stands for where it is an error object with a success status.
+    """
+    if not isinstance(body, Mapping):
+        raise BadResponse(f"the answer is {_show(body)}, not an object", target=target)
+    if body.get("error"):
+        raise decode_error(None, {}, body, target=target)
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    raw = choice.get("message") if isinstance(choice, Mapping) else None
+    if not isinstance(choice, Mapping) or not isinstance(raw, Mapping):
+        raise BadResponse(f"the answer has no message: `choices` is {_show(choices)}", target=target)
+    if choice.get("error"):
+        raise decode_error(None, {}, choice, target=target)
+    answer_id, model = body.get("id"), body.get("model")
+    problem = ""
+    try:
+        parts, spare = _decode_assistant(raw, "choices[0].message", _spare_id(body))
+    except RequestError as error:
+        problem = str(error)
+    if problem:
+        raise BadResponse(f"the answer cannot be read: {problem}", target=target)
+    finish, native = _finish(choice)
+    spare = _said(spare)
+    extra = _said({key: body[key] for key in body if key not in _RESPONSE_FIELDS})
+    beside = _said({key: choice[key] for key in choice if key not in _CHOICE_FIELDS})
+    if beside:
+        extra["choice"] = beside
+    return ChatResponse(
+        message=Message("assistant", parts, None, Extra(DIALECT, spare) if spare else None),
+        finish_reason=finish,
+        usage=decode_usage(body.get("usage")),
+        model=model if isinstance(model, str) else None,
+        id=answer_id if isinstance(answer_id, str) else None,
+        native_finish_reason=native,
+        extra=Extra(DIALECT, extra) if extra else None,
+    )
+
+
+def _said(raw: _Raw) -> dict[str, Any]:
+    """The fields that say something: answers are full of nulls and empty lists."""
+    return {key: value for key, value in raw.items() if value is not None and value != [] and value != {}}
+
+
+def _spare_id(body: _Raw) -> str:
+    """What begins the id of a call that came without one: the same for the same answer, another for another."""
+    seed = repr((body.get("id"), body.get("created"), body.get("model")))
+    return f"call_{hashlib.blake2b(seed.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
+
+
+def _finish(choice: _Raw) -> tuple[FinishReason | None, str | None]:
+    """Our word, and the provider's own where it is another."""
+    said = choice.get("finish_reason")
+    if not isinstance(said, str) or not said:
+        return None, None
+    reason = _FINISH_REASONS.get(said.lower())
+    native = choice.get("native_finish_reason")
+    if not isinstance(native, str) or not native:
+        native = said
+    return reason, None if native == reason else native
+
+
+def decode_usage(raw: Any) -> Usage | None:
+    """The provider's count, or None where it gave none.
+
+    xAI leaves reasoning tokens out of `completion_tokens`; its own total shows it, so the sum is made whole here.
+    """
+    if not isinstance(raw, Mapping):
+        return None
+    sent, written = _count(raw.get("prompt_tokens")), _count(raw.get("completion_tokens"))
+    inputs = raw.get("prompt_tokens_details")
+    outputs = raw.get("completion_tokens_details")
+    inputs = inputs if isinstance(inputs, Mapping) else {}
+    outputs = outputs if isinstance(outputs, Mapping) else {}
+    cached = _count(inputs.get("cached_tokens"))
+    if cached is None:
+        cached = _count(raw.get("prompt_cache_hit_tokens"))
+    reasoning = _count(outputs.get("reasoning_tokens"))
+    if sent is not None and written is not None and reasoning and raw.get("total_tokens") == sent + written + reasoning:
+        written += reasoning
+    usage = Usage(sent, written, cached, _count(inputs.get("cache_write_tokens")), reasoning)
+    return None if usage == _NO_USAGE else usage
+
+
+_NO_USAGE = Usage()
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def response_warnings(response: ChatResponse) -> tuple[str, ...]:
+    """What is odd about an answer that is delivered all the same, as words for the record."""
+    found = []
+    if response.finish_reason is None:
+        native = response.native_finish_reason
+        found.append("provider_missing_finish_reason" if native is None else "unknown_finish_reason")
+    if response.usage is None:
+        found.append("provider_missing_usage")
+    parts = response.message.parts
+    if not any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in parts):
+        found.append("empty_response")
+    if any(not _is_object(call) for call in response.tool_calls):
+        found.append("invalid_tool_arguments")
+    return tuple(found)
+
+
+def _is_object(call: ToolCall) -> bool:
+    if _fields(call.extra).get("type") == "custom":
+        return True
+    try:
+        call.parsed()
+    except RequestError:
+        return False
+    return True
+
+
+def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:
+    """A `chat.completion` object: what a client of this dialect reads. What the provider did not say is null."""
+    extra = dict(_fields(response.extra))
+    beside = extra.pop("choice", {})
+    if created is not None:
+        extra["created"] = created
+    usage = response.usage
+    finish = response.finish_reason or response.native_finish_reason
+    return {
+        "id": response.id,
+        "object": "chat.completion",
+        "created": None,
+        "model": model or response.model,
+        **extra,
+        "choices": [
+            {"index": 0, "message": _encode_assistant(response.message, _PLAIN), "finish_reason": finish, **beside}
+        ],
+        "usage": None if usage is None else _encode_usage(usage),
+    }
+
+
+def _encode_usage(usage: Usage) -> dict[str, Any]:
+    sent, written = usage.input_tokens, usage.output_tokens
+    raw: dict[str, Any] = {
+        "prompt_tokens": sent,
+        "completion_tokens": written,
+        "total_tokens": None if sent is None or written is None else sent + written,
+    }
+    inputs = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    if any(count is not None for count in inputs.values()):
+        raw["prompt_tokens_details"] = {key: count for key, count in inputs.items() if count is not None}
+    if usage.reasoning_tokens is not None:
+        raw["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return raw
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call as far as it has come. `wire_id` is the provider's, None where it gave none."""
+
+    position: int
+    wire_id: str | None
+    name: str | None
+    extra: Extra | None
+    started: bool = False
+    arguments: list[str] = field(default_factory=list)
+
+
+class StreamDecoder:
+    """Reads one streamed answer: feed it the data of each server-sent event, then close it.
+
+    Text comes out as it goes in. `usage` and `finish_reason` hold what the provider has said so far. Calls are told
+    apart by index and id (some providers give every call the index 0) and numbered anew.
+    """
+
+    def __init__(self, *, target: str | None = None) -> None:
+        self.usage: Usage | None = None
+        self.finish_reason: FinishReason | None = None
+        self.native_finish_reason: str | None = None
+        self.ended = False
+        self._target = target
+        self._started = False
+        self._answered = False
+        self._spare_id = ""
+        self._extra: dict[str, Any] = {}
+        self._calls: list[_Call] = []
+        self._by_index: dict[Any, _Call] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the provider has said why it stopped: what may follow is its usage."""
+        return self.finish_reason is not None or self.native_finish_reason is not None
+
+    def feed(self, data: str, event: str = "message") -> list[Event]:
+        """The events of one chunk. Raises the error that the stream reports, and BadResponse for what is no chunk."""
+        if self.ended:
+            return []
+        if data.startswith("[DONE]"):
+            self.ended = True
+            return []
+        chunk = self._load(data)
+        if not isinstance(chunk, Mapping):
+            return []
+        if chunk.get("error") or event == "error":
+            raise decode_error(None, {}, chunk, target=self._target)
+        found: list[Event] = []
+        if not self._started:
+            self._start(chunk, found)
+        choices = chunk.get("choices")
+        if isinstance(choices, list):
+            for choice in choices:
+                if isinstance(choice, Mapping) and not choice.get("index"):
+                    self._read_choice(choice, found)
+        usage = chunk.get("usage")
+        if usage is not None:
+            count = decode_usage(usage)
+            if count is not None and count != self.usage:
+                self.usage = count
+                found.append(UsageReported(count))
+        return found
+
+    def close(self) -> list[Event]:
+        """The end of the stream. Raises BadResponse where the answer is not complete.
+
+        `[DONE]` without a reason for stopping is an end, and the reason stays unknown.
+        """
+        if not self.finished and not (self.ended and self._answered):
+            raise BadResponse("the stream ended before the answer was complete", target=self._target)
+        found: list[Event] = []
+        for call in self._calls:
+            if not call.started:
+                self._start_call(call, found)
+        spare = _said(self._extra)
+        extra = Extra(DIALECT, spare) if spare else None
+        found.append(Finished(self.finish_reason, self.native_finish_reason, extra))
+        return found
+
+    def _load(self, data: str) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        raise BadResponse("an event of the stream is not JSON", target=self._target, cause=problem)
+
+    def _start(self, chunk: _Raw, found: list[Event]) -> None:
+        self._started = True
+        self._spare_id = _spare_id(chunk)
+        answer_id, model = chunk.get("id"), chunk.get("model")
+        spare = _said({key: chunk[key] for key in chunk if key not in _RESPONSE_FIELDS})
+        found.append(
+            Started(
+                answer_id if isinstance(answer_id, str) and answer_id else None,
+                model if isinstance(model, str) and model else None,
+                Extra(DIALECT, spare) if spare else None,
+            )
+        )
+
+    def _read_choice(self, choice: _Raw, found: list[Event]) -> None:
+        self._answered = True
+        if choice.get("error"):
+            raise decode_error(None, {}, choice, target=self._target)
+        delta = choice.get("delta")
+        if isinstance(delta, Mapping):
+            for key, value in delta.items():
+                if value is None or value == "":
+                    continue
+                if key == "content":
+                    self._read_content(value, found)
+                elif key == "tool_calls":
+                    for raw in value if isinstance(value, list) else ():
+                        self._read_call(raw, found)
+                elif key == "reasoning_content" or (key == "reasoning" and not delta.get("reasoning_content")):
+                    if isinstance(value, str):
+                        found.append(ReasoningDelta(value))
+                elif key == "refusal":
+                    if isinstance(value, str):
+                        found.append(TextDelta(value))
+                elif key == "function_call":
+                    self._read_call({"index": 0, "function": value}, found)
+                elif key not in _ASSISTANT_FIELDS:
+                    self._keep(key, value)
+        if choice.get("finish_reason") and not self.finished:
+            self.finish_reason, self.native_finish_reason = _finish(choice)
+
+    def _read_content(self, value: Any, found: list[Event]) -> None:
+        if isinstance(value, str):
+            found.append(TextDelta(value))
+            return
+        problem = ""
+        parts: tuple[Part, ...] = ()
+        try:
+            parts = _decode_content(value, "delta.content")
+        except RequestError as error:
+            problem = str(error)
+        if problem:
+            raise BadResponse(f"the answer cannot be read: {problem}", target=self._target)
+        for part in parts:
+            if isinstance(part, Text) and part.text:
+                found.append(TextDelta(part.text))
+            elif isinstance(part, Reasoning) and part.text:
+                found.append(ReasoningDelta(part.text))
+
+    def _read_call(self, raw: Any, found: list[Event]) -> None:
+        if not isinstance(raw, Mapping):
+            return
+        kind = "custom" if raw.get("type") == "custom" or "custom" in raw else "function"
+        function = raw.get(kind)
+        function = function if isinstance(function, Mapping) else {}
+        wire_id = raw.get("id")
+        wire_id = wire_id if isinstance(wire_id, str) and wire_id else None
+        name = function.get("name")
+        name = name if isinstance(name, str) and name else None
+        arguments = function.get("input" if kind == "custom" else "arguments")
+        if isinstance(arguments, Mapping):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        index = raw.get("index")
+        call = self._known_call(index, wire_id, name)
+        if call is None:
+            spare = _said({key: raw[key] for key in raw if key not in ("index", "id", "type", kind)})
+            if kind == "custom":
+                spare["type"] = "custom"
+            call = _Call(len(self._calls), wire_id, name, Extra(DIALECT, spare) if spare else None)
+            self._calls.append(call)
+            self._by_index[index] = call
+        if call.name is None:
+            call.name = name
+        if isinstance(arguments, str) and arguments:
+            call.arguments.append(arguments)
+            if call.started:
+                found.append(ToolCallDelta(call.position, arguments))
+        if not call.started and call.name is not None:
+            self._start_call(call, found)
+
+    def _known_call(self, index: Any, wire_id: str | None, name: str | None) -> _Call | None:
+        """The call that a piece belongs to, or None where it begins another one."""
+        call = self._by_index.get(index) if isinstance(index, int) else None
+        if call is None and index is None:
+            if wire_id is not None:
+                return next((known for known in self._calls if known.wire_id == wire_id), None)
+            call = self._calls[-1] if self._calls else None
+        if call is None:
+            return None
+        if wire_id is not None and wire_id != call.wire_id and (call.wire_id is not None or name is not None):
+            return None
+        if wire_id is None and name is not None and call.name is not None and name != call.name:
+            return None
+        return call
+
+    def _start_call(self, call: _Call, found: list[Event]) -> None:
+        if call.name is None:
+            raise BadResponse("the answer has a tool call without a name", target=self._target)
+        call.started = True
+        call_id = call.wire_id or f"{self._spare_id}_{call.position}"
+        found.append(ToolCallStarted(call.position, call_id, call.name, call.extra))
+        if call.arguments:
+            found.append(ToolCallDelta(call.position, "".join(call.arguments)))
+
+    def _keep(self, key: str, value: Any) -> None:
+        """A field we do not know: pieces of a list are put together, of anything else the last one holds."""
+        before = self._extra.get(key)
+        self._extra[key] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value

@@ -1,0 +1,279 @@
+"""What a provider's error answer means: one class of ours for each status, code and wording met in the wild."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from agentroute.errors import (
+    AuthenticationFailed,
+    BadResponse,
+    ContentFiltered,
+    ContextTooLong,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    ProviderError,
+    ProviderTimeout,
+    QuotaExhausted,
+    RateLimited,
+)
+
+__all__ = ["decode_error", "retry_after"]
+
+_MAX_TEXT: Final = 400
+
+_CODES: Final[Mapping[str, type[ProviderError]]] = {
+    "insufficient_quota": QuotaExhausted,
+    "billing_error": QuotaExhausted,
+    "billing_hard_limit_reached": QuotaExhausted,
+    "billing_not_active": QuotaExhausted,
+    "enforced_spend_limit_reached": QuotaExhausted,
+    "insufficient_balance": QuotaExhausted,
+    "insufficient_credits": QuotaExhausted,
+    "payment_required": QuotaExhausted,
+    "context_length_exceeded": ContextTooLong,
+    "context_window_exceeded": ContextTooLong,
+    "exceed_context_size_error": ContextTooLong,
+    "content_filter": ContentFiltered,
+    "content_policy_violation": ContentFiltered,
+    "responsibleaipolicyviolation": ContentFiltered,
+    "data_inspection_failed": ContentFiltered,
+    "model_not_found": ModelNotFound,
+    "model_decommissioned": ModelNotFound,
+    "invalid_model": ModelNotFound,
+    "deploymentnotfound": ModelNotFound,
+    "invalid_api_key": AuthenticationFailed,
+    "api_key_invalid": AuthenticationFailed,
+    "authentication_error": AuthenticationFailed,
+    "rate_limit_exceeded": RateLimited,
+    "rate_limit_error": RateLimited,
+    "tool_use_failed": BadResponse,
+}
+"""Codes and types that say more than the status they come with. From the providers' documentation and recorded traffic.
+
+Groq's `tool_use_failed` is a 400 for what its own model wrote, so it is a bad answer, not a bad request.
+"""
+
+_WORDINGS: Final[tuple[tuple[re.Pattern[str], type[ProviderError]], ...]] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kind)
+    for pattern, kind in (
+        (
+            r"maximum context length|context (?:length|window|size|limit)|prompt is too long"
+            r"|input token count.{0,40}exceeds|too many (?:input )?tokens",
+            ContextTooLong,
+        ),
+        (
+            r"\bmodels?\b.{0,120}(?:does not exist|not found|is not supported for|decommissioned)"
+            r"|not a valid model|unknown model|no such model|invalid model",
+            ModelNotFound,
+        ),
+        (r"api[- ]key (?:not valid|is invalid)|(?:invalid|incorrect) (?:x-)?api[- ]key", AuthenticationFailed),
+        (r"credit balance|insufficient (?:balance|credit|funds)|spend(?:ing)? limit", QuotaExhausted),
+        (r"content management policy|content policy|flagged|requires moderation", ContentFiltered),
+    )
+)
+"""For providers that give one code to everything. Read only with a status that leaves the question open."""
+
+_OPEN_STATUSES: Final = frozenset({400, 403, 413, 422, 429})
+
+_STATUSES: Final[Mapping[int, type[ProviderError]]] = {
+    400: InvalidRequest,
+    401: AuthenticationFailed,
+    402: QuotaExhausted,
+    403: AuthenticationFailed,
+    404: ModelNotFound,
+    408: ProviderTimeout,
+    409: Overloaded,
+    413: ContextTooLong,
+    422: InvalidRequest,
+    425: Overloaded,
+    429: RateLimited,
+    504: ProviderTimeout,
+}
+
+_TYPES: Final[Mapping[str, type[ProviderError]]] = {
+    "resource_exhausted": RateLimited,
+    "too_many_requests": RateLimited,
+    "overloaded_error": Overloaded,
+    "overloaded": Overloaded,
+    "server_error": Overloaded,
+    "api_error": Overloaded,
+    "internal": Overloaded,
+    "internal_error": Overloaded,
+    "internal_server_error": Overloaded,
+    "unavailable": Overloaded,
+    "service_unavailable": Overloaded,
+    "timeout": ProviderTimeout,
+    "timeout_error": ProviderTimeout,
+    "deadline_exceeded": ProviderTimeout,
+    "invalid_request_error": InvalidRequest,
+    "invalid_argument": InvalidRequest,
+    "permission_error": AuthenticationFailed,
+    "permission_denied": AuthenticationFailed,
+    "unauthenticated": AuthenticationFailed,
+    "not_found_error": ModelNotFound,
+}
+"""What a code or type says where no status does: an error object inside a stream or a 200."""
+
+_KEYLIKE: Final = re.compile(r"\b(?:sk|rk|pk|gsk|csk|xai|tgp|fw|AIza)[-_A-Za-z0-9.*]{5,}")
+
+
+def decode_error(
+    status: int | None,
+    headers: Mapping[str, str],
+    body: bytes | Mapping[str, Any],
+    *,
+    target: str | None = None,
+    now: datetime | None = None,
+) -> ProviderError:
+    """The error that an answer stands for; it is returned, not raised.
+
+    `status` None or 200 is for an error object inside a success: then its own code decides. `headers` have lower-case
+    names. The text is the provider's own, cut to 400 characters, without anything that looks like a key; a page of HTML
+    gives no text at all. `now` (UTC) is needed for a Retry-After that is a date.
+    """
+    found = _parse(body) if isinstance(body, bytes) else body
+    error = _error_object(found)
+    names = tuple(_names(error))
+    if status is None or 200 <= status < 300:
+        status = next(_inner_status(error), None)
+    text = _text(error)
+    kind = _kind(status, names, text)
+    code = names[0] if names else None
+    head = f"{target!r}: " if target else ""
+    label = " ".join(str(part) for part in (status, code) if part is not None) or "an error"
+    request_id = headers.get("x-request-id") or headers.get("request-id")
+    if request_id is None and isinstance(found, Mapping) and isinstance(found.get("request_id"), str):
+        request_id = found["request_id"]
+    return kind(
+        f"{head}the provider answered {label}" + (f": {text}" if text else ""),
+        target=target,
+        status=status,
+        code=code,
+        request_id=request_id,
+        retry_after=retry_after(headers, error, now=now),
+    )
+
+
+def _kind(status: int | None, names: tuple[str, ...], text: str) -> type[ProviderError]:
+    for name in names:
+        if name in _CODES:
+            return _CODES[name]
+    if status is None or status in _OPEN_STATUSES:
+        for pattern, kind in _WORDINGS:
+            if pattern.search(text):
+                return kind
+    if status is None:
+        return next((_TYPES[name] for name in names if name in _TYPES), BadResponse)
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if 300 <= status < 400:
+        return BadResponse
+    return Overloaded if status >= 500 else InvalidRequest
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_object(found: Any) -> Mapping[str, Any]:
+    """The object that describes the error: `{"error": ...}`, the body itself, or the first of a list (Gemini)."""
+    if isinstance(found, list) and found:
+        found = found[0]
+    if not isinstance(found, Mapping):
+        return {}
+    inner = found.get("error")
+    if isinstance(inner, Mapping):
+        return inner
+    if isinstance(inner, str):
+        return {**found, "message": found.get("message") or inner}
+    return found
+
+
+def _names(error: Mapping[str, Any]) -> Iterator[str]:
+    """Every code and type the error gives, lower case, the most specific first."""
+    details, inner = error.get("details"), error.get("innererror")
+    for value in (
+        error.get("code"),
+        details.get("error_code") if isinstance(details, Mapping) else None,
+        inner.get("code") if isinstance(inner, Mapping) else None,
+        error.get("type"),
+        error.get("status"),
+    ):
+        if isinstance(value, str) and value and not value.isdigit():
+            yield value[:80].lower()
+
+
+def _inner_status(error: Mapping[str, Any]) -> Iterator[int]:
+    for name in ("code", "status_code", "status"):
+        value = error.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:
+            yield value
+
+
+def _text(error: Mapping[str, Any]) -> str:
+    message = error.get("message")
+    if not isinstance(message, str):
+        message = error.get("detail")
+    if not isinstance(message, str):
+        return ""
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    if isinstance(raw, str):
+        message = f"{message}: {raw}"
+    short = message if len(message) <= _MAX_TEXT else message[:_MAX_TEXT] + "..."
+    return _KEYLIKE.sub("***", short)
+
+
+def retry_after(
+    headers: Mapping[str, str], error: Mapping[str, Any] | None = None, *, now: datetime | None = None
+) -> float | None:
+    """Seconds to wait, or None where the provider gave none that makes sense.
+
+    `retry-after-ms`, then `retry-after` (seconds, or an HTTP date read against the answer's own Date where it has one,
+    so that a wrong clock on either side does no harm), then Gemini's RetryInfo.
+    """
+    milliseconds = _positive(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    given = headers.get("retry-after")
+    if given is not None:
+        seconds = _positive(given)
+        if seconds is not None:
+            return seconds
+        at, sent = _date(given), _date(headers.get("date")) or now
+        if at is not None and sent is not None:
+            return max(0.0, (at - sent).total_seconds())
+    details = error.get("details") if error else None
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
+        if isinstance(delay, str) and delay.endswith("s"):
+            return _positive(delay[:-1])
+    return None
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text or "")
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
