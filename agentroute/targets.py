@@ -41,40 +41,55 @@ class Tier(Enum):
         except ValueError:
             raise ConfigError(f"{value!r} is no tier; use one of {', '.join(_RANKS)}") from None
 
-    def __lt__(self, other: Tier) -> bool:
-        return self.rank < other.rank
+    def __lt__(self, other: object) -> bool:
+        return self.rank < other.rank if isinstance(other, Tier) else NotImplemented
 
-    def __le__(self, other: Tier) -> bool:
-        return self.rank <= other.rank
+    def __le__(self, other: object) -> bool:
+        return self.rank <= other.rank if isinstance(other, Tier) else NotImplemented
 
-    def __gt__(self, other: Tier) -> bool:
-        return self.rank > other.rank
+    def __gt__(self, other: object) -> bool:
+        return self.rank > other.rank if isinstance(other, Tier) else NotImplemented
 
-    def __ge__(self, other: Tier) -> bool:
-        return self.rank >= other.rank
+    def __ge__(self, other: object) -> bool:
+        return self.rank >= other.rank if isinstance(other, Tier) else NotImplemented
 
 
 _RANKS = {"budget": 0, "mid": 1, "standard": 2, "premium": 3}
 
 
 class Secret:
-    """A key that shows itself only to `reveal()`: not in a repr, a log, a traceback, a comparison or a pickle.
+    """A key that shows itself only to `reveal()`: not in a repr, a log, a traceback or a pickle.
 
     `Secret("sk-...")` holds a literal; `Secret.env("NAME")` reads the environment each time it is revealed, and is the
-    only kind that survives a pickle.
+    only kind that survives a pickle. Copies in the same process keep either. Two secrets are equal where they name the
+    same variable; a literal equals only itself, so that no comparison can guess it.
     """
 
     __slots__ = ("_literal", "env_name")
 
+    _literal: str | None
+    env_name: str | None
+
     def __init__(self, literal: str) -> None:
-        self._literal: str | None = literal
-        self.env_name: str | None = None
+        if not isinstance(literal, str) or not literal:
+            what = "empty" if literal == "" else f"of type {type(literal).__name__}"
+            raise ConfigError(
+                f"the key is {what}; give its text or 'env:NAME', or leave `api_key` out if none is needed"
+            )
+        self._literal = literal
+        self.env_name = None
 
     @classmethod
     def env(cls, name: str) -> Secret:
-        secret = cls("")
-        secret._literal = None
-        secret.env_name = name
+        if not name:
+            raise ConfigError("'env:' names no variable; write it as in 'env:OPENAI_API_KEY'")
+        return cls._of(None, name)
+
+    @classmethod
+    def _of(cls, literal: str | None, env_name: str | None) -> Secret:
+        secret = cls.__new__(cls)
+        secret._literal = literal
+        secret.env_name = env_name
         return secret
 
     @classmethod
@@ -82,7 +97,7 @@ class Secret:
         """`"env:NAME"` is a name, any other text a literal key."""
         if isinstance(value, Secret):
             return value
-        return cls.env(value[4:]) if value.startswith("env:") else cls(value)
+        return cls.env(value[4:]) if isinstance(value, str) and value.startswith("env:") else cls(value)
 
     def reveal(self) -> str:
         """The key itself. Raises ConfigError naming the variable that is not set."""
@@ -103,15 +118,22 @@ class Secret:
     def __repr__(self) -> str:
         return f"Secret.env({self.env_name!r})" if self.env_name else "Secret('***')"
 
-    def __reduce__(self) -> tuple[Any, tuple[str | None]]:
-        return _unpickle_secret, (self.env_name,)
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return self is other or (self.env_name is not None and self.env_name == other.env_name)
 
+    def __hash__(self) -> int:
+        return hash(self.env_name) if self.env_name is not None else id(self)
 
-def _unpickle_secret(env_name: str | None) -> Secret:
-    secret = Secret.env(env_name or "")
-    if env_name is None:
-        secret.env_name = None
-    return secret
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
+        return self
+
+    def __reduce__(self) -> tuple[Any, tuple[None, str | None]]:
+        return Secret._of, (None, self.env_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +145,12 @@ class PriceStep:
     output: Decimal
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        start = self.above_input_tokens
+        if isinstance(start, bool) or not isinstance(start, int) or start < 0:
+            raise ConfigError(f"price step `above_input_tokens` is {start!r}; give a whole number, 0 or more")
+        _check_rates(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +191,26 @@ class Price:
         return rates
 
     def __post_init__(self) -> None:
-        for name in ("input", "output", "cache_read", "cache_write"):
-            value = getattr(self, name)
-            if value is None and name in ("cache_read", "cache_write"):
-                continue
-            try:
-                number = Decimal(str(value))
-            except ArithmeticError:
-                number = Decimal("nan")
-            if not number.is_finite() or number < 0:
-                raise ConfigError(f"price `{name}` is {value!r}; give USD per million tokens, 0 or more")
-            object.__setattr__(self, name, number)
+        _check_rates(self)
+        object.__setattr__(self, "steps", tuple(self.steps))
+        starts = [step.above_input_tokens for step in self.steps]
+        if starts != sorted(set(starts)):
+            raise ConfigError(f"price steps begin above {starts} input tokens; give each once, the lowest first")
+
+
+def _check_rates(price: Price | PriceStep) -> None:
+    """Turns the rates into Decimals. Raises ConfigError for a text that is no number, NaN, infinity or less than 0."""
+    for name in ("input", "output", "cache_read", "cache_write"):
+        value = getattr(price, name)
+        if value is None and name in ("cache_read", "cache_write"):
+            continue
+        try:
+            number = Decimal(str(value))
+        except ArithmeticError:
+            number = Decimal("nan")
+        if not number.is_finite() or number < 0:
+            raise ConfigError(f"price `{name}` is {value!r}; give USD per million tokens, 0 or more")
+        object.__setattr__(price, name, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,21 +266,31 @@ class Target:
         dialect: str = "openai_chat",
         tier_inferred: bool = False,
     ) -> None:
+        # First of all, so that no traceback of what follows can show a literal key among its locals.
+        api_key = None if api_key is None else Secret.parse(api_key)
         for key, text in (("provider", provider), ("model", model), ("name", name or model)):
             if not isinstance(text, str) or not text:
                 raise ConfigError(f"target `{key}` is {text!r}; give a non-empty text")
         for key, count in (("context_window", context_window), ("max_output_tokens", max_output_tokens)):
             if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count <= 0):
                 raise ConfigError(f"target {name or model!r}: `{key}` is {count!r}; give a whole number above 0")
-        if cache_ttl_s is not None and not (math.isfinite(cache_ttl_s) and cache_ttl_s >= 0):
+        seconds = cache_ttl_s is None or (isinstance(cache_ttl_s, int | float) and 0 <= cache_ttl_s < math.inf)
+        if not seconds or isinstance(cache_ttl_s, bool):
             raise ConfigError(f"target {name or model!r}: `cache_ttl_s` is {cache_ttl_s!r}; give seconds, 0 or more")
+        problem = None if base_url is None else _url_problem(base_url)
+        if problem is not None:
+            base_url = None
+            raise ConfigError(f"target {name or model!r}: `base_url` {problem}")
+        for key, value, kind in (("price", price, Price), ("capabilities", capabilities, Capabilities)):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(f"target {name or model!r}: `{key}` is {value!r}; give a {kind.__name__}")
         put = object.__setattr__
         put(self, "name", name or model)
         put(self, "provider", provider)
         put(self, "model", model)
         put(self, "tier", None if tier is None else Tier.parse(tier))
         put(self, "base_url", base_url)
-        put(self, "api_key", None if api_key is None else Secret.parse(api_key))
+        put(self, "api_key", api_key)
         put(self, "price", price)
         put(self, "context_window", context_window)
         put(self, "max_output_tokens", max_output_tokens)
@@ -253,9 +300,22 @@ class Target:
         put(self, "tier_inferred", tier_inferred)
 
 
+def _url_problem(url: object) -> str | None:
+    """What is wrong with a base URL, without showing it: it may hold a key."""
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        return "is no http:// or https:// URL"
+    if "@" in url.split("/")[2]:
+        return "has a user or password before the host; put the key into `api_key`"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Dominated:
-    """`target` costs no less and can do no more than `by`: a pool without it is cheaper and no worse."""
+    """By the facts of the pool `target` is never the first choice: `by` is of its tier or a higher one, costs no more
+    at any size, and is known to do as much.
+
+    A tier is a coarse measure, so `target` may be the better model all the same, or worth its place as a fallback.
+    """
 
     target: str
     by: str
@@ -310,11 +370,15 @@ class Pool:
     def strongest(self) -> Target:
         """The dearest target of the top tier: what savings are counted against unless the user names another."""
         top = max(_tier(target) for target in self.targets)
-        return max((t for t in self.targets if t.tier is top), key=lambda t: t.price.output if t.price else Decimal(-1))
+        return max((target for target in self.targets if target.tier is top), key=_dearness)
 
     @property
     def dominated(self) -> tuple[Dominated, ...]:
-        """Targets that another one of the pool makes pointless by price and tier alone."""
+        """Targets that another one of the pool always comes before.
+
+        Nothing is said where a price is unknown, or where the other may lack an ability or a size that this one may
+        have.
+        """
         found = []
         for target in self.targets:
             for other in self.targets:
@@ -330,15 +394,22 @@ def _tier(target: Target) -> Tier:
     return target.tier
 
 
+def _dearness(target: Target) -> tuple[Decimal, Decimal]:
+    """By output price, then input price; an unknown price counts as none."""
+    return (target.price.output, target.price.input) if target.price else (Decimal(-1), Decimal(-1))
+
+
 def _dominates(other: Target, target: Target) -> bool:
     if other.price is None or target.price is None or _tier(other) < _tier(target):
         return False
-    mine, theirs = _rates(target.price), _rates(other.price)
-    no_dearer = all(theirs[i] <= mine[i] for i in range(len(mine)))
+    sizes = {0} | {step.above_input_tokens + 1 for price in (other.price, target.price) for step in price.steps}
+    theirs = [_rates(other.price.at(size)) for size in sorted(sizes)]
+    mine = [_rates(target.price.at(size)) for size in sorted(sizes)]
+    no_dearer = all(t <= m for row, own in zip(theirs, mine, strict=True) for t, m in zip(row, own, strict=True))
     return no_dearer and (theirs != mine or _tier(other) > _tier(target)) and _can_do_as_much(other, target)
 
 
-def _rates(price: Price) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+def _rates(price: Price | PriceStep) -> tuple[Decimal, Decimal, Decimal, Decimal]:
     return (
         price.input,
         price.output,
@@ -348,6 +419,12 @@ def _rates(price: Price) -> tuple[Decimal, Decimal, Decimal, Decimal]:
 
 
 def _can_do_as_much(other: Target, target: Target) -> bool:
-    theirs, mine = other.capabilities, target.capabilities
-    capable = all(getattr(theirs, name) or not getattr(mine, name) for name in ("tools", "vision", "structured_output"))
-    return capable and (other.context_window or 0) >= (target.context_window or 0)
+    """Certain only where the other is known to have an ability, or this one to lack it; likewise for the sizes."""
+    for name in ("tools", "vision", "structured_output", "reasoning"):
+        if getattr(other.capabilities, name) is not True and getattr(target.capabilities, name) is not False:
+            return False
+    for name in ("context_window", "max_output_tokens"):
+        theirs, mine = getattr(other, name), getattr(target, name)
+        if theirs != mine and (theirs is None or mine is None or theirs < mine):
+            return False
+    return True
