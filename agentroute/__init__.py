@@ -48,7 +48,53 @@ from .errors import (
 )
 from .events import Event, fold
 from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
+from .router import Router
 from .targets import Capabilities, Pool, Price, Secret, Target, Tier
 
+__all__ = [
+    "AgentRouteError",
+    "AllAttemptsFailed",
+    "Attempt",
+    "AuthenticationFailed",
+    "BadResponse",
+    "Candidate",
+    "Capabilities",
+    "ChatRequest",
+    "ChatResponse",
+    "ConfigError",
+    "ConnectionFailed",
+    "Constraints",
+    "ContentFiltered",
+    "ContextTooLong",
+    "Decision",
+    "Dropped",
+    "Event",
+    "InvalidRequest",
+    "Message",
+    "ModelNotFound",
+    "NoCandidateError",
+    "Overloaded",
+    "Pool",
+    "Prediction",
+    "Price",
+    "ProviderError",
+    "ProviderTimeout",
+    "QuotaExhausted",
+    "RateLimited",
+    "RequestError",
+    "Router",
+    "Secret",
+    "StepContext",
+    "StepKind",
+    "StreamInterrupted",
+    "Target",
+    "Task",
+    "Tier",
+    "Tool",
+    "ToolCall",
+    "ToolResult",
+    "Usage",
+    "fold",
+]
 
 __version__ = "0.1.0.dev0"

@@ -10,12 +10,12 @@ from ..targets import Target
 __all__ = ["EXAMPLE_POOL", "example_targets", "pool_options"]
 
 EXAMPLE_POOL = (
-    ("openai", "gpt-5.4-nano"),
-    ("google", "gemini-2.5-flash"),
-    ("openai", "gpt-5.4"),
-    ("anthropic", "claude-opus-4-6"),
+    ("openai", "gpt-6-luna"),
+    ("google", "gemini-3.8-flash"),
+    ("anthropic", "claude-sonnet-5-5"),
+    ("anthropic", "claude-opus-5-5"),
 )
-"""One current model for each tier, three providers."""
+"""One current model for each tier, of three providers: what `route` and `replay` use where no config is given."""
 
 
 def example_targets() -> list[Target]:
