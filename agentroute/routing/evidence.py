@@ -19,6 +19,9 @@ _HEAD = _TAIL = 800
 _HEAD_LINES, _TAIL_LINES = 4, 8
 """Lines that are looked at: failures are announced at the top or concluded at the bottom."""
 
+_LINE = 300
+"""Characters read of one line."""
+
 _SHORT = 300
 """A result up to this size, in at most three lines, is a status message: weaker signs count in it."""
 
@@ -45,7 +48,7 @@ _NO_MATCH = Evidence("empty", 0.1, "exit code 1 with no output: nothing was foun
 _TESTS = Evidence("failing_test", 0.6, "the result counts failing tests")
 _UNRUN = Evidence("error", 0.7, "the result says that the tests could not run")
 _CRASH = Evidence("error", 0.8, "the result ends in a traceback")
-_LINE = Evidence("error", 0.6, "a line of the result states an error")
+_LINE_ERROR = Evidence("error", 0.6, "a line of the result states an error")
 _SHELL = Evidence("error", 0.5, "the shell could not run the command or find the file")
 _HTTP = Evidence("error", 0.6, "the result carries an HTTP status of 400 or above")
 _REFUSED = Evidence("error", 0.4, "the tool refused the call")
@@ -75,21 +78,24 @@ def judge_text(text: str, is_error: bool | None = None) -> Evidence:
 
 def _read(head: str, tail: str, *, weak: bool) -> Evidence:
     whole = head is tail
-    if head in _VOID and tail in _VOID:
+    if len(head) <= 9 and head in _VOID and tail in _VOID:
         return _EMPTY
-    if head[:1] in ("{", "["):
+    if head[:1] in ("{", "[", '"'):
         found = _read_json(head, whole=whole)
         if found is not None:
             return found
-    lines = [line for line in head.splitlines() if line and not line.isspace()]
-    ending = lines if whole else [line for line in tail.splitlines() if line and not line.isspace()]
-    code = _exit_code(lines, ending)
+    top = [line[:_LINE] for line in head.splitlines()[: _HEAD_LINES * 3] if line and not line.isspace()]
+    end = [line[:_LINE] for line in tail.splitlines()[-_TAIL_LINES * 2 :] if line and not line.isspace()]
+    code = _exit_code(top, end)
     if code is not None:
-        lines = [line for line in lines if not _FRAME.match(line)]
-        ending = lines if whole else [line for line in ending if not _FRAME.match(line)]
-        if not ending and not lines:
+        top = [line for line in top if not _is_frame(line)]
+        end = [line for line in end if not _is_frame(line)]
+        if not top and not end:
+            if "<" not in head and code in (0, 1):
+                return _ended(code) if code else _OK
             return _EMPTY if code == 0 else _NO_MATCH if code == 1 else _ended(code)
-    found = _read_lines(lines, ending, whole=whole, weak=weak and code is None, calm=code == 0)
+    short = whole and len(head) <= _SHORT
+    found = _read_lines(top, end, short=short, weak=weak and code is None, calm=code == 0)
     if found is not None:
         return found
     return _ended(code) if code else _OK
@@ -99,79 +105,87 @@ _VOID = frozenset(("", '""', "''", "[]", "{}", "()", "null", "None", "undefined"
 
 
 def _ended(code: int) -> Evidence:
-    return Evidence("error", 0.7 if code > 1 or code < 0 else 0.5, f"the command ended with exit code {code}")
+    return Evidence("error", 0.5 if code == 1 else 0.7, f"the command ended with exit code {code}")
 
 
 # ---- exit codes ------------------------------------------------------------------------------------------------------
 
 _EXIT = re.compile(
     r"\s*<(?:return_?code|exit_?(?:code|status))>\s*(-?\d{1,10})\s*<"
-    r"|\W{0,4}(?:\w+ ){0,4}?(?:exit|return)(?:ed)?[ _-]?(?:with )?(?:non-?zero )?(?:exit |return )?(?:code|status)\b"
-    r"\W{0,4}?(-?\d{1,10})\b(?=\W*$|[:,;] | after | in )",
+    r"|\W{0,4}(?:\w{1,20} ){0,4}?(?:exit|return)(?:ed)?[ _-]?(?:with )?(?:non-?zero )?(?:exit |return )?"
+    r"(?:code|status)\b\W{0,4}?(-?\d{1,10})\b(?=\W*$|[:,;] | after | in )",
     re.IGNORECASE,
 )
 _FRAME = re.compile(
-    _EXIT.pattern
-    + r"|\s*</?(?:return_?code|exit_?code|output|output_head|output_tail|stdout|stderr|result|response|system)>\s*$"
-    r"|\s*(?:wall time|duration|chunk id|stdout|stderr|output|process running|total output lines)\b[^:\n]{0,30}:[\s\d.a-z]{0,30}$",
+    r"\s*</?(?:return_?code|exit_?code|output|output_head|output_tail|stdout|stderr|result|response)>\s*$"
+    r"|\s*(?:wall time|duration|chunk id|stdout|stderr|output|total output lines)\b[^:\n]{0,30}:[\s\d.a-z]{0,30}$",
     re.IGNORECASE,
 )
 """Lines that a harness puts around the output of a command: they are no output."""
 
 
-def _exit_code(lines: list[str], ending: list[str]) -> int | None:
-    for line in (*lines[:3], *ending[-3:]):
-        if len(line) < 200 and (match := _EXIT.match(line)) is not None:
+def _exit_code(top: list[str], end: list[str]) -> int | None:
+    for line in (*top[:3], *end[-3:]):
+        if ("ode" in line or "tatus" in line or "ODE" in line) and (match := _EXIT.match(line)) is not None:
             return int(match[1] or match[2])
     return None
+
+
+def _is_frame(line: str) -> bool:
+    if line[0] == "<" or line[-1] == ":" or ": " in line:
+        return _EXIT.match(line) is not None or _FRAME.match(line) is not None
+    return "ode" in line and _EXIT.match(line) is not None
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 
 _FAILED_WORDS = frozenset(("error", "failed", "failure", "fail", "exception", "timeout", "rejected", "denied"))
 _JSON_SIGN = re.compile(
-    r'"(?:isError|is_error|hasError)"\s*:\s*true|"(?:success|ok|succeeded)"\s*:\s*false'
-    r'|"status"\s*:\s*"(?:error|failed|failure|fail)"|"error"\s*:\s*(?:"[^"]|\{\s*"|true)'
-    r'|"(?:status|statusCode|status_code)"\s*:\s*[45]\d\d\b|"(?:exit_?code|returncode|exitCode)"\s*:\s*-?[1-9]',
+    r'"(?:(?:isError|is_error|hasError)"\s*:\s*true|(?:success|ok|succeeded)"\s*:\s*false'
+    r'|status"\s*:\s*"(?:error|failed|failure|fail)"|error"\s*:\s*(?:"[^"]|\{\s*"|true)'
+    r'|(?:status|statusCode|status_code)"\s*:\s*[45]\d\d\b|(?:exit_?code|returncode|exitCode)"\s*:\s*-?[1-9])',
 )
+_JSON_START = re.compile(r'\{\s*"[^"\n]{0,100}"\s*:|\[\s*(?:[\[{"]|-?\d|true|false|null)')
+_ECHOED = frozenset(("success", "ok", "status", "query", "page", "limit", "offset", "took", "exit_code", "exitCode"))
+"""Keys that say nothing about whether something came back."""
+
+_COMPLAINTS = ("error", "errors", "exception", "error_message", "errorMessage")
 
 
 def _read_json(head: str, *, whole: bool) -> Evidence | None:
-    """None where the text is no JSON after all."""
+    """What a JSON text says; None where it is none after all. A longer one is judged by the signs in its head."""
     if whole:
         try:
-            value = json.loads(head)
+            return _read_value(json.loads(head))
         except (ValueError, RecursionError):
             pass
-        else:
-            return _read_value(value)
-    match = _JSON_SIGN.search(head)
-    if match is not None and head[0] == "{":
-        before = head[: match.start()]
-        if before.count("{") - before.count("}") == 1 and before.count("[") == before.count("]"):
-            return _JSON_ERROR
-    return _OK if _JSON_START.match(head) else None
-
-
-_JSON_START = re.compile(r'\{\s*"[^"\n]{0,100}"\s*:|\[\s*(?:[\[{"]|-?\d|true|false|null)')
+    if not _JSON_START.match(head):
+        return None
+    if head[0] == "{" and ("rror" in head or "tatus" in head or '": false' in head or "ode" in head):
+        match = _JSON_SIGN.search(head)
+        if match is not None:
+            before = head[: match.start()]
+            if before.count("{") - before.count("}") == 1 and before.count("[") == before.count("]"):
+                return _JSON_ERROR
+    return _OK
 
 
 def _read_value(value: Any) -> Evidence:
     if type(value) is list:
         if len(value) == 1 and type(value[0]) is dict and type(value[0].get("text")) is str:
             return judge_text(value[0]["text"])
-        return _OK if any(item not in (None, "", [], {}) for item in value) else _EMPTY
+        return _OK if any(item not in _NIL for item in value) else _EMPTY
+    if type(value) is str:
+        return judge_text(value)
     if type(value) is not dict:
         return _OK
     get = value.get
-    for key in ("isError", "is_error", "hasError"):
-        if get(key) is True:
-            return _JSON_ERROR
-    for key in ("success", "ok", "succeeded"):
-        if get(key) is False:
-            return _JSON_ERROR
-    for key in ("error", "errors", "exception", "error_message", "errorMessage"):
-        if get(key) not in (None, False, "", 0, [], {}) and type(get(key)) in (str, dict, list, bool):
+    if get("isError") is True or get("is_error") is True or get("hasError") is True:
+        return _JSON_ERROR
+    if get("success") is False or get("ok") is False or get("succeeded") is False:
+        return _JSON_ERROR
+    for key in _COMPLAINTS:
+        if get(key) not in _NIL:
             return _JSON_ERROR
     for key in ("status", "type", "result", "state"):
         word = get(key)
@@ -184,114 +198,179 @@ def _read_value(value: Any) -> Evidence:
     for key in ("exit_code", "exitCode", "returncode", "return_code", "exit_status"):
         number = get(key)
         if type(number) is int and number:
-            output = (get("stdout") or get("output") or "", get("stderr") or "")
-            return _NO_MATCH if number == 1 and not any(output) else _ended(number)
+            silent = any(name in value for name in _STREAMS) and not any(get(name) for name in _STREAMS)
+            return _NO_MATCH if number == 1 and silent else _ended(number)
     if len(value) == 1:
         ((key, inner),) = value.items()
         if key == "detail" and type(inner) in (str, list) and inner:
             return _REFUSED
         if type(inner) is str and key in ("output", "result", "content", "text", "stdout", "message", "response"):
             return judge_text(inner)
-    empty = (None, "", 0, [], {}, False)
-    if value and all(item in empty or key in _ECHOED for key, item in value.items()):
+    if all(item in _NIL or key in _ECHOED for key, item in value.items()) and not _ONLY_COMPLAINTS.issuperset(value):
         return _NOTHING
     return _OK
 
 
-_ECHOED = frozenset(("success", "ok", "status", "query", "page", "limit", "offset", "took", "exit_code", "exitCode"))
-"""Keys that say nothing about whether something came back."""
+_NIL: tuple[Any, ...] = (None, False, 0, "", [], {})
+_STREAMS = ("stdout", "stderr", "output")
+_ONLY_COMPLAINTS = _ECHOED.union(_COMPLAINTS)
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------
 
 _STATED = re.compile(
-    r"(?:(?:uncaught|unhandled)\b.{0,40}?)?(?:[\w.]+\.)?\w*(?:Error|Exception)(?:\s?\[\w+\])?: \S"
-    r"|(?:AssertionError|KeyboardInterrupt|RecursionError|MemoryError|StopIteration)$"
-    r"|(?i:fatal|panic|error|err|exception|failure|fehler|erreur|errore|erro|błąd|hata|fout|错误|錯誤|エラー|ошибка|오류|خطأ|त्रुटि|lỗi)"
-    r"(?:\s?\[[\w-]{1,20}\]|\s?\([^()\n]{1,40}\)|\s(?!handling|guide|message|log|code|report|handler|rate|budget)[\w./'`\"-]{1,40}){0,6}"
+    r"(?:(?i:uncaught|unhandled)\b.{0,40}?)?(?:[\w.]{1,100}\.)?\w{0,60}(?:Error|Exception)(?:\s?\[\w+\])?: \S"
+    r"|(?:AssertionError|RecursionError|MemoryError|StopIteration)$|Exception in thread "
+    r"|(?i:fatal |internal |unexpected |tool |api )?(?i:error|exception)"
+    r"(?:\s?\[[\w-]{1,20}\]|\s?\([^()\n]{1,40}\)"
+    r"|\s(?!handling|guide|messages?\b|logs?\b|codes?\b|reports?\b|handlers?\b|rates?\b|budget)[\w./'`\"-]{1,40}){0,6}"
     r"\s?[:：]\s?(?!\s*(?:0|none|null|no|false|nil)\b)\S"
-    r"|(?i:error (?:executing|running|calling|invoking|reading|writing|while|in|during|fetching|parsing|loading|opening|connecting)\b)"
+    r"|(?i:error (?:executing|running|calling|invoking|reading|writing|while|in|during|fetching|parsing|loading|opening"
+    r"|connecting)\b)"
     r"|(?i:error\s?$|<(?:tool_(?:use_)?)?error\b[^>]{0,80}>)"
     r"|\S{1,200}?:\d+(?::\d+)?: (?:fatal )?error: |\S{1,200}?\(\d+(?:,\d+)?\): (?:fatal )?error\b"
-    r"|npm (?:ERR!|error )|make(?:\[\d+\])?: \*\*\* |BUILD FAILED|FAILURE: |Segmentation fault|Killed$|panic: "
-    r"|(?:Error: )?(?:ENOENT|EACCES|EPERM|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTFOUND|EISDIR|ENOTDIR)\b"
-    r"|(?i:\W{0,3}(?:the |your )?(?:\w+ ){1,3}(?:timed out|has timed out)\b)"
-    r"|(?i:\W{0,3}(?:the |your )?(?:tool|command|request|operation|query|build|test|script|call|execution|connection|speed test)"
-    r"(?: \S{1,40})? failed(?::| to | with |\W*$))"
+    r"|npm (?:ERR!|error )|make(?:\[\d+\])?: \*\*\* "
+)
+_STARTS = (
+    *(
+        "fatal:",
+        "fatal error",
+        "panic:",
+        "failure:",
+        "err:",
+        "npm err!",
+        "make: ***",
+        "build failed",
+        "segmentation fault",
+    ),
+    *(
+        "enoent",
+        "eacces",
+        "eperm",
+        "econnrefused",
+        "econnreset",
+        "etimedout",
+        "enotfound",
+        "eisdir",
+        "enotdir",
+        "<error>",
+    ),
+    *(
+        "fehler:",
+        "erreur :",
+        "erreur:",
+        "erro:",
+        "errore:",
+        "hata:",
+        "fout:",
+        "błąd:",
+        "lỗi:",
+        "ошибка:",
+        "خطأ:",
+        "त्रुटि:",
+    ),
+    *("错误：", "错误:", "錯誤：", "錯誤:", "エラー:", "エラー：", "오류:", "thread 'main' panicked"),
+)
+"""How a line that states an error starts, in small letters."""
+
+_FAILED = re.compile(
+    r"\W{0,3}(?:the |your )?(?:\w{1,20} ){1,3}(?:timed out|has timed out)\b"
+    r"|\W{0,3}(?:the |your )?(?:tool|command|request|operation|query|build|test|script|call|execution|connection"
+    r"|\w{1,12} test|\w{1,12} check)(?: \S{1,40})? failed(?::| to | with |\W*$)"
 )
 _HTTP_LINE = re.compile(
-    r"(?i:HTTP(?:/\d(?:\.\d)?)?(?: error| status(?: code)?)?[: ]{1,2}[45]\d\d\b)"
-    r"|(?i:(?:response )?status(?: code)?\s?[:=]\s?[45]\d\d\b|(?:http )?[45]\d\d (?:client|server) error)"
-    r"|[45]\d\d:? (?:Bad Request|Unauthorized|Forbidden|Not Found|Method Not Allowed|Conflict|Gone|Unprocessable|Too Many"
-    r"|Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time)"
-    r"|(?i:<(?:title|h1)>\s*(?:error )?[45]\d\d\b)"
+    r"HTTP(?:/\d(?:\.\d)?)?(?: error| status(?: code)?)?[: ]{1,2}[45]\d\d\b"
+    r"|(?:response )?status(?: code)?\s?[:=]\s?[45]\d\d\b|(?:http )?[45]\d\d (?:client|server) error"
+    r"|[45]\d\d:? (?:bad request|unauthorized|forbidden|not found|method not allowed|conflict|gone|unprocessable"
+    r"|too many requests|internal server error|bad gateway|service unavailable|gateway time)"
+    r"|<(?:title|h1)>\s*(?:error )?[45]\d\d\b",
+    re.IGNORECASE,
 )
 _SHELL_LINE = re.compile(
-    r"[\w./~+-]{1,60}: .{0,250}?(?i:no such file or directory|permission denied|command not found|is a directory"
+    r"[\w./~+-]{1,60}: .{0,250}?(?:no such file or directory|permission denied|command not found|is a directory"
     r"|not a directory|cannot access|unrecognized option|invalid option|operation not permitted|no module named \S+"
     r"|can't open file|could not resolve|connection refused|syntax error|unexpected token|unexpected end of file"
-    r"|broken pipe|no space left|not found)(?:\W|$)"
-    r"|'[^'\n]{1,80}' is not recognized as an internal|curl: \(\d+\) "
+    r"|broken pipe|no space left|: not found)(?:\W|$)"
+    r"|'[^'\n]{1,80}' is not recognized as an internal|curl: \(\d+\) ",
+    re.IGNORECASE,
 )
 _TEST_LINE = re.compile(
     r"=+ .{0,120}?(?<![\w.])[1-9]\d* failed\b.{0,120}=+$"
-    r"|\W{0,4}(?:\d+ \w+, ){0,4}[1-9]\d* (?:tests? |specs? )?fail(?:ed|ing|ures?)\b(?:\W*$|[,;]| in | out of | \()"
+    r"|\W{0,4}(?:\d+ \w{1,20}, ){0,4}[1-9]\d* (?:tests? |specs? )?fail(?:ed|ing|ures?)\b(?:\W*$|[,;]| in | out of | \()"
     r"|\s*(?:Tests?|Test Suites?|Suites|test result|Results?)\b[^\n]{0,60}?(?<![\w.])[1-9]\d* failed\b"
-    r"|\d+ (?:examples?|tests?|specs?|scenarios?|runs?)(?:, \d+ [a-z]+)*, [1-9]\d* (?:failures?|errors?)\b"
-    r"|FAILED \((?:failures|errors|unexpected)|FAILED \S+::|--- FAIL: |FAIL(?:\s+\S+[/.]\S+|\s*$|: \S+ \()|FAILURES!|not ok \d"
+    r"|\d+ (?:examples?|tests?|specs?|scenarios?|runs?)(?:, \d+ [a-z]{1,20}){0,4}, [1-9]\d* (?:failures?|errors?)\b"
+    r"|FAILED \((?:failures|errors|unexpected)|FAILED \S+::|--- FAIL: |FAIL(?:\s+\S+[/.]\S+|\s*$|: \S+ \()|FAILURES!"
     r"|.{0,20}Tests run: \d+, Failures: (?:[1-9]|0, Errors: [1-9])|Failed!\s+-\s+Failed:\s+[1-9]"
     r"|\d+% tests passed, [1-9]\d* tests? failed|✖ [1-9]\d* |test result: FAILED"
 )
-_UNRUN_LINE = re.compile(r"=+ (?:\d+ (?:passed|skipped|warnings?|deselected|xfailed), )*[1-9]\d* errors?\b.{0,60} in .{0,40}=+$")
+_UNRUN_LINE = re.compile(
+    r"=+ (?:\d+ (?:passed|skipped|warnings?|deselected|xfailed), ){0,5}[1-9]\d* errors?\b.{0,60} in .{0,40}=+$"
+)
 
 _REFUSAL = re.compile(
-    r"(?:failed to|could not|couldn't|cannot|can't|unable to|invalid|unknown|unsupported|missing|unauthori[sz]ed|forbidden"
-    r"|permission denied|access (?:is )?denied|not (?:found|allowed|permitted|authori[sz]ed|supported)|time(?:d )?out"
-    r"|bad request|internal server error|rejected|denied|illegal|too many requests|rate limit)\b"
-    r"|.{0,200}\b(?:not found|does(?: not|n't) exist|is(?: not|n't) (?:valid|allowed|supported|permitted|recognized|available"
-    r"|a valid \w+.*)|not permitted|no such file or directory|is required|are required|access denied|timed out"
-    r"|must be (?:a|an|one|between|at least|in|of)\b.{0,60}|was rejected|no replacement was performed|validation errors? for .*"
-    r"|invalid (?:arguments?|parameters?|input).{0,80}|has not been read.{0,60}|want to proceed.{0,80})\W*$",
+    r"(?:failed to|could not|couldn't|cannot|can't|unable to|invalid|unknown|unsupported|missing|unauthori[sz]ed"
+    r"|forbidden|permission denied|access (?:is )?denied|no replacement was performed|not (?:found|allowed|permitted|authori[sz]ed|supported)"
+    r"|time(?:d )?out|bad request|internal server error|rejected|denied|illegal|too many requests|rate limit)\b"
+    r"|.{0,200}\b(?:not found|does(?: not|n't) exist|is(?: not|n't) (?:valid|allowed|supported|permitted|recognized"
+    r"|available|a valid \w+.*)|not permitted|no such file or directory|(?:is|are) required|access denied|timed out"
+    r"|must be (?:a|an|one|between|at least|in|of)\b.{0,60}|was rejected"
+    r"|validation errors? for .*|invalid (?:arguments?|parameters?|input).{0,80}|has not been read.{0,60}"
+    r"|want to proceed.{0,80})\W*$",
     re.IGNORECASE,
 )
 _NOTHING_LINE = re.compile(
-    r"\W*(?:no (?:[\w-]+ ){0,4}?(?:output|results?|match(?:es)?|matching|files?|data|rows?|records?|entries|items?|content"
-    r"|documents?|hits|lines?|reservations?|orders?|users?|events?|emails?|messages?|tasks?|issues?|\w+ found)\b"
+    r"\W*(?:no (?:[\w-]+ ){0,4}?(?:output|results?|match(?:es)?|matching|files?|data|rows?|records?|entries|items?"
+    r"|content|documents?|hits|lines?|reservations?|orders?|users?|events?|emails?|messages?|tasks?|issues?"
+    r"|\w+ found)\b"
     r"|(?:0|zero) (?:[\w-]+ )?(?:results?|match(?:es)?|rows?|records?|items?|hits|files?|documents?|entries|found)\b"
-    r"|nothing (?:was |to |has )?\w*|none(?: found)?\W*$|empty (?:result|list|response|output|set|file)"
-    r"|(?:keine (?:\w+ )?(?:ergebnisse|treffer|daten)|aucun|sin resultados|no se encontr|nessun|nenhum)"
-    r"|没有(?:找到)?|未找到|無結果|結果なし|該当なし|ничего не найдено|нет (?:результатов|данных)|결과 없음|لا (?:توجد )?نتائج|कोई परिणाम नहीं)"
-    r"|.{0,120}\b(?:returned|found|produced?|with|without|has|gave) (?:no|0|zero|any)? ?(?:output|results?|match(?:es)?|rows?|data)\b",
+    r"|nothing\b|none(?: found)?\W*$|empty (?:result|list|response|output|set|file)"
+    r"|keine (?:\w+ )?(?:ergebnisse|treffer|daten)|aucun|sin resultados|no se encontr|nessun|nenhum"
+    r"|没有(?:找到)?|未找到|無結果|結果なし|該当なし|ничего не найдено|нет (?:результатов|данных)|결과 없음"
+    r"|لا (?:توجد )?نتائج|कोई परिणाम नहीं)"
+    r"|.{0,120}\b(?:returned|found|produced?|with|without|has|gave) (?:(?:no|0|zero|any) )?"
+    r"(?:output|results?|match(?:es)?|rows?|data)\W*(?:$|or errors?\W*$)",
     re.IGNORECASE,
 )
-_NEGATED = re.compile(r"\b(?:no|0|zero|without(?: any)?) (?:errors?|failures?|problems?|issues?|warnings?)\b", re.IGNORECASE)
-_HINTS = re.compile(r"(?i)err|fail|exception|denied|no such|no module|not |timed|4\d\d|5\d\d|ENO|EAC|EPE|ECON")
+_NEGATED = re.compile(
+    r"\b(?:no|0|zero|without(?: any)?) (?:errors?|failures?|problems?|issues?|warnings?)\b", re.IGNORECASE
+)
 
 
-def _read_lines(lines: list[str], ending: list[str], *, whole: bool, weak: bool, calm: bool) -> Evidence | None:
+def _read_lines(top: list[str], end: list[str], *, short: bool, weak: bool, calm: bool) -> Evidence | None:
     """Failure or emptiness as the lines say it, or None. `calm`: exit code 0 says fine, so only the end may object."""
-    last = ending[-_TAIL_LINES:]
-    for line in reversed(last):
-        if "ail" in line or "AIL" in line or "rror" in line or line.startswith("not ok"):
-            if _TEST_LINE.match(line):
-                return _TESTS
-            if line.startswith("=") and _UNRUN_LINE.match(line):
-                return _UNRUN
-    brief = whole and len(lines) <= 3 and sum(map(len, lines)) <= _SHORT
-    if brief and lines and _NOTHING_LINE.match(lines[0]) and not _NEGATED.search(lines[0]):
+    last = end[-_TAIL_LINES:]
+    for line in last:
+        if ("ail" in line or "AIL" in line or "rrors" in line or "✖" in line) and _TEST_LINE.match(line):
+            return _TESTS
+        if line[0] == "=" and "error" in line and _UNRUN_LINE.match(line):
+            return _UNRUN
+        if line.startswith("not ok "):
+            return _TESTS
+    brief = short and len(top) <= 3
+    if brief and top and _NOTHING_LINE.match(top[0]) and not _NEGATED.search(top[0]):
         return _NOTHING
-    looked = ending[-2:] if calm else (*lines[:_HEAD_LINES], *last)
-    for line in looked:
-        if _STATED.match(line):
-            return _CRASH if any(each.startswith("Traceback (most") for each in (*lines, *ending)) else _LINE
-        if _HTTP_LINE.match(line):
+    for line in last[-2:] if calm else (*top[:_HEAD_LINES], *last):
+        if line[0].isspace():
+            continue
+        small = line.lower()
+        if ("http" in small or "status" in small or line[0] in "45<") and _HTTP_LINE.match(line):
             return _HTTP
-    if not calm and lines and lines[0].startswith("Traceback (most recent call last)"):
+        if small.startswith(_STARTS) or (("rror" in small or "xception" in small) and _STATED.match(line)):
+            return _CRASH if _has_traceback(top, end) else _LINE_ERROR
+        if ("failed" in small or "timed out" in small) and _FAILED.match(small):
+            return _LINE_ERROR
+    if not calm and top and top[0].startswith("Traceback (most recent call last)"):
         return _CRASH
-    if ending and _SHELL_LINE.match(ending[-1]):
+    if end and ": " in end[-1] and _SHELL_LINE.match(end[-1]):
         return _SHELL
-    if lines and not calm and whole and sum(_SHELL_LINE.match(line) is not None for line in lines) * 2 >= len(lines):
-        return _SHELL
-    if brief and weak and lines and _REFUSAL.match(lines[0]) and not _NEGATED.search(lines[0]):
+    if short and top:
+        complaints = sum(": " in line and _SHELL_LINE.match(line) is not None for line in top)
+        if complaints * 2 >= len(top):
+            return _SHELL
+    if brief and weak and top and _REFUSAL.match(top[0]) and not _NEGATED.search(top[0]):
         return _REFUSED
     return None
+
+
+def _has_traceback(top: list[str], end: list[str]) -> bool:
+    return any(line.startswith("Traceback (most recent") for line in (*top, *end))
