@@ -1,0 +1,174 @@
+"""`agentroute models`: which models are known, what they cost and what they can do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..catalog import facts, iter_models
+from ..catalog.prices import price_id
+from ..errors import ConfigError
+from ..targets import Price, Target, Tier
+
+__all__ = ["command", "render", "rows", "to_json"]
+
+_ABILITIES = {"tools": "T", "vision": "V", "structured_output": "S", "reasoning": "R"}
+_WIDTH = 100
+
+
+def command(
+    provider: Annotated[str | None, typer.Option(help="Only this provider's: openai, anthropic, ollama, ...")] = None,
+    tier: Annotated[str | None, typer.Option(help="Only this tier: budget, mid, standard or premium.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also every other model that genai-prices knows a price for.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the source and date of each fact.")] = False,
+) -> None:
+    """List the models agentroute has facts about: tier, price, context window, abilities.
+
+    Any other model works too: its price and tier come from genai-prices where it is listed there, else from you.
+    """
+    found = rows(provider=provider, tier=tier, everything=everything)
+    if as_json:
+        typer.echo(json.dumps(to_json(found), indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    render(console if console.is_terminal else Console(width=_WIDTH), found)
+
+
+def rows(
+    *,
+    provider: str | None = None,
+    tier: str | Tier | None = None,
+    everything: bool = False,
+    timestamp: datetime | None = None,
+) -> list[Target]:
+    """The models asked for, as resolved targets, in the catalog's order; prices are those of `timestamp` (None is now).
+
+    Raises ConfigError for a tier that is none, and for a provider with no model in the list.
+    """
+    wanted = None if tier is None else Tier.parse(tier)
+    listed = list(iter_models(everything=everything, timestamp=timestamp))
+    if provider is not None:
+        known = sorted({target.provider for target in listed})
+        listed = [target for target in listed if price_id(target.provider) == price_id(provider)]
+        if not listed:
+            raise ConfigError(f"no model of {provider!r} is listed; providers are {', '.join(known)}")
+    return [target for target in listed if wanted is None or target.tier is wanted]
+
+
+def render(console: Console, targets: Sequence[Target]) -> None:
+    """Prints a table, then what its signs mean. Made to be read at 100 columns; long names fold."""
+    if not targets:
+        console.print("No model matches. `agentroute models` lists all; --all adds what genai-prices knows.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("model", overflow="fold")
+    table.add_column("provider", no_wrap=True)
+    table.add_column("tier", no_wrap=True)
+    for heading in ("in", "out", "cached", "context"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(" ".join(_ABILITIES.values()), no_wrap=True)
+    for target in targets:
+        table.add_row(
+            target.model,
+            target.provider,
+            ("unknown" if target.tier is None else target.tier.value) + ("*" if target.tier_inferred else ""),
+            *_amounts(target.price),
+            _size(target.context_window),
+            _abilities(target),
+        )
+    console.print(table)
+    for line in _legend(targets):
+        console.print(Text(line, style="dim"))
+
+
+def to_json(targets: Iterable[Target]) -> list[dict[str, Any]]:
+    """The same facts for programs: prices as text in USD per million tokens, so that nothing is rounded."""
+    listed = {(row.provider, row.model): row for row in facts()}
+    result = []
+    for target in targets:
+        row = listed.get((target.provider, target.model))
+        result.append(
+            {
+                "provider": target.provider,
+                "model": target.model,
+                "tier": None if target.tier is None else target.tier.value,
+                "tier_inferred": target.tier_inferred,
+                "tier_reason": None if row is None else row.call,
+                "price": _price_json(target.price),
+                "context_window": target.context_window,
+                "max_output_tokens": target.max_output_tokens,
+                **{ability: getattr(target.capabilities, ability) for ability in _ABILITIES},
+                "cache_ttl_s": target.cache_ttl_s,
+                "source": None if row is None else row.source,
+                "date": None if row is None else row.date,
+            }
+        )
+    return result
+
+
+def _price_json(price: Price | None) -> dict[str, Any] | None:
+    if price is None:
+        return None
+    rates = ("input", "output", "cache_read", "cache_write")
+    text = {name: None if getattr(price, name) is None else str(getattr(price, name)) for name in rates}
+    steps = [
+        {
+            "above_input_tokens": step.above_input_tokens,
+            **{name: None if getattr(step, name) is None else str(getattr(step, name)) for name in rates},
+        }
+        for step in price.steps
+    ]
+    return {**text, "steps": steps, "source": price.source}
+
+
+def _amounts(price: Price | None) -> tuple[str, str, str]:
+    if price is None:
+        return "unknown", "unknown", "unknown"
+    more = "+" if price.steps else ""
+    return (
+        _plain(price.input) + more,
+        _plain(price.output) + more,
+        "" if price.cache_read is None else _plain(price.cache_read) + more,
+    )
+
+
+def _plain(amount: Decimal) -> str:
+    """As many digits as the price has: 12.50 is 12.5, 1E+1 is 10."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _size(tokens: int | None) -> str:
+    if tokens is None:
+        return "unknown"
+    return f"{tokens / 1_000_000:.3g}M" if tokens >= 1_000_000 else f"{tokens // 1000}k"
+
+
+def _abilities(target: Target) -> str:
+    signs = {True: None, False: "-", None: "?"}
+    return " ".join(signs[getattr(target.capabilities, ability)] or letter for ability, letter in _ABILITIES.items())
+
+
+def _legend(targets: Sequence[Target]) -> list[str]:
+    lines = [
+        f"{len(targets)} models. USD per million tokens; no cached price: as other input.",
+        "T tools, V vision, S structured output, R reasoning; - no, ? not known.",
+    ]
+    if any(target.price and target.price.steps for target in targets):
+        lines.append("+ dearer for long prompts.")
+    if any(target.tier_inferred for target in targets):
+        lines.append("* tier inferred from the output price.")
+    if any(target.price and target.price.source == "runs locally" for target in targets):
+        lines.append("Local models: nothing per token; the context is the model's, your server may serve less.")
+    return lines
