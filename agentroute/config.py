@@ -61,6 +61,7 @@ class _Timeouts(_Section):
     connect: _Seconds = Timeouts().connect
     first_content: _Seconds = Timeouts().first_content
     between_events: _Seconds = Timeouts().between_events
+    whole_answer: _Seconds = Timeouts().whole_answer
 
 
 class _File(_Section):

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
+from . import transport
 from .affinity import Affinity, Recall
 from .catalog import build_pool
 from .chain import Log, Plan, flow
@@ -29,7 +30,6 @@ from .routing.strategy import StrategyTable
 from .selection import Selection, select
 from .targets import Pool, Target, Tier
 from .tokens import Anchor, estimate
-from .transport import AsyncHttpPerformer, HttpPerformer, adrive, drive
 
 __all__ = ["AsyncResponseStream", "Call", "ResponseStream", "Router"]
 
@@ -85,8 +85,8 @@ class Router:
         self._new_id = new_id or _random_id
         self._digest_key = secrets.token_bytes(16)
         self._lock = threading.Lock()
-        self._performer: HttpPerformer | None = None
-        self._async_performer: AsyncHttpPerformer | None = None
+        self._performer: transport.HttpPerformer | None = None
+        self._async_performer: transport.AsyncHttpPerformer | None = None
         for pair in self.pool.dominated:
             logger.warning("target %r costs no less and can do no more than %r", pair.target, pair.by)
 
@@ -241,9 +241,9 @@ class Router:
     ) -> ResponseStream:
         """The answer as events, while it comes.
 
-            with router.stream(request) as stream:
-                for event in stream: ...
-            stream.response, stream.decision
+        with router.stream(request) as stream:
+            for event in stream: ...
+        stream.response, stream.decision
         """
         return ResponseStream(self.prepare(request, context=context, constraints=constraints))
 
@@ -270,19 +270,19 @@ class Router:
         return self._clock
 
     @property
-    def performer(self) -> HttpPerformer:
+    def performer(self) -> transport.HttpPerformer:
         """Our own transport, made at the first call."""
         with self._lock:
             if self._performer is None:
-                self._performer = HttpPerformer(clock=self._clock)
+                self._performer = transport.HttpPerformer(clock=self._clock)
             return self._performer
 
     @property
-    def async_performer(self) -> AsyncHttpPerformer:
+    def async_performer(self) -> transport.AsyncHttpPerformer:
         """Our own transport for event loops, made at the first call."""
         with self._lock:
             if self._async_performer is None:
-                self._async_performer = AsyncHttpPerformer(clock=self._clock)
+                self._async_performer = transport.AsyncHttpPerformer(clock=self._clock)
             return self._async_performer
 
     def close(self) -> None:
@@ -349,7 +349,7 @@ class Call:
         log = Log()
         clock = self._router.clock
         try:
-            yield from drive(flow(self._plan, log, clock), performer or self._router.performer, clock)
+            yield from transport.drive(flow(self._plan, log, clock), performer or self._router.performer, clock)
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
@@ -361,7 +361,7 @@ class Call:
         """`run` on an event loop. Close the iterator (`aclose`) where it is not read to its end."""
         log = Log()
         clock = self._router.clock
-        payloads = adrive(flow(self._plan, log, clock), performer or self._router.async_performer, clock)
+        payloads = transport.adrive(flow(self._plan, log, clock), performer or self._router.async_performer, clock)
         try:
             async for payload in payloads:
                 yield payload
@@ -390,7 +390,7 @@ class Call:
             usage=usage,
             cost=_spent(log),
             baseline_cost=baseline_cost,
-            outcome=log.outcome,
+            outcome="abandoned" if log.outcome == "planned" else log.outcome,
             warnings=tuple(log.warnings),
         )
         if served is not None and log.outcome == "ok":
