@@ -1,0 +1,111 @@
+"""Decisions: nothing is lost as JSON, unknown stays unknown, bad constraints are refused by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agentroute.decisions import (
+    Attempt,
+    Candidate,
+    Constraints,
+    Decision,
+    Dropped,
+    Prediction,
+    StepContext,
+    StepKind,
+    Task,
+)
+from agentroute.errors import ConfigError
+from agentroute.messages import Usage
+from agentroute.targets import Tier
+
+DECISION = Decision(
+    id="d1",
+    created_at=datetime(2026, 11, 24, 12, tzinfo=UTC),
+    policy_version="t/p",
+    context=StepContext(conversation_id="c", agent="coder"),
+    request_digest="00ff",
+    request_chars=42,
+    target="small",
+    tier=Tier.BUDGET,
+    task=Task.QA,
+    step_kind=StepKind.FIRST_ASK,
+    complexity="simple",
+    strategy="balanced",
+    sufficiency={"budget": 0.9, "mid": 0.95, "standard": 0.97, "premium": 0.99},
+    confidence=0.8,
+    reasons=("a short question",),
+    candidates=(Candidate("small", Tier.BUDGET, 0.9, Decimal("0.0001"), 0, 0.002, "cheap"),),
+    dropped=(Dropped("blind", "cannot see images"),),
+    estimated_usage=Usage(100, 50, 0, 0),
+    expected_cost=Decimal("0.0001"),
+    baseline_target="big",
+    baseline_cost=Decimal("0.01"),
+)
+
+
+def test_round_trip_loses_nothing() -> None:
+    done = replace(
+        DECISION,
+        attempts=(
+            Attempt(
+                "big", "failed", 0.0, 0.2, error="RateLimited", error_text="slow down", status=429, retry_after=1.0
+            ),
+            Attempt("small", "ok", 0.2, 1.1, first_content_s=0.4, usage=Usage(101, 7), cost=Decimal("0.00012")),
+        ),
+        usage=Usage(101, 7),
+        cost=Decimal("0.00012"),
+        outcome="ok",
+        warnings=("provider_missing_finish_reason",),
+    )
+    for decision in (DECISION, done):
+        assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
+
+
+def test_another_schema_is_refused() -> None:
+    with pytest.raises(ConfigError, match="schema version 99"):
+        Decision.from_dict({**DECISION.to_dict(), "schema_version": 99})
+
+
+def test_savings_may_be_negative_and_unknown_is_none() -> None:
+    assert DECISION.savings == Decimal("0.0099")
+    assert replace(DECISION, outcome="ok", cost=Decimal("0.02")).savings == Decimal("-0.01")
+    assert replace(DECISION, outcome="ok", cost=None).savings is None
+    assert replace(DECISION, baseline_cost=None).savings is None
+
+
+def test_previous_is_kept_by_id_only() -> None:
+    chained = replace(DECISION, context=StepContext(previous=DECISION))
+    assert chained.to_dict()["context"]["previous_id"] == "d1"
+    assert "DECISION" not in repr(chained.context)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        ({"tier": "huge"}, "'huge' is no tier"),
+        ({"strategy": "magic"}, "strategy is 'magic'"),
+        ({"max_cost": float("nan")}, "max_cost is nan"),
+        ({"max_cost": -1}, "max_cost is -1"),
+        ({"deadline_s": 0}, "deadline_s is 0"),
+        ({"deny_providers": "openai"}, "deny_providers is the text 'openai'"),
+    ],
+)
+def test_bad_constraints(wrong: dict[str, Any], names: str) -> None:
+    with pytest.raises(ConfigError, match=names):
+        Constraints(**wrong)
+
+
+def test_complexity_follows_the_prediction() -> None:
+    def predicted(*sufficiency: float) -> str:
+        return Prediction(sufficiency, Task.QA, StepKind.FIRST_ASK, 0.5, ()).complexity  # type: ignore[arg-type]
+
+    assert predicted(0.9, 0.95, 0.97, 0.99) == "simple"
+    assert predicted(0.5, 0.7, 0.8, 0.9) == "medium"
+    assert predicted(0.1, 0.2, 0.4, 0.9) == "complex"

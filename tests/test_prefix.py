@@ -1,0 +1,65 @@
+"""The prefix: sizes add up, keys recognise a conversation again, and only the same conversation."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentroute.messages import Image, Message, Text, Tool, ToolCall, ToolResult
+from agentroute.prefix import Prefix
+
+SYSTEM = Message("system", (Text("be brief"),))
+ASK = Message("user", (Text("fix the bug"),))
+CALL = Message("assistant", (Text("looking"), ToolCall("c1", "read", '{"path": "a.py"}')))
+RESULT = Message("tool", (ToolResult("c1", (Text("x = 1"),)),))
+
+
+def test_the_next_request_knows_the_one_before() -> None:
+    before = Prefix.of([SYSTEM, ASK])
+    after = Prefix.of([SYSTEM, ASK, CALL, RESULT])
+    assert [mark.key for mark in after.earlier] == [before.whole.key]
+    assert after.earlier[0].bulk == before.whole.bulk
+    assert after.system == before.system
+
+
+def test_a_changed_message_breaks_the_prefix_from_there_on() -> None:
+    before = Prefix.of([SYSTEM, ASK])
+    other = Prefix.of([SYSTEM, Message("user", (Text("fix the bux"),)), CALL, RESULT])
+    assert before.whole.key not in {mark.key for mark in (*other.earlier, other.whole)}
+    assert other.system is not None
+    assert other.system.key == before.system.key if before.system else False
+
+
+def test_other_tools_are_another_prefix() -> None:
+    assert Prefix.of([ASK], [Tool("read")]).whole.key != Prefix.of([ASK]).whole.key
+
+
+def test_sizes() -> None:
+    bulk = Prefix.of([SYSTEM, ASK, CALL, RESULT, Message("user", (Image(url="http://127.0.0.1/x.png"),))]).whole.bulk
+    assert bulk.prose == len("be brief" + "fix the bug" + "looking" + "x = 1")
+    assert bulk.json == len('{"path": "a.py"}')
+    assert (bulk.messages, bulk.calls, bulk.images) == (5, 1, 1)
+    assert Prefix.of([Message("user", (Text("日本語の文章です"),))]).whole.bulk.wide_tokens > 4
+
+
+def test_only_the_latest_requests_are_marked() -> None:
+    messages = [ASK, *[CALL, RESULT] * 10]
+    prefix = Prefix.of(messages)
+    assert [mark.n_messages for mark in prefix.earlier] == [19, 17, 15, 13]
+    assert prefix.system is None
+
+
+def test_odd_histories() -> None:
+    assert Prefix.of([SYSTEM]).system == Prefix.of([SYSTEM]).whole
+    assert Prefix.of([CALL]).earlier == ()
+    assert Prefix.of([Message("user", ())]).whole.bulk.chars == 0
+    assert Prefix.of([Message("user", (Text("\ud800 lone"),))]).whole.bulk.chars == 6
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=8), st.integers(0, 7))
+def test_a_prefix_is_a_prefix(texts: list[str], cut: int) -> None:
+    messages = [Message("assistant" if i % 2 else "user", (Text(text),)) for i, text in enumerate(texts)]
+    cut = min(cut, len(messages) - 1) | 1
+    if cut < len(messages):
+        whole = Prefix.of(messages)
+        assert Prefix.of(messages[:cut]).whole in whole.earlier or cut < len(messages) - 8

@@ -1,0 +1,197 @@
+"""Selection: every filter with its reason, every strategy with its order, fallbacks from other providers first."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agentroute.decisions import Constraints, Prediction, Strategy, Task
+from agentroute.errors import ConfigError, NoCandidateError
+from agentroute.messages import ChatRequest, Image, Message, ResponseSchema, Text, Tool
+from agentroute.routing.step import Step
+from agentroute.routing.strategy import Row
+from agentroute.selection import Selection, select
+from agentroute.targets import Capabilities, Pool, Price, Target, Tier
+
+ALL = Capabilities(tools=True, vision=True, structured_output=True)
+
+
+def target(name: str, provider: str, tier: str, usd: str | None, **facts: Any) -> Target:
+    price = None if usd is None else Price(Decimal(usd), Decimal(usd) * 5)
+    return Target(name=name, provider=provider, model=name, tier=tier, **{"price": price, "capabilities": ALL, **facts})
+
+
+BUDGET = target("budget", "a", "budget", "0.1")
+MID = target("mid", "b", "mid", "0.5")
+STANDARD = target("standard", "a", "standard", "2")
+PREMIUM = target("premium", "c", "premium", "5")
+POOL = Pool([BUDGET, MID, STANDARD, PREMIUM])
+
+EASY = (0.97, 0.98, 0.99, 0.995)
+MEDIUM = (0.6, 0.8, 0.9, 0.96)
+HARD = (0.1, 0.2, 0.4, 0.9)
+
+
+def choose(
+    sufficiency: tuple[float, float, float, float],
+    *,
+    pool: Pool = POOL,
+    strategy: Strategy = "balanced",
+    constraints: Constraints = Constraints(),  # noqa: B008
+    row: Row = Row(),  # noqa: B008
+    warm: dict[str, int] | None = None,
+    tokens: int = 4_000,
+    **request: Any,
+) -> Selection:
+    asked = ChatRequest(**{"messages": (Message("user", (Text("do it"),)),), **request})
+    step = Step.of(asked)
+    return select(
+        asked,
+        step,
+        Prediction(sufficiency, Task.TOOL_USE, step.kind, 0.5, ()),
+        pool,
+        strategy=strategy,
+        row=row,
+        constraints=constraints,
+        input_tokens=tokens,
+        output_tokens=200,
+        warm=warm or {},
+    )
+
+
+def names(selection: Selection) -> list[str]:
+    return [candidate.target for candidate in selection.candidates]
+
+
+@pytest.mark.parametrize(
+    ("sufficiency", "strategy", "first"),
+    [
+        (EASY, "balanced", "budget"),
+        (MEDIUM, "balanced", "mid"),
+        (HARD, "balanced", "premium"),
+        (EASY, "cheapest", "budget"),
+        (MEDIUM, "cheapest", "mid"),
+        (EASY, "best", "standard"),
+        (HARD, "best", "premium"),
+    ],
+)
+def test_the_strategy_chooses(sufficiency: tuple[float, float, float, float], strategy: Strategy, first: str) -> None:
+    assert names(choose(sufficiency, strategy=strategy))[0] == first
+
+
+def test_cheapest_says_when_nothing_reaches_the_floor() -> None:
+    selection = choose((0.1, 0.2, 0.3, 0.4), strategy="cheapest")
+    assert names(selection)[0] == "premium"
+    assert selection.note is not None
+    assert "no target reaches" in selection.note
+
+
+def test_fallbacks_come_from_other_providers_first() -> None:
+    assert names(choose(EASY)) == ["budget", "mid", "premium", "standard"]
+
+
+def test_at_most_three_fallbacks_and_the_rest_is_named() -> None:
+    pool = Pool([*POOL, target("spare", "d", "mid", "0.6"), target("spare2", "e", "mid", "0.7")])
+    selection = choose(EASY, pool=pool)
+    assert len(selection.candidates) == 4
+    assert any("not needed" in dropped.reason for dropped in selection.dropped)
+    assert len(selection.candidates) + len(selection.dropped) == len(pool)
+
+
+def test_a_warm_prefix_keeps_the_target() -> None:
+    cached = Price(Decimal(1), Decimal(5), cache_read=Decimal("0.1"), cache_write=Decimal("1.25"))
+    twins = [
+        Target(name=name, provider=name, model=name, tier="mid", price=cached, cache_ttl_s=300) for name in ("x", "y")
+    ]
+    pool = Pool([*twins, PREMIUM])
+    assert names(choose(MEDIUM, pool=pool, warm={"y": 3_900}))[0] == "y"
+    assert names(choose(MEDIUM, pool=pool, warm={"x": 3_900}))[0] == "x"
+    assert choose(MEDIUM, pool=pool, warm={"y": 3_900}).candidates[0].cached_tokens == 3_900
+
+
+@pytest.mark.parametrize(
+    ("constraints", "request_parts", "facts", "reason"),
+    [
+        (Constraints(deny_providers=("b",)), {}, {}, "provider 'b' is denied"),
+        (Constraints(allow_providers=("a", "c")), {}, {}, "not among those allowed"),
+        (Constraints(tier="premium"), {}, {}, "asked for tier premium"),
+        (Constraints(max_tier="budget"), {}, {}, "above max_tier budget"),
+        (Constraints(max_cost=0.0005), {}, {}, "above max_cost"),
+        (Constraints(max_cost=1), {}, {"price": None}, "price is unknown"),
+        (Constraints(), {"tools": (Tool("f"),)}, {"capabilities": Capabilities(tools=False)}, "cannot call tools"),
+        (
+            Constraints(),
+            {"messages": (Message("user", (Image(url="http://127.0.0.1/a.png"),)),)},
+            {"capabilities": Capabilities(vision=False)},
+            "cannot see images",
+        ),
+        (
+            Constraints(),
+            {"response_schema": ResponseSchema({"type": "object"})},
+            {"capabilities": Capabilities(structured_output=False)},
+            "response schema",
+        ),
+        (Constraints(), {}, {"context_window": 2_000}, "do not fit its window"),
+    ],
+)
+def test_filters_say_why(
+    constraints: Constraints, request_parts: dict[str, Any], facts: dict[str, Any], reason: str
+) -> None:
+    changed = target("mid", "b", "mid", "0.5", **facts)
+    selection = choose(EASY, pool=Pool([BUDGET, changed, PREMIUM]), constraints=constraints, **request_parts)
+    assert "mid" not in names(selection)
+    assert [reason in dropped.reason for dropped in selection.dropped if dropped.target == "mid"] == [True]
+
+
+def test_unknown_abilities_are_not_held_against_a_target() -> None:
+    vague = target("vague", "v", "budget", "0.01", capabilities=Capabilities())
+    assert names(choose(EASY, pool=Pool([vague, PREMIUM]), tools=(Tool("f"),)))[0] == "vague"
+
+
+def test_all_filtered_lists_each_target_and_why() -> None:
+    with pytest.raises(NoCandidateError) as caught:
+        choose(EASY, constraints=Constraints(allow_providers=()))
+    assert {dropped.target for dropped in caught.value.dropped} == {"budget", "mid", "standard", "premium"}
+    for name in ("budget", "mid", "standard", "premium"):
+        assert name in str(caught.value)
+
+
+def test_a_pin_is_kept_and_has_no_fallback() -> None:
+    assert names(choose(EASY, constraints=Constraints(target="premium"))) == ["premium"]
+    assert names(choose(HARD, model="budget")) == ["budget"]
+    assert names(choose(EASY, model="auto"))[0] == "budget"
+
+
+def test_a_pin_that_cannot_do_it_is_refused() -> None:
+    blind = target("blind", "v", "budget", "0.01", capabilities=Capabilities(tools=False))
+    with pytest.raises(NoCandidateError, match="cannot call tools"):
+        choose(EASY, pool=Pool([blind, PREMIUM]), model="blind", tools=(Tool("f"),))
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="no target is named 'gpt-9'; use 'auto' or one of budget, mid"):
+        choose(EASY, model="gpt-9")
+
+
+def test_an_unknown_price_ranks_behind_known_ones_and_still_serves() -> None:
+    unpriced = target("unpriced", "u", "budget", None)
+    selection = choose(EASY, pool=Pool([unpriced, MID, PREMIUM]))
+    assert names(selection)[0] == "mid"
+    assert selection.candidates[-1].expected_cost is None
+    assert names(choose(EASY, pool=Pool([unpriced]))) == ["unpriced"]
+
+
+def test_the_table_bounds_tiers_and_breaks_ties() -> None:
+    assert names(choose(EASY, row=Row(min_tier=Tier.STANDARD)))[0] == "standard"
+    assert names(choose(HARD, row=Row(max_tier=Tier.MID)))[0] in ("budget", "mid")
+    twins = Pool([target("x", "x", "mid", "0.5"), target("y", "y", "mid", "0.5")])
+    assert names(choose(MEDIUM, pool=twins, row=Row(prefer=("y",))))[0] == "y"
+    assert "preferred" in choose(MEDIUM, pool=twins, row=Row(prefer=("y",))).candidates[0].reason
+
+
+def test_a_pool_of_one() -> None:
+    selection = choose(HARD, pool=Pool([BUDGET]))
+    assert names(selection) == ["budget"]
+    assert selection.dropped == ()
