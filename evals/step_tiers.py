@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from agentroute import ChatRequest, Constraints, Router, Tier
-from agentroute.cli.pool import example_targets
+from agentroute.catalog.example import example_targets
 from agentroute.routing.economics import step_cost
 
 ROOT = Path(__file__).resolve().parent.parent

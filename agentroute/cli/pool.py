@@ -5,21 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..targets import Target
+from ..catalog.example import EXAMPLE_POOL, example_targets
 
-__all__ = ["EXAMPLE_POOL", "example_targets", "pool_options"]
-
-EXAMPLE_POOL = (
-    ("openai", "gpt-6-luna"),
-    ("google", "gemini-3.8-flash"),
-    ("anthropic", "claude-sonnet-5-5"),
-    ("anthropic", "claude-opus-5-5"),
-)
-"""One current model for each tier, of three providers: what `route` and `replay` use where no config is given."""
-
-
-def example_targets() -> list[Target]:
-    return [Target(provider=provider, model=model) for provider, model in EXAMPLE_POOL]
+__all__ = ["EXAMPLE_POOL", "pool_options"]
 
 
 def pool_options(config: Path | None) -> dict[str, Any]:

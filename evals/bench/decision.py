@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from agentroute import ChatRequest, Router, Usage
-from agentroute.cli.pool import example_targets
+from agentroute.catalog.example import example_targets
 from agentroute.prefix import Prefix
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "bench_decision.txt"
