@@ -1,0 +1,451 @@
+"""RoutedChatModel: a LangChain chat model whose every call is routed, with failover, to one of several targets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any, cast
+from uuid import UUID
+
+from langchain_core.callbacks import (
+    AsyncCallbackManager,
+    AsyncCallbackManagerForLLMRun,
+    CallbackManager,
+    CallbackManagerForLLMRun,
+    Callbacks,
+)
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
+from langchain_core.runnables import (
+    Runnable,
+    RunnableConfig,
+    RunnableLambda,
+    RunnableMap,
+    RunnablePassthrough,
+    ensure_config,
+)
+from langchain_core.runnables.config import merge_configs
+from langchain_core.tools import BaseTool
+from pydantic import ConfigDict, Field
+
+from agentroute import ConfigError, Decision, Router, StreamInterrupted
+from agentroute.router import Call
+
+from .attempts import AsyncModelPerformer, ModelPerformer, Step
+from .context import constraints_of, context_of, decision_of
+from .messages import origin_of, read_response
+from .options import Options, ToolSources
+from .pool import NATIVE, pool_profile, read_targets
+from .structured import Method, Structured, replay, wire_parser
+
+__all__ = ["RoutedChatModel", "decision_of"]
+
+_NAME = "RoutedChatModel"
+_CHARACTERS_PER_TOKEN = 4
+
+
+class RoutedChatModel(BaseChatModel):
+    """A chat model that sends each call to the cheapest of its targets that will do it right.
+
+    Give `targets`: a list of agentroute Targets, ready LangChain chat models and `native(...)`, or a dict of names to
+    any of these, where a key that is a tier's name (`budget`, ...) also sets the tier. Or give a `router` of your own,
+    with `models`: the LangChain model behind each native target in it. `temperature`, `max_tokens` and `stop` hold for
+    every target; `target_kwargs` are further arguments for one, by its name.
+
+    The answer's `response_metadata["agentroute"]` is the decision; `decision_of` reads it. The policy of one call is
+    `config={"configurable": {"agentroute": {"target": ..., "tier": ..., "max_tier": ..., "strategy": ...}}}`.
+    Raises ConfigError for a wrong setting, and what `Router.complete` raises for a call.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    router: Router = Field(exclude=True)
+    models: Mapping[str, BaseChatModel] = Field(default_factory=dict, exclude=True, repr=False)
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: list[str] | None = None
+    streaming: bool | None = None
+    target_kwargs: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+
+    def __init__(self, *, router: Router | None = None, targets: Any = None, **settings: Any) -> None:
+        if (router is None) == (targets is None):
+            raise ConfigError("RoutedChatModel needs either `router` or `targets`, and not both")
+        if router is None:
+            ours, settings["models"] = read_targets(targets)
+            router = Router(targets=ours)
+        elif not isinstance(router, Router):
+            raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
+        super().__init__(**{"router": router, **settings})
+        for target in router.pool:
+            if (target.dialect == NATIVE) != (target.name in self.models):
+                raise ConfigError(f"target {target.name!r}: a native target, and no other, has its model in `models`")
+        for name in self.target_kwargs:
+            router.pool[name]
+        if self.profile is None:
+            self.profile = pool_profile(router.pool, self.models)
+
+    # -- one call ------------------------------------------------------------------------------------------------
+
+    def invoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        opened = self._open(input, config, stop, kwargs)
+        run = opened.manager().on_chain_start(None, opened.inputs, opened.run_id, name=opened.name)
+        payloads: list[AIMessage] = []
+        try:
+            call = opened.prepare(stream=False)
+            payloads.extend(call.run(ModelPerformer(opened.step, run)))
+            message = _decided(payloads[-1], call.decision)
+        except BaseException as error:
+            _attach_partial(error, payloads)
+            run.on_chain_error(error)
+            raise
+        run.on_chain_end(message)
+        return message
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        opened = self._open(input, config, stop, kwargs)
+        run = await opened.async_manager().on_chain_start(None, opened.inputs, opened.run_id, name=opened.name)
+        payloads: list[AIMessage] = []
+        try:
+            call = opened.prepare(stream=False)
+            async with aclosing(cast("Any", call.arun(AsyncModelPerformer(opened.step, run)))) as arriving:
+                async for payload in arriving:
+                    payloads.append(payload)
+            message = _decided(payloads[-1], call.decision)
+        except BaseException as error:
+            _attach_partial(error, payloads)
+            await run.on_chain_error(error)
+            raise
+        await run.on_chain_end(message)
+        return message
+
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        if self._streaming_disabled(**kwargs):
+            yield cast("AIMessageChunk", self.invoke(input, config, stop=stop, **kwargs))
+            return
+        opened = self._open(input, config, stop, kwargs)
+        run = opened.manager().on_chain_start(None, opened.inputs, opened.run_id, name=opened.name)
+        chunks: list[AIMessageChunk] = []
+        try:
+            call = opened.prepare(stream=True)
+            with closing(cast("Any", call.run(ModelPerformer(opened.step, run)))) as arriving:
+                for chunk in arriving:
+                    chunks.append(chunk)
+                    yield chunk
+            last = _last_chunk(chunks, call.decision)
+            chunks.append(last)
+            yield last
+        except GeneratorExit:
+            run.on_chain_end(_merged(chunks))
+            raise
+        except BaseException as error:
+            _attach_partial(error, chunks)
+            run.on_chain_error(error)
+            raise
+        run.on_chain_end(_merged(chunks))
+
+    async def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        if self._streaming_disabled(**kwargs):
+            yield cast("AIMessageChunk", await self.ainvoke(input, config, stop=stop, **kwargs))
+            return
+        opened = self._open(input, config, stop, kwargs)
+        run = await opened.async_manager().on_chain_start(None, opened.inputs, opened.run_id, name=opened.name)
+        chunks: list[AIMessageChunk] = []
+        try:
+            call = opened.prepare(stream=True)
+            async with aclosing(cast("Any", call.arun(AsyncModelPerformer(opened.step, run)))) as arriving:
+                async for chunk in arriving:
+                    chunks.append(chunk)
+                    yield chunk
+            last = _last_chunk(chunks, call.decision)
+            chunks.append(last)
+            yield last
+        except GeneratorExit:
+            await run.on_chain_end(_merged(chunks))
+            raise
+        except BaseException as error:
+            _attach_partial(error, chunks)
+            await run.on_chain_error(error)
+            raise
+        await run.on_chain_end(_merged(chunks))
+
+    def _chat_model_stream_v3(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("stream_events(version='v3') is not routed yet; use stream, or version='v2'")
+
+    async def _achat_model_stream_v3(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("astream_events(version='v3') is not routed yet; use astream, or version='v2'")
+
+    def _open(
+        self, given: LanguageModelInput, config: RunnableConfig | None, stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> _Opened:
+        config = ensure_config(config)
+        own = RunnableConfig(tags=self.tags or [], metadata=self.metadata or {}, callbacks=self.callbacks)
+        run_id, run_name = config.pop("run_id", None), config.pop("run_name", None)
+        config = merge_configs(own, config)
+        messages = self._convert_input(given).to_messages()
+        defaults = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        arguments = {**{name: value for name, value in defaults.items() if value is not None}, **kwargs}
+        if self.streaming is not None:
+            arguments.setdefault("stream", self.streaming)
+        # A run named like the graph's node would pass for the node itself in LangGraph's message stream.
+        node = (config.get("metadata") or {}).get("langgraph_node")
+        settings = {"output_version": self.output_version, "cache": self.cache}
+        step = Step(
+            router=self.router,
+            models=self.models,
+            messages=messages,
+            options=Options.of(arguments, stop=stop if stop is not None else self.stop),
+            config=config,
+            target_kwargs=self.target_kwargs,
+            rate_limiter=self.rate_limiter,
+            settings={name: value for name, value in settings.items() if value is not None},
+        )
+        return _Opened(step, run_id, run_name if run_name and run_name != node else _NAME, self.verbose)
+
+    # -- what goes through `invoke` ------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        *,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        run_name: str | None = None,
+        run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """Each conversation is routed by itself."""
+        configs = _configs(len(messages), callbacks, tags, metadata, run_name, run_id)
+        answers = [self.invoke(m, c, stop=stop, **kwargs) for m, c in zip(messages, configs, strict=True)]
+        return LLMResult(generations=[[ChatGeneration(message=answer)] for answer in answers])
+
+    async def agenerate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        *,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        run_name: str | None = None,
+        run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """Each conversation is routed by itself, one after the other (`abatch` is the way to run them at once)."""
+        configs = _configs(len(messages), callbacks, tags, metadata, run_name, run_id)
+        answers = [await self.ainvoke(m, c, stop=stop, **kwargs) for m, c in zip(messages, configs, strict=True)]
+        return LLMResult(generations=[[ChatGeneration(message=answer)] for answer in answers])
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.invoke(messages, stop=stop, **kwargs))])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=await self.ainvoke(messages, stop=stop, **kwargs))])
+
+    # -- bindings ------------------------------------------------------------------------------------------------
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: Any = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Tools for the next calls. Each target is bound to them in its own way, when it is chosen.
+
+        `tool_choice` is `auto`, `any`, `none`, the name of a tool, or any provider's own form of these.
+        """
+        given = ToolSources.of(tools, strict=strict)
+        bound = {"tool_choice": tool_choice, "strict": strict, **kwargs}
+        bound = {name: value for name, value in bound.items() if value is not None}
+        return self.bind(tools=given.formatted, agentroute_tools=given, **bound)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answers of this schema. `method` None is the default of whichever target is chosen."""
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        structured = Structured(schema, method, given)
+        traced = {"kwargs": {"method": method, **given}, "schema": schema}
+        llm = self.bind(agentroute_structured=structured, ls_structured_output_format=traced)
+        parser: Runnable[BaseMessage, Any] = RunnableLambda(_Parser(self.models, structured), name="StructuredOutput")
+        if not include_raw:
+            return llm | parser
+        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+    # -- what LangChain asks about a model -----------------------------------------------------------------------
+
+    @property
+    def _llm_type(self) -> str:
+        return "agentroute"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"targets": [target.name for target in self.router.pool]}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        name = kwargs.get("model") or "agentroute"
+        params = LangSmithParams(ls_provider="agentroute", ls_model_name=name, ls_model_type="chat")
+        if self.temperature is not None:
+            params["ls_temperature"] = self.temperature
+        if self.max_tokens is not None:
+            params["ls_max_tokens"] = self.max_tokens
+        if stop or self.stop:
+            params["ls_stop"] = stop or self.stop
+        return params
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """An estimate: which tokenizer will read the messages is not known before they are routed."""
+        return count_tokens_approximately(messages)
+
+    def get_num_tokens(self, text: str) -> int:
+        """An estimate, as for messages."""
+        return -(-len(text) // _CHARACTERS_PER_TOKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """One call that has been read and not yet routed."""
+
+    step: Step
+    run_id: UUID | None
+    name: str
+    verbose: bool
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {"messages": self.step.messages}
+
+    def manager(self) -> CallbackManager:
+        return CallbackManager.configure(**self._callbacks())
+
+    def async_manager(self) -> AsyncCallbackManager:
+        return AsyncCallbackManager.configure(**self._callbacks())
+
+    def _callbacks(self) -> dict[str, Any]:
+        config = self.step.config
+        return {
+            "inheritable_callbacks": config.get("callbacks"),
+            "inheritable_tags": config.get("tags"),
+            "inheritable_metadata": config.get("metadata"),
+            "verbose": self.verbose,
+        }
+
+    def prepare(self, *, stream: bool) -> Call:
+        step = self.step
+        request = step.options.request(step.messages)
+        if request.model is not None and request.model not in step.router.pool:
+            named = [target.name for target in step.router.pool if target.model == request.model]
+            request = replace(request, model=named[0]) if named else request
+        return step.router.prepare(
+            request,
+            context=context_of(step.config, step.messages),
+            constraints=constraints_of(step.config),
+            stream=stream,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parser:
+    """Reads a structured answer the way the target that gave it would."""
+
+    models: Mapping[str, BaseChatModel]
+    structured: Structured
+
+    def __call__(self, message: BaseMessage) -> Any:
+        model = self.models.get(origin_of(message) or "")
+        parser = wire_parser(self.structured) if model is None else replay(self.structured, model)[1]
+        return parser.invoke(message)
+
+
+def _decided(message: AIMessage, decision: Decision) -> AIMessage:
+    metadata = {**message.response_metadata, "agentroute": decision.to_dict()}
+    return message.model_copy(update={"response_metadata": metadata})
+
+
+def _last_chunk(chunks: Sequence[AIMessageChunk], decision: Decision) -> AIMessageChunk:
+    """The decision is whole only when the stream is, so it comes in a chunk of its own, with nothing else in it."""
+    before = chunks[-1] if chunks else AIMessageChunk(content="")
+    return AIMessageChunk(
+        content="" if isinstance(before.content, str) else [],
+        id=before.id,
+        response_metadata={"agentroute": decision.to_dict()},
+        chunk_position="last",
+    )
+
+
+def _merged(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk | None:
+    return add_ai_message_chunks(chunks[0], *chunks[1:]) if chunks else None
+
+
+def _attach_partial(error: BaseException, payloads: Sequence[AIMessage]) -> None:
+    if isinstance(error, StreamInterrupted) and error.partial is None:
+        error.partial = read_response(payloads)
+
+
+def _configs(
+    count: int,
+    callbacks: Callbacks,
+    tags: list[str] | None,
+    metadata: dict[str, Any] | None,
+    run_name: str | None,
+    run_id: UUID | None,
+) -> list[RunnableConfig]:
+    given = {"callbacks": callbacks, "tags": tags, "metadata": metadata, "run_name": run_name}
+    config = cast("RunnableConfig", {name: value for name, value in given.items() if value is not None})
+    first = config if run_id is None else RunnableConfig(**config, run_id=run_id)
+    return [first, *[config] * (count - 1)][:count]

@@ -1,0 +1,70 @@
+"""What the running graph says about a step: the facts for StepContext, the policy for Constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from agentroute import ConfigError, Constraints, Decision, StepContext
+
+__all__ = ["constraints_of", "context_of", "decision_of"]
+
+_KEY = "agentroute"
+_CONSTRAINTS = tuple(field.name for field in fields(Constraints))
+
+
+def context_of(config: RunnableConfig, messages: Sequence[BaseMessage]) -> StepContext:
+    """Conversation, agent, role and node as LangGraph and `create_agent` put them into the config's metadata.
+
+    `role` is the caller's own metadata, else the agent's name. A sub-agent's `parent_id` is the checkpoint namespace
+    of the node it runs in.
+    """
+    metadata, configurable = config.get("metadata") or {}, config.get("configurable") or {}
+    agent = _text(metadata.get("lc_agent_name"))
+    namespace = str(metadata.get("langgraph_checkpoint_ns") or configurable.get("checkpoint_ns") or "")
+    parent, _, _ = namespace.rpartition("|")
+    return StepContext(
+        conversation_id=_text(configurable.get("thread_id")) or _text(metadata.get("thread_id")),
+        agent=agent,
+        role=_text(metadata.get("role")) or agent,
+        node=_text(metadata.get("langgraph_node")),
+        parent_id=parent or None,
+        previous=_previous(messages),
+    )
+
+
+def constraints_of(config: RunnableConfig) -> Constraints:
+    """The `agentroute` entry of the config's `configurable`: any field of Constraints by its name.
+
+    Raises ConfigError for another key.
+    """
+    given = (config.get("configurable") or {}).get(_KEY)
+    if given is None or isinstance(given, Constraints):
+        return given or Constraints()
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"configurable[{_KEY!r}] is {given!r}; give a dict, for example {{'max_tier': 'mid'}}")
+    for key in given:
+        if key not in _CONSTRAINTS:
+            raise ConfigError(f"configurable[{_KEY!r}] has the key {key!r}; known are {', '.join(_CONSTRAINTS)}")
+    return Constraints(**given)
+
+
+def decision_of(message: BaseMessage) -> Decision | None:
+    """The decision behind a message that a RoutedChatModel returned, or None for any other message."""
+    record = message.response_metadata.get(_KEY)
+    return Decision.from_dict(record) if record else None
+
+
+def _previous(messages: Sequence[BaseMessage]) -> Decision | None:
+    for message in reversed(messages):
+        if isinstance(message, AIMessage):
+            return decision_of(message)
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value not in (None, "") else None

@@ -1,0 +1,147 @@
+"""Which targets a RoutedChatModel was given: ours, ready LangChain models, and the names and tiers they go by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
+
+from langchain_core.language_models import BaseChatModel, ModelProfile
+
+from agentroute import ConfigError, Pool, Price, Target, Tier
+
+__all__ = ["NATIVE", "NativeTarget", "TargetLike", "native", "pool_profile", "read_targets", "without_retries"]
+
+NATIVE = "native"
+_TIERS = frozenset(tier.value for tier in Tier)
+
+_PROVIDERS = {
+    "amazon_bedrock": "aws",
+    "anthropic_bedrock": "aws",
+    "google_genai": "google",
+    "google_vertexai": "google",
+    "mistralai": "mistral",
+}
+"""LangChain's `ls_provider` where the catalog knows the provider by another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTarget:
+    """A LangChain chat model and the target that stands for it in the pool. Made by `native`."""
+
+    model: BaseChatModel
+    target: Target
+
+
+TargetLike: TypeAlias = Target | BaseChatModel | NativeTarget
+
+
+def native(
+    model: BaseChatModel, *, name: str | None = None, tier: str | Tier | None = None, price: Price | None = None
+) -> NativeTarget:
+    """A ready LangChain chat model as a target. It is called through its public API, with its own retries off.
+
+    Provider and model are what it tells its traces (`ls_provider`, `ls_model_name`); the catalog fills in price and
+    tier from them. `name` defaults to the model's, `price` is USD per million tokens.
+    """
+    if not isinstance(model, BaseChatModel):
+        raise ConfigError(
+            f"a target is a {type(model).__name__}; give a chat model itself (bound arguments go into `target_kwargs`)"
+        )
+    params = model._get_ls_params()
+    provider = str(params.get("ls_provider") or type(model).__name__)
+    target = Target(
+        name=name,
+        provider=_PROVIDERS.get(provider, provider),
+        model=str(params.get("ls_model_name") or type(model).__name__),
+        tier=tier,
+        price=price,
+        dialect=NATIVE,
+    )
+    return NativeTarget(without_retries(model), target)
+
+
+def read_targets(
+    targets: Mapping[str, TargetLike] | Iterable[TargetLike],
+) -> tuple[tuple[Target, ...], dict[str, BaseChatModel]]:
+    """The targets for a Router, and the LangChain model behind each native one, by name.
+
+    Raises ConfigError for anything that is no target, and where a key names one tier and its target another.
+    """
+    if isinstance(targets, Mapping):
+        entries = [_named(key, _entry(value)) for key, value in targets.items()]
+    elif isinstance(targets, Iterable) and not isinstance(targets, str | bytes):
+        entries = [_entry(value) for value in targets]
+    else:
+        raise ConfigError(f"`targets` is a {type(targets).__name__}; give a list, or a dict of names to targets")
+    models = {entry.target.name: entry.model for entry in entries if isinstance(entry, NativeTarget)}
+    return tuple(entry.target if isinstance(entry, NativeTarget) else entry for entry in entries), models
+
+
+def _entry(value: Any) -> Target | NativeTarget:
+    if isinstance(value, Target):
+        if value.dialect == NATIVE:
+            raise ConfigError(f"target {value.name!r} is native and has no model; use native(model, name=...)")
+        return value
+    return value if isinstance(value, NativeTarget) else native(value)
+
+
+def _named(key: str, entry: Target | NativeTarget) -> Target | NativeTarget:
+    target = entry.target if isinstance(entry, NativeTarget) else entry
+    tier = Tier(key) if key in _TIERS else target.tier
+    if target.tier not in (None, tier):
+        raise ConfigError(f"the key {key!r} names one tier and its target another ({target.tier.value})")
+    target = _with(target, name=key, tier=tier)
+    return replace(entry, target=target) if isinstance(entry, NativeTarget) else target
+
+
+def _with(target: Target, **changes: Any) -> Target:
+    return Target(**{name: getattr(target, name) for name in Target.__slots__} | changes)
+
+
+def without_retries(model: BaseChatModel) -> BaseChatModel:
+    """A copy that does not retry by itself, where the model can be told so: retries belong to the chain alone.
+
+    OpenAI's clients are built when the model is, Anthropic's when first used; both remember the number of retries.
+    """
+    if "max_retries" not in type(model).model_fields:
+        return model
+    copy = model.model_copy(update={"max_retries": 0})
+    for name in ("_client", "_async_client"):
+        copy.__dict__.pop(name, None)
+    for root, resource in (("root_client", "client"), ("root_async_client", "async_client")):
+        client = getattr(copy, root, None)
+        if client is not None:
+            client = client.with_options(max_retries=0)
+            setattr(copy, root, client)
+            setattr(copy, resource, client.chat.completions)
+    return copy
+
+
+def pool_profile(pool: Pool, models: Mapping[str, BaseChatModel]) -> ModelProfile:
+    """What every target of the pool can do: the least number, and only what all of them say they can.
+
+    `structured_output` decides how `create_agent` asks for a schema, `max_input_tokens` when it summarises.
+    """
+    profiles = [models[t.name].profile or {} if t.name in models else _wire_profile(t) for t in pool]
+    shared = set(profiles[0]).intersection(*profiles[1:])
+    merged: dict[str, Any] = {}
+    for key in sorted(shared):
+        values = [profile[key] for profile in profiles]  # type: ignore[literal-required]
+        if all(isinstance(value, bool) for value in values):
+            merged[key] = all(values)
+        elif all(isinstance(value, int) for value in values):
+            merged[key] = min(values)
+    return cast("ModelProfile", merged)
+
+
+def _wire_profile(target: Target) -> ModelProfile:
+    known = {
+        "max_input_tokens": target.context_window,
+        "max_output_tokens": target.max_output_tokens,
+        "tool_calling": target.capabilities.tools,
+        "image_inputs": target.capabilities.vision,
+        "structured_output": target.capabilities.structured_output,
+        "reasoning_output": target.capabilities.reasoning,
+    }
+    return cast("ModelProfile", {key: value for key, value in known.items() if value is not None})

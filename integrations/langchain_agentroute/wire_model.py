@@ -1,0 +1,164 @@
+"""A target of our own transport, seen as a LangChain chat model, so that its attempts are traced like any other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import PrivateAttr
+
+from agentroute.effects import AsyncPerformer, Done, Item, Performer, Try
+from agentroute.events import Event, fold
+
+from .messages import ChunkWriter, write_message
+
+__all__ = ["WireChatModel"]
+
+
+class WireChatModel(BaseChatModel):
+    """One attempt at one wire target. Made for the attempt, called once, and not for use by itself.
+
+    What is sent is the attempt's own canonical request; the LangChain messages and arguments it is called with are what
+    traces show. `done` holds the provider's count so far, and its finish reason at the end.
+    """
+
+    target_name: str
+    provider: str
+    model: str
+    _attempt: Try = PrivateAttr()
+    _performer: Performer | None = PrivateAttr(default=None)
+    _async_performer: AsyncPerformer | None = PrivateAttr(default=None)
+    _items: Iterator[Item | Done] | AsyncIterator[Item | Done] | None = PrivateAttr(default=None)
+    _done: Done = PrivateAttr(default=Done())
+
+    @classmethod
+    def of(
+        cls,
+        attempt: Try,
+        *,
+        performer: Performer | None = None,
+        async_performer: AsyncPerformer | None = None,
+        **settings: Any,
+    ) -> WireChatModel:
+        target = attempt.target
+        made = cls(target_name=target.name, provider=target.provider, model=target.model, **settings)
+        made._attempt = attempt
+        made._performer = performer
+        made._async_performer = async_performer
+        return made
+
+    @property
+    def done(self) -> Done:
+        return self._done
+
+    @property
+    def _llm_type(self) -> str:
+        return "agentroute-wire"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model": self.model, "provider": self.provider, "target": self.target_name}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = LangSmithParams(ls_provider=self.provider, ls_model_name=self.model, ls_model_type="chat")
+        sampling = self._attempt.request.sampling
+        if sampling.temperature is not None:
+            params["ls_temperature"] = sampling.temperature
+        if sampling.max_output_tokens is not None:
+            params["ls_max_tokens"] = sampling.max_output_tokens
+        if stop:
+            params["ls_stop"] = stop
+        return params
+
+    # -- plain ---------------------------------------------------------------------------------------------------
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._result(list(self._perform(stream=False)))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._result([event async for event in self._aperform(stream=False)])
+
+    def _result(self, events: list[Event]) -> ChatResult:
+        message = write_message(fold(events), self.provider)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    # -- streamed ------------------------------------------------------------------------------------------------
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        writer = ChunkWriter(self.provider)
+        for event in self._perform(stream=True):
+            if (message := writer.write(event)) is not None:
+                yield ChatGenerationChunk(message=message)
+        yield ChatGenerationChunk(message=writer.last())
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        writer = ChunkWriter(self.provider)
+        async for event in self._aperform(stream=True):
+            if (message := writer.write(event)) is not None:
+                yield ChatGenerationChunk(message=message)
+        yield ChatGenerationChunk(message=writer.last())
+
+    # -- the transport below -------------------------------------------------------------------------------------
+
+    def _perform(self, *, stream: bool) -> Iterator[Event]:
+        assert self._performer is not None
+        self._items = items = self._performer.perform(replace(self._attempt, stream=stream))
+        for item in items:
+            if isinstance(item, Done):
+                self._done = item
+                return
+            if item.usage is not None:
+                self._done = Done(item.usage)
+            yield item.payload
+
+    async def _aperform(self, *, stream: bool) -> AsyncIterator[Event]:
+        assert self._async_performer is not None
+        self._items = items = self._async_performer.perform(replace(self._attempt, stream=stream))
+        async for item in items:
+            if isinstance(item, Done):
+                self._done = item
+                return
+            if item.usage is not None:
+                self._done = Done(item.usage)
+            yield item.payload
+
+    def close(self) -> None:
+        """Closes the connection of an attempt that was given up."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+
+    async def aclose(self) -> None:
+        """`close` on an event loop: LangChain leaves the inner generators of an abandoned stream to the collector."""
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()

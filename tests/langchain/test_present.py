@@ -1,0 +1,8 @@
+import importlib.util
+
+import pytest
+
+
+@pytest.mark.requires("langchain", "langchain_openai")
+def test_the_tests_of_this_folder_were_collected() -> None:
+    assert importlib.util.find_spec("langchain_agentroute") is not None
