@@ -59,10 +59,10 @@ def estimate(prefix: Prefix, tools: Sequence[Tool] = (), anchor: Anchor | None =
 
 def tools_chars(tools: Sequence[Tool]) -> int:
     """The size of the tool schemas as JSON text."""
-    return sum(
-        len(tool.name) + len(tool.description) + len(json.dumps(tool.parameters, separators=(",", ":"), default=str))
-        for tool in tools
-    )
+    return sum(len(tool.name) + len(tool.description) + len(_encode(tool.parameters)) for tool in tools)
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False).encode
 
 
 def _by_characters(bulk: Bulk) -> float:

@@ -28,31 +28,25 @@ _READ = 400
 _GIVEN_CHARS = 1500
 """A user message this long brings the material along (passages, a transcript, a document)."""
 
-_WORDS: tuple[tuple[Task, re.Pattern[str]], ...] = tuple(
-    (task, re.compile(words, re.IGNORECASE))
-    for task, words in (
-        (
-            Task.SUMMARISATION,
-            r"\b(?:summar|tl;?dr|zusammenfass|resum[ei]|résum|riassum|samenvat|streszcz)|кратк\w+ (?:содерж|излож)|总结|摘要|概括|要約|まとめ|요약|ملخص|सारांश",
-        ),
-        (
-            Task.TRANSLATION,
-            r"\b(?:translat|übersetz|tradu[cizs]|vertaal)|перевед|переклад|翻译|翻訳|訳して|번역|ترجم|अनुवाद",
-        ),
-        (Task.EXTRACTION, r"\b(?:extract|list all|pull out|extrahier|extrai)|извлек|提取|抽出|추출|استخرج"),
-        (Task.CLASSIFICATION, r"\b(?:classif|categori[sz]|label (?:each|the|this)|klassifizier|clasifi)|分类|分類|분류|صنف"),
-        (Task.FORMATTING, r"\b(?:reformat|format (?:as|this|the)|as (?:a )?(?:markdown|json|csv|yaml|table)\b)|整形"),
-        (
-            Task.CODE_GENERATION,
-            r"\b(?:implement|write (?:a|an|the|some)? ?(?:\w+ ){0,3}(?:function|script|class|program|test|query|regex|endpoint)|refactor)",
-        ),
-        (Task.PLANNING, r"\b(?:plan|roadmap|architect|design (?:a|an|the)|strategy|entwirf|planifi)|规划|設計|计划|계획|خطة"),
-        (Task.REASONING, r"\b(?:prove|derive|step by step|how many|probability|solve|beweis|demuestr)|证明|証明|증명|सिद्ध"),
-        (Task.ANALYSIS, r"\b(?:analy[sz]|compare|evaluate|review|assess|trade-?offs?|vergleich)|分析|比较|比較|분석|تحليل"),
-        (Task.WRITING, r"\b(?:write|draft|compose|rewrite|rephrase|schreib|redacta|rédige|scrivi)|напиш|写|書いて|작성|اكتب"),
-    )
-)
-"""Stems in a dozen languages, first match wins; only the head of the ask is read."""
+_STEMS: dict[Task, str] = {
+    Task.SUMMARISATION: r"\b(?:summar|tl;?dr|zusammenfass|resum[ei]|résum|riassum|samenvat|streszcz)"
+    r"|кратк\w+ (?:содерж|излож)|总结|摘要|概括|要約|まとめ|요약|ملخص|सारांश",
+    Task.TRANSLATION: r"\b(?:translat|übersetz|tradu[cizs]|vertaal)|перевед|переклад|翻译|翻訳|訳して|번역|ترجم|अनुवाद",
+    Task.EXTRACTION: r"\b(?:extract|list all|pull out|extrahier|extrai)|извлек|提取|抽出|추출|استخرج",
+    Task.CLASSIFICATION: r"\b(?:classif|categori[sz]|label (?:each|the|this)|klassifizier|clasifi)|分类|分類|분류|صنف",
+    Task.FORMATTING: r"\b(?:reformat|format (?:as|this|the)|as (?:a )?(?:markdown|json|csv|yaml|table)\b)|整形",
+    Task.CODE_GENERATION: r"\b(?:implement|refactor"
+    r"|write (?:a |an |the |some )?(?:\w+ ){0,2}(?:function|script|class|program|test|query|regex|endpoint))",
+    Task.PLANNING: r"\b(?:plan|roadmap|architect|design (?:a|an|the)|strategy|entwirf|planifi)|规划|設計|计划|계획|خطة",
+    Task.REASONING: r"\b(?:prove|derive|step by step|how many|probability|solve|beweis|demuestr)|证明|証明|증명|सिद्ध",
+    Task.ANALYSIS: r"\b(?:analy[sz]|compar[ei]|evaluat|review|assess|trade-?off|vergleich)|分析|比较|比較|분석|تحليل",
+    Task.WRITING: r"\b(?:write|draft|compose|rewrit|rephras|schreib|redacta|rédige|scrivi)|напиш|写|書いて|작성|اكتب",
+}
+"""Stems in a dozen languages; the task whose stem stands first in the ask is taken."""
+
+_WORDS = re.compile("|".join(f"(?P<{task.value}>{stems})" for task, stems in _STEMS.items()))
+_WORDS_READ = 240
+"""Characters of the ask that are read for a stem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +72,9 @@ def _task(request: ChatRequest, step: Step, in_loop: bool, on_source: bool, text
         return Task.CODE_REPAIR if on_source else Task.TOOL_USE
     if step.code >= 0.2:
         return Task.CODE_REPAIR if step.ask_chars >= 400 else Task.CODE_GENERATION
-    head = step.ask[:400]
-    for task, words in _WORDS:
-        if words.search(head):
-            return task
+    found = _WORDS.search(step.ask[:_WORDS_READ].lower())
+    if found is not None and found.lastgroup is not None:
+        return Task(found.lastgroup)
     if request.tools:
         return Task.TOOL_USE
     if request.response_schema is not None:
