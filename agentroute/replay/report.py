@@ -146,7 +146,8 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a replay found. `strategy` is the one that `by_kind`, `by_task` (tier -> steps) and `least_sure` show.
+    """What a replay found. `baseline` names the target that savings are counted against, `strategy` the one that
+    `by_kind`, `by_task` (tier -> steps) and `least_sure` show.
 
     `steps` counts the steps routed; `unroutable` those that no target could serve under some strategy, which stand in
     no bill. `malformed` counts the lines that gave no step; `problems` names the first 1,000 of them. `measured` counts
@@ -168,6 +169,7 @@ class ReplayReport:
     unroutable_reasons: tuple[str, ...]
     recorded: tuple[Recorded, ...]
     pool: tuple[Target, ...]
+    baseline: str
     policy_version: str
     strategy: str
     by_kind: Mapping[str, Mapping[str, int]]
@@ -203,6 +205,7 @@ class ReplayReport:
             "unroutable_reasons": list(self.unroutable_reasons),
             "recorded": [each.to_dict() for each in self.recorded],
             "pool": [_target(target) for target in self.pool],
+            "baseline": self.baseline,
             "policy_version": self.policy_version,
             "strategy": self.strategy,
             "by_kind": {name: dict(tiers) for name, tiers in self.by_kind.items()},

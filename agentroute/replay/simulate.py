@@ -268,16 +268,11 @@ class _Run:
             if trace.id is not None and not trace.whole:
                 where = f"{where} ({trace.id})"
             self._step(where, trace, call, context, caches)
-        self._note_served(trace)
-
-    def _note_served(self, trace: Trace) -> None:
-        for model, steps in Counter(call.model for call in trace.calls if call.model is not None).items():
+        for model in {call.model for call in trace.calls if call.model is not None} if trace.whole else ():
             served = self._served[model]
-            served.steps += steps
-            if trace.whole:
-                served.conversations += 1
-                if trace.reward is not None:
-                    served.rewards.append(trace.reward)
+            served.conversations += 1
+            if trace.reward is not None:
+                served.rewards.append(trace.reward)
 
     def _caches(self, trace: Trace) -> _Caches:
         """A conversation of its own, and a lone step, begin cold; logged calls meet what earlier lines left."""
@@ -321,6 +316,8 @@ class _Run:
         recorded = call.usage or Usage()
         self._measured += recorded.input_tokens is not None and recorded.output_tokens is not None
         self._timed += call.at is not None
+        if call.model is not None:
+            self._served[call.model].steps += 1
         n_in = recorded.input_tokens
         if n_in is None:
             n_in = estimate(prefix, request.tools, recall.anchor).input_tokens
@@ -415,6 +412,7 @@ class _Run:
                 for model, served in sorted(self._served.items())
             ),
             pool=tuple(self._pool),
+            baseline=self._router.baseline.name,
             policy_version=self._router.policy_version,
             strategy=self._shown,
             by_kind=_by_size(self._by_kind),

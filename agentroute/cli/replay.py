@@ -1,0 +1,144 @@
+"""`agentroute replay`: recorded traces through the router, offline; where each step would have gone, and the bill."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from agentroute.decisions import Constraints
+from agentroute.errors import ConfigError
+from agentroute.replay import GAP_S, ReplayReport, replay
+from agentroute.replay.console import render
+from agentroute.replay.html import page
+from agentroute.replay.records import Format
+from agentroute.router import Router
+from agentroute.targets import Target
+
+from .pool import EXAMPLE_POOL, pool_options
+from .route import explain as explain_decision
+
+__all__ = ["command"]
+
+_WIDTH = 100
+"""Columns where the output goes to a file or a pipe."""
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL files, plain or gzip.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A config file with your pool (docs/configuration.md).")
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(help="The pool as provider/model, comma-separated, in place of a config file."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="The strategy shown step by step: cheapest, balanced or best.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--format", help="openai, anthropic, tau2 or steps, where it is not told from the lines."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after this many steps.")] = None,
+    explain: Annotated[int | None, typer.Option(help="Show the decisions of step N, in place of the report.")] = None,
+    gap: Annotated[
+        float, typer.Option(help="Seconds between steps where the traces have no times; caches outlive it or not.")
+    ] = GAP_S,
+    out: Annotated[Path | None, typer.Option(help="Also write the report as one HTML file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Route recorded agent traces step by step, offline: where each step would go, and what it would cost.
+
+    Reads OpenAI-style conversations and request logs, Anthropic message logs, tau2-bench traces and step rows. No call
+    is made and no key is needed: without --config or --targets the pool is an example of one model for each tier.
+
+    agentroute replay traces.jsonl.gz --out report.html
+    """
+    router = Router(**_pool(config, targets, strategy))
+    only_explain = explain is not None and not as_json and out is None
+    with _progress() as on_progress:
+        report = replay(
+            files,
+            router,
+            strategy=router.strategy,
+            fmt=_format(source),
+            limit=explain if only_explain and limit is None else limit,
+            explain=explain,
+            gap_s=gap,
+            on_progress=on_progress,
+        )
+    if out is not None:
+        out.write_text(page(report), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    elif only_explain:
+        _show_explained(report)
+    else:
+        console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+        if config is None and targets is None:
+            names = ", ".join(f"{provider}/{model}" for provider, model in EXAMPLE_POOL)
+            console.print(Text(f"the example pool ({names}); --config or --targets give yours\n", style="dim"))
+        console.print(render(report))
+    if out is not None:
+        typer.echo(f"wrote {out}", err=True)
+    if not report.steps:
+        raise typer.Exit(1)
+
+
+def _pool(config: Path | None, targets: str | None, strategy: str | None) -> dict[str, Any]:
+    if targets is None:
+        options = pool_options(config)
+    elif config is None:
+        options = {"targets": [_target(name.strip()) for name in targets.split(",") if name.strip()]}
+    else:
+        raise ConfigError("--config and --targets both give a pool; use one of them")
+    if strategy is not None:
+        options["strategy"] = Constraints(strategy=strategy).strategy  # type: ignore[arg-type]
+    return options
+
+
+def _target(name: str) -> Target:
+    provider, slash, model = name.partition("/")
+    if not (provider and slash and model):
+        raise ConfigError(f"--targets has {name!r}; write provider/model, like openai/gpt-5.4")
+    return Target(provider=provider, model=model)
+
+
+def _format(name: str | None) -> Format | None:
+    for known in get_args(Format):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    if name is None:
+        return None
+    raise ConfigError(f"--format is {name!r}; use one of {', '.join(get_args(Format))}")
+
+
+def _show_explained(report: ReplayReport) -> None:
+    explained = report.explained
+    assert explained is not None
+    console = Console(soft_wrap=True)
+    console.print(Text(f"step {explained.step:,}, {explained.place}\n", style="bold"))
+    for name, decision in explained.decisions.items():
+        console.print(Text(name, style="bold"))
+        console.print(explain_decision(decision), end="\n\n")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error, where somebody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading")
+        yield lambda done, total: bar.update(task, completed=done, total=total)

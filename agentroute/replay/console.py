@@ -1,0 +1,137 @@
+"""The report of a replay on a terminal, readable at 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from agentroute.targets import Tier
+
+from .report import Bill, ReplayReport
+from .wording import caveats, count, headline, percent, saved, usd
+
+__all__ = ["render"]
+
+_SHOWN_PROBLEMS = 10
+_SHOWN_TASKS = 8
+
+
+def render(report: ReplayReport) -> RenderableType:
+    """Everything a reader needs on one or two screens."""
+    parts: list[RenderableType] = [Text("\n".join(headline(report)))]
+    if report.steps:
+        parts += [
+            _bills(report),
+            *_fits(report),
+            _steps("kind of step", report.by_kind, report),
+            _steps("task", report.by_task, report),
+            _unsure(report),
+        ]
+    parts += _problems(report)
+    if report.steps:
+        parts.append(Text("\n".join(f"* {line}" for line in caveats(report)), style="dim"))
+    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
+
+
+def _bills(report: ReplayReport) -> Table:
+    table = _table("the bill, USD", "list", "modelled", "saved", "cached", "switches", "and cost", "P suffices")
+    for bill in report.strategies.values():
+        style = "bold green" if bill.name == report.strategy else "green"
+        _bill_row(table, Text(bill.name, style), bill, report)
+    table.add_section()
+    table.add_row(Text("every step on", "dim"))
+    for bill in report.singles.values():
+        name = Text(bill.name)
+        if bill.name == report.best_single:
+            name.append("  best single", "cyan")
+        if bill.unserved:
+            name.append(f"  cannot serve {bill.unserved:,}", "yellow")
+        _bill_row(table, name, bill, report)
+    return table
+
+
+def _bill_row(table: Table, name: Text, bill: Bill, report: ReplayReport) -> None:
+    table.add_row(
+        name,
+        usd(bill.list_usd, estimated=report.estimated > 0),
+        usd(bill.modelled_usd, estimated=True),
+        percent(saved(bill, report)),
+        percent(bill.cached_tokens / bill.input_tokens if bill.input_tokens else None),
+        f"{bill.switches:,}" if bill.switches else ".",
+        usd(bill.switch_usd, estimated=True) if bill.switches else "",
+        "" if bill.sufficiency is None else f"{bill.sufficiency:.3f}",
+    )
+
+
+def _fits(report: ReplayReport) -> list[RenderableType]:
+    """Chosen tiers beside the recorded cheapest sufficient ones, where the traces know them."""
+    if report.strategies[report.strategy].fit is None:
+        return []
+    table = _table("tier, of the needed one", "steps", "enough", "exact", "too low")
+    for bill in [*report.strategies.values(), *report.singles.values()]:
+        fit = bill.fit
+        if fit is not None:
+            shares = [percent(part / fit.steps) for part in (fit.sufficient, fit.exact, fit.too_low)]
+            name = bill.name if bill.name in report.strategies else f"every step on {bill.name}"
+            table.add_row(Text(name), f"{fit.steps:,}", *shares)
+    return [table]
+
+
+def _steps(heading: str, rows: Mapping[str, Mapping[str, int]], report: ReplayReport) -> Table:
+    table = _table(f"{heading} ({report.strategy})", "steps", "share", *(tier.value for tier in Tier))
+    shown = list(rows.items())
+    for name, tiers in shown[:_SHOWN_TASKS]:
+        table.add_row(*_step_row(name, tiers, report.steps))
+    if len(shown) > _SHOWN_TASKS:
+        rest = {tier.value: sum(tiers.get(tier.value, 0) for _, tiers in shown[_SHOWN_TASKS:]) for tier in Tier}
+        table.add_row(*_step_row(f"{len(shown) - _SHOWN_TASKS} others", rest, report.steps))
+    table.add_section()
+    table.add_row(*_step_row("all", report.strategies[report.strategy].tiers, report.steps))
+    return table
+
+
+def _step_row(name: str, tiers: Mapping[str, int], total: int) -> Iterable[str]:
+    steps = sum(tiers.values())
+    yield name
+    yield f"{steps:,}"
+    yield percent(steps / total)
+    for tier in Tier:
+        yield f"{tiers[tier.value]:,}" if tiers.get(tier.value) else "."
+
+
+def _unsure(report: ReplayReport) -> Table:
+    with_label = any(each.needed is not None for each in report.least_sure)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("least sure", justify="right")
+    for heading in ("sure", "kind", "task", "sent to", *(["needed"] if with_label else []), "where"):
+        table.add_column(heading, no_wrap=True)
+    for each in report.least_sure:
+        row = [f"step {each.step}", f"{each.confidence:.2f}", each.step_kind, each.task, each.target]
+        table.add_row(*(Text(cell) for cell in [*row, *([each.needed or ""] if with_label else []), each.place]))
+    return table
+
+
+def _problems(report: ReplayReport) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if report.malformed:
+        lines = [f"{problem.file}:{problem.line}: {problem.reason}" for problem in report.problems[:_SHOWN_PROBLEMS]]
+        if report.malformed > len(lines):
+            lines.append(f"and {report.malformed - len(lines):,} more")
+        parts.append(Text("\n".join([f"{count(report.malformed, 'line')} without a step", *lines]), style="yellow"))
+    if report.unroutable:
+        lines = [f"{count(report.unroutable, 'step')} that no target could serve", *report.unroutable_reasons]
+        parts.append(Text("\n".join(lines), style="yellow"))
+    return parts
+
+
+def _table(heading: str, *figures: str) -> Table:
+    """Names on the left, figures on the right."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(Text(heading), overflow="fold")
+    for figure in figures:
+        table.add_column(Text(figure), justify="right", no_wrap=True)
+    return table
