@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
@@ -20,11 +20,11 @@ from .targets import Target
 __all__ = [
     "AsyncPerformer",
     "Clock",
-    "Close",
     "Done",
     "Effect",
     "Emit",
     "Failed",
+    "Flow",
     "Item",
     "Next",
     "Performer",
@@ -63,11 +63,16 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds allowed for each phase of one attempt. Comments and pings of a stream do not reset a clock."""
+    """Seconds allowed for each phase of one attempt. Comments and pings of a stream do not reset a clock.
+
+    `first_content` counts from the request, and so does `whole_answer`, which holds for an answer that is not streamed:
+    nothing of it is seen before the model has written it all.
+    """
 
     connect: float = 5.0
     first_content: float = 60.0
     between_events: float = 60.0
+    whole_answer: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +108,19 @@ class Wait:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Give up the current attempt and release what it holds."""
-
-
-Effect: TypeAlias = Try | Next | Emit | Wait | Close
+Effect: TypeAlias = Try | Next | Emit | Wait
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One payload of the answer: our event for a wire target, the framework's own chunk for a native one."""
+    """One payload of the answer: our event for a wire target, the framework's own chunk for a native one.
+
+    `usage` is the provider's count so far, where this payload told it: what an attempt cost that breaks off later.
+    """
 
     payload: Any
     is_content: bool
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +141,15 @@ class Failed:
 
 Reply: TypeAlias = Item | Done | Failed
 
+Flow: TypeAlias = Generator[Effect, Reply | None, None]
+"""Try and Next are answered with a Reply, the others with None. Any other exception of the driver's is thrown in."""
+
 
 class Performer(Protocol):
     """Performs attempts, synchronously. Closing the iterator closes the connection behind it.
 
-    Yields Items and then one Done; raises a ProviderError where the attempt fails.
+    Yields Items and then one Done; raises a ProviderError where the attempt fails. A driver closes the iterator (where
+    it has a `close`, as generators have) as soon as it is done with it, in every case.
     """
 
     def perform(self, attempt: Try) -> Iterator[Item | Done]: ...

@@ -999,6 +999,7 @@ class StreamDecoder:
         self._target = target
         self._started = False
         self._answered = False
+        self._spoke = False
         self._spare_id = ""
         self._extra: dict[str, Any] = {}
         self._calls: list[_Call] = []
@@ -1053,6 +1054,18 @@ class StreamDecoder:
         found.append(Finished(self.finish_reason, self.native_finish_reason, extra))
         return found
 
+    def warnings(self) -> tuple[str, ...]:
+        """What `response_warnings` would say of the answer so far."""
+        parts: list[Part] = [
+            ToolCall(call.wire_id or "", call.name or "", "".join(call.arguments), call.extra) for call in self._calls
+        ]
+        if self._spoke:
+            parts.append(Text("..."))
+        message = Message("assistant", tuple(parts))
+        return response_warnings(
+            ChatResponse(message, self.finish_reason, self.usage, None, None, self.native_finish_reason)
+        )
+
     def _load(self, data: str) -> Any:
         try:
             return json.loads(data)
@@ -1083,6 +1096,7 @@ class StreamDecoder:
                 if value is None or value == "":
                     continue
                 if key == "content":
+                    self._spoke = True
                     self._read_content(value, found)
                 elif key == "tool_calls":
                     for raw in value if isinstance(value, list) else ():
@@ -1092,6 +1106,7 @@ class StreamDecoder:
                         found.append(ReasoningDelta(value))
                 elif key == "refusal":
                     if isinstance(value, str):
+                        self._spoke = True
                         found.append(TextDelta(value))
                 elif key == "function_call":
                     self._read_call({"index": 0, "function": value}, found)

@@ -1,0 +1,100 @@
+"""The two drivers of a flow: what it asks for is performed here, synchronously or on an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from typing import Any
+
+from agentroute.effects import AsyncPerformer, Clock, Done, Emit, Failed, Flow, Item, Performer, Reply, Try, Wait
+from agentroute.errors import ProviderError
+
+__all__ = ["adrive", "drive"]
+
+
+def drive(flow: Flow, performer: Performer, clock: Clock) -> Generator[Any, None, None]:
+    """Runs a flow and yields what it emits. Closing this generator abandons the call and frees its connection."""
+    current: Iterator[Item | Done] | None = None
+    reply: Reply | None = None
+    thrown: BaseException | None = None
+    try:
+        while True:
+            try:
+                effect = flow.send(reply) if thrown is None else flow.throw(thrown)
+            except StopIteration:
+                return
+            reply = None
+            if isinstance(effect, Emit):
+                yield effect.payload
+                continue
+            try:
+                if isinstance(effect, Wait):
+                    clock.sleep(effect.seconds)
+                    continue
+                if isinstance(effect, Try):
+                    current = iter(performer.perform(effect))
+                reply = _reply(next(current, None) if current is not None else None)
+            except ProviderError as error:
+                reply = Failed(error)
+            except BaseException as error:
+                thrown = _bare(error)
+            if type(reply) is not Item:
+                _close(current)
+    finally:
+        flow.close()
+        _close(current)
+
+
+async def adrive(flow: Flow, performer: AsyncPerformer, clock: Clock) -> AsyncGenerator[Any, None]:
+    """`drive` on an event loop. Close it (`aclose`) where it is not read to its end."""
+    current: AsyncIterator[Item | Done] | None = None
+    reply: Reply | None = None
+    thrown: BaseException | None = None
+    try:
+        while True:
+            try:
+                effect = flow.send(reply) if thrown is None else flow.throw(thrown)
+            except StopIteration:
+                return
+            reply = None
+            if isinstance(effect, Emit):
+                yield effect.payload
+                continue
+            try:
+                if isinstance(effect, Wait):
+                    await clock.asleep(effect.seconds)
+                    continue
+                if isinstance(effect, Try):
+                    current = aiter(performer.perform(effect))
+                reply = _reply(await anext(current, None) if current is not None else None)
+            except ProviderError as error:
+                reply = Failed(error)
+            except BaseException as error:
+                thrown = _bare(error)
+            if type(reply) is not Item:
+                await _aclose(current)
+    finally:
+        flow.close()
+        await _aclose(current)
+
+
+def _reply(item: Item | Done | None) -> Reply:
+    if item is None:
+        raise TypeError("the performer ended without Done; an attempt ends with Done or a ProviderError")
+    return item
+
+
+def _bare(error: BaseException) -> BaseException:
+    """A cancellation or an interrupt loses the frames below us: they are the client's, and hold the key."""
+    return error if isinstance(error, Exception) else error.with_traceback(None)
+
+
+def _close(iterator: object) -> None:
+    close = getattr(iterator, "close", None)
+    if close is not None:
+        close()
+
+
+async def _aclose(iterator: object) -> None:
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()

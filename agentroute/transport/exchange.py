@@ -1,0 +1,371 @@
+"""One HTTP exchange without the I/O: what is sent for an attempt, and what the bytes that come back mean."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from agentroute.effects import Clock, Done, Item, Try
+from agentroute.errors import BadResponse, ConfigError, ProviderError, ProviderTimeout, RequestError
+from agentroute.events import Event, UsageReported, is_content, unfold
+from agentroute.formats.openai_chat import (
+    Flavour,
+    StreamDecoder,
+    decode_error,
+    decode_response,
+    encode_request,
+    response_warnings,
+)
+from agentroute.formats.sse import SseDecoder
+from agentroute.providers import PROVIDERS
+from agentroute.targets import Secret, Target
+
+__all__ = ["MAX_BODY_BYTES", "Answer", "Limits", "Outgoing"]
+
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+"""What one whole answer may hold, decompressed. 128k tokens of text are under 1 MB; the rest is room for pictures."""
+
+_MAX_ERROR_BYTES: Final = 64 * 1024
+
+_FLAVOURS: Final[Mapping[str, Flavour]] = {
+    "azure": Flavour(max_tokens_field="max_completion_tokens", reasoning_field=None),
+    "cerebras": Flavour(max_tokens_field="max_completion_tokens", reasoning_field="reasoning"),
+    "deepseek": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning_content"),
+    "groq": Flavour(developer_role=False, max_tokens_field="max_completion_tokens", reasoning_field="reasoning"),
+    "llamacpp": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning_content"),
+    "mistral": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field=None, stream_usage=False),
+    "ollama": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning"),
+    "openai": Flavour(max_tokens_field="max_completion_tokens", reasoning_field=None),
+    "openrouter": Flavour(max_tokens_field="max_tokens", reasoning_field="reasoning"),
+    "vllm": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning_content"),
+}
+"""What each provider takes, from its API reference (read 2026-11)."""
+
+_OTHER: Final = Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field=None)
+"""What every server of this dialect is known to take."""
+
+
+class Outgoing:
+    """What is sent for one attempt. Raises ConfigError for a target that cannot be called, naming the remedy."""
+
+    __slots__ = ("_secret", "content", "headers", "stream", "target", "url")
+
+    def __init__(self, attempt: Try) -> None:
+        target = attempt.target
+        self.target: Final = target.name
+        self.stream: Final = attempt.stream
+        self.url: Final = _url(target)
+        self._secret: Final = _secret(target)
+        flavour = _FLAVOURS.get(target.provider, _OTHER)
+        self.content: Final = _dump(
+            encode_request(attempt.request, model=target.model, stream=attempt.stream, flavour=flavour)
+        )
+        self.headers: Final = {
+            "content-type": "application/json",
+            "accept": "text/event-stream" if attempt.stream else "application/json",
+            "accept-encoding": "identity",
+        }
+
+    def authorization(self) -> str | None:
+        """The header's value, made at the moment of sending. Never keep it."""
+        if self._secret is None:
+            return None
+        key = self._secret.reveal()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ConfigError(f"target {self.target!r}: the key holds a space or a sign that no header can carry")
+        return f"Bearer {key}"
+
+    def without_key(self, error: ProviderError) -> ProviderError:
+        """The same error, should the provider or the client have quoted the key in it."""
+        key = self._secret.reveal() if self._secret is not None and self._secret.present else ""
+        if key:
+            error.args = tuple(part.replace(key, "***") if isinstance(part, str) else part for part in error.args)
+            for name in ("cause", "code", "request_id"):
+                text = getattr(error, name)
+                if text is not None:
+                    setattr(error, name, text.replace(key, "***"))
+        return error
+
+
+def _url(target: Target) -> str:
+    if target.dialect != "openai_chat":
+        raise ConfigError(
+            f"target {target.name!r} speaks {target.dialect!r}, which is not called over HTTP here; "
+            f"use dialect='openai_chat', or the integration that this target was made for"
+        )
+    known = PROVIDERS.get(target.provider)
+    base = target.base_url or (known.base_url if known else None)
+    if base is None:
+        raise ConfigError(
+            f"target {target.name!r}: no address is known for provider {target.provider!r}; give base_url="
+        )
+    try:
+        parts = urlsplit(base)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"target {target.name!r}: `base_url` must begin with http:// or https:// and name a host")
+    if parts.username or parts.password:
+        raise ConfigError(f"target {target.name!r}: `base_url` holds a user or password; give api_key= instead")
+    return base.rstrip("/") + "/chat/completions"
+
+
+def _secret(target: Target) -> Secret | None:
+    """The target's own key; at the provider's own address, else, the variable that usually holds its key."""
+    if target.api_key is not None:
+        return target.api_key
+    known = PROVIDERS.get(target.provider)
+    if target.base_url is not None or known is None or not known.key_names:
+        return None
+    usual = [Secret.env(name) for name in known.key_names]
+    return next((secret for secret in usual if secret.present), usual[0])
+
+
+def _dump(body: Mapping[str, Any]) -> bytes:
+    """Compact UTF-8 JSON. A lone surrogate, which UTF-8 cannot hold, becomes U+FFFD."""
+    problem = ""
+    text = ""
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        raise RequestError(f"the request cannot be written as JSON: {problem}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} has no place in JSON")
+
+
+class Limits:
+    """How many seconds the next operation may take, asked anew each time.
+
+    The clock of an answer runs from the request to its first content, then from one event to the next; what is no event
+    (a comment, half a line) does not wind it up. The deadline holds throughout.
+    """
+
+    __slots__ = ("_attempt", "_clock", "_connect_by", "_started", "_until")
+
+    def __init__(self, attempt: Try, clock: Clock) -> None:
+        timeouts = attempt.timeouts
+        self._attempt = attempt
+        self._clock = clock
+        self._started = False
+        now = clock.monotonic()
+        self._connect_by = now + timeouts.connect
+        self._until = now + (timeouts.first_content if attempt.stream else timeouts.whole_answer)
+
+    @property
+    def target(self) -> str:
+        return self._attempt.target.name
+
+    def connecting(self) -> float:
+        """Seconds left to connect; 0 or less where there are none."""
+        return self._left(min(self._connect_by, self._until))
+
+    def reading(self) -> float:
+        """Seconds left until something must have come; 0 or less where there are none."""
+        return self._left(self._until)
+
+    def content_came(self) -> None:
+        """From here on the clock runs from event to event."""
+        self._started = True
+
+    def event_came(self) -> None:
+        """To be called before the next read, so that the time which the caller takes does not count."""
+        if self._started:
+            self._until = self._clock.monotonic() + self._attempt.timeouts.between_events
+
+    def drain(self, seconds: float) -> None:
+        """Allows so much, and no more, for the end of a stream whose answer is complete."""
+        self._until = self._clock.monotonic() + seconds
+
+    def _left(self, until: float) -> float:
+        deadline = self._attempt.deadline
+        return (until if deadline is None else min(until, deadline)) - self._clock.monotonic()
+
+    def expired(self, *, connecting: bool = False, cause: str | None = None) -> ProviderTimeout:
+        """The error for a limit that was reached."""
+        timeouts, name = self._attempt.timeouts, self._attempt.target.name
+        deadline = self._attempt.deadline
+        if deadline is not None and deadline - self._clock.monotonic() <= 0:
+            what = "the deadline of the call passed"
+        elif connecting:
+            what = f"no connection within {timeouts.connect:g} s"
+        elif self._started:
+            what = f"nothing for {timeouts.between_events:g} s in the middle of the answer"
+        elif self._attempt.stream:
+            what = f"no content within {timeouts.first_content:g} s"
+        else:
+            what = f"no answer within {timeouts.whole_answer:g} s"
+        return ProviderTimeout(f"{name!r}: {what}", target=name, cause=cause)
+
+
+class Answer:
+    """Reads one HTTP answer as it comes: feed it the raw bytes of the body, then end it.
+
+    Takes an answer for what it is, not for what was asked: events where JSON was asked, and the reverse. Whatever is
+    wrong with it is raised as a ProviderError.
+    """
+
+    def __init__(self, outgoing: Outgoing, status: int, headers: Mapping[str, str], now: datetime) -> None:
+        self.complete = False
+        """Nothing more needs to be read."""
+        self.event_came = False
+        """The last bytes ended an event."""
+        self.content_came = False
+        self._outgoing = outgoing
+        self._status = status
+        self._headers = headers
+        self._now = now
+        self._body = bytearray()
+        self._sse: SseDecoder | None = None
+        self._stream = StreamDecoder(target=outgoing.target)
+        self._warnings: list[str] = []
+        self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._succeeded = 200 <= status < 300
+        if self._succeeded and kind == "text/html":
+            raise self._bad("the answer is a page of HTML")
+        self._sniffed = not self._succeeded
+        if self._succeeded and kind == "text/event-stream":
+            self._sse = SseDecoder()
+            self._sniffed = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model has said why it stopped: an answer that breaks off now is whole all the same."""
+        return self._stream.finished
+
+    def feed(self, chunk: bytes) -> Iterator[Item]:
+        """What these bytes of the body bring."""
+        self.event_came = False
+        for piece in self._decompress(chunk):
+            if not self._sniffed:
+                self._sniff(piece)
+            if self._sse is None:
+                self._body += piece
+                self._check_size()
+                continue
+            for event, data in self._sse.feed(piece):
+                self.event_came = True
+                yield from self._items(self._read_event(data, event))
+            if self._stream.ended:
+                self.complete = True
+                return
+
+    def _read_event(self, data: str, event: str) -> list[Event]:
+        try:
+            return self._stream.feed(data, event)
+        except ProviderError as error:
+            problem = error
+        self.broke(problem)
+        self.complete = True
+        return []
+
+    def broke(self, error: ProviderError) -> None:
+        """The connection or the stream failed. Raises that error, unless the answer was whole but for its count."""
+        if not self.finished:
+            raise error
+        self._warnings.append(f"broke_off_after_finish: {type(error).__name__}")
+
+    def end(self) -> Iterator[Item | Done]:
+        """The rest of the answer, and that it is done."""
+        if not self._succeeded:
+            raise self._refused()
+        if self._sse is not None:
+            yield from self._items(self._stream.close())
+            yield Done(self._stream.usage, self._stream.finish_reason, (*self._stream.warnings(), *self._warnings))
+            return
+        response = decode_response(self._json(), target=self._outgoing.target)
+        yield from self._items(unfold(response))
+        yield Done(response.usage, response.finish_reason, response_warnings(response))
+
+    def _items(self, events: Iterator[Event] | list[Event]) -> Iterator[Item]:
+        for event in events:
+            content = is_content(event)
+            if content:
+                self.content_came = True
+            yield Item(event, content, event.usage if isinstance(event, UsageReported) else None)
+
+    def _sniff(self, piece: bytes) -> None:
+        """Some servers send events or JSON under any content type; the first sign tells."""
+        start = (bytes(self._body[:16]) + piece[:16]).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not start:
+            return
+        self._sniffed = True
+        if start[:1] in (b"{", b"["):
+            return
+        if start[:1] != b":" and not b"data:".startswith(start[:5]) and not b"event:".startswith(start[:6]):
+            raise self._bad("the answer is neither JSON nor a stream of events")
+        self._sse = SseDecoder()
+
+    def _decompress(self, chunk: bytes) -> Iterator[bytes]:
+        """In pieces of bounded size, so that a small body cannot become a large one at once."""
+        if self._inflate is None:
+            yield chunk
+            return
+        problem = ""
+        rest = chunk
+        while rest:
+            piece = b""
+            try:
+                piece = self._inflate.decompress(rest, 65536)
+                rest = self._inflate.unconsumed_tail
+            except zlib.error as error:
+                problem = str(error)
+            if problem:
+                raise self._bad(f"the answer's compression is corrupt: {problem}")
+            if piece:
+                yield piece
+
+    def _check_size(self) -> None:
+        if not self._succeeded:
+            if len(self._body) > _MAX_ERROR_BYTES:
+                self.complete = True
+        elif len(self._body) > MAX_BODY_BYTES:
+            raise self._bad(f"the answer is larger than {MAX_BODY_BYTES} bytes")
+
+    def _refused(self) -> ProviderError:
+        if 300 <= self._status < 400:
+            return BadResponse(
+                f"{self._outgoing.target!r}: the provider answered {self._status}, a redirect, which is not followed; "
+                f"correct the target's base_url",
+                target=self._outgoing.target,
+                status=self._status,
+            )
+        return decode_error(self._status, self._headers, bytes(self._body), target=self._outgoing.target, now=self._now)
+
+    def _json(self) -> Any:
+        problem = ""
+        try:
+            return json.loads(self._body)
+        except (ValueError, RecursionError) as error:
+            problem = type(error).__name__
+        raise self._bad("the answer is not JSON", cause=problem)
+
+    def _bad(self, what: str, *, cause: str | None = None) -> BadResponse:
+        name = self._outgoing.target
+        return BadResponse(f"{name!r}: {what}", target=name, status=self._status, cause=cause)
+
+
+def _inflater(encoding: str, target: str) -> Any:
+    """None for a body that is not compressed. We ask for none, but some servers compress all the same."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return None
+        case "gzip" | "x-gzip" | "deflate":
+            return zlib.decompressobj(47)
+        case other:
+            raise BadResponse(f"{target!r}: the answer is compressed with {other!r}, unasked", target=target)
