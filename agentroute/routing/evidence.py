@@ -13,7 +13,7 @@ __all__ = ["Evidence", "Verdict", "judge", "judge_text"]
 
 Verdict: TypeAlias = Literal["ok", "error", "failing_test", "empty"]
 
-_HEAD = _TAIL = 800
+_HEAD = _TAIL = 600
 """Characters read at either end of a result."""
 
 _HEAD_LINES, _TAIL_LINES = 4, 8
@@ -56,7 +56,7 @@ _JSON_ERROR = Evidence("error", 0.6, "the JSON result says that the call failed"
 
 
 def judge(result: ToolResult) -> Evidence:
-    """What `result` says. Reads at most 800 characters of its head and 800 of its tail.
+    """What `result` says. Reads at most 600 characters of its head and 600 of its tail.
 
     The flag `is_error=True` is certain. After False only strong signs in the text make a failure.
     """
@@ -84,18 +84,22 @@ def _read(head: str, tail: str, *, weak: bool) -> Evidence:
         found = _read_json(head, whole=whole)
         if found is not None:
             return found
-    top = [line[:_LINE] for line in head.splitlines()[: _HEAD_LINES * 3] if line and not line.isspace()]
-    end = [line[:_LINE] for line in tail.splitlines()[-_TAIL_LINES * 2 :] if line and not line.isspace()]
+    lines = head.splitlines()
+    top = [line[:_LINE] for line in lines[: _HEAD_LINES * 3] if line and not line.isspace()]
+    if not whole:
+        lines = tail.splitlines()
+    end = [line[:_LINE] for line in lines[-_TAIL_LINES * 2 :] if line and not line.isspace()]
     code = _exit_code(top, end)
     if code is not None:
-        top = [line for line in top if not _is_frame(line)]
-        end = [line for line in end if not _is_frame(line)]
+        top = [line for line in top[:6] if not _is_frame(line)] + top[6:]
+        end = end[:-4] + [line for line in end[-4:] if not _is_frame(line)]
         if not top and not end:
             if "<" not in head and code in (0, 1):
                 return _ended(code) if code else _OK
             return _EMPTY if code == 0 else _NO_MATCH if code == 1 else _ended(code)
     short = whole and len(head) <= _SHORT
-    found = _read_lines(top, end, short=short, weak=weak and code is None, calm=code == 0)
+    counted = "ail" in tail or "AIL" in tail or "rror" in tail or "✖" in tail or "not ok" in tail
+    found = _read_lines(top, end, counted=counted, short=short, weak=weak and code is None, calm=code == 0)
     if found is not None:
         return found
     return _ended(code) if code else _OK
@@ -116,10 +120,20 @@ _EXIT = re.compile(
     r"(?:code|status)\b\W{0,4}?(-?\d{1,10})\b(?=\W*$|[:,;] | after | in )",
     re.IGNORECASE,
 )
-_FRAME = re.compile(
-    r"\s*</?(?:return_?code|exit_?code|output|output_head|output_tail|stdout|stderr|result|response)>\s*$"
-    r"|\s*(?:wall time|duration|chunk id|stdout|stderr|output|total output lines)\b[^:\n]{0,30}:[\s\d.a-z]{0,30}$",
-    re.IGNORECASE,
+_FRAME_TAGS = frozenset(
+    f"<{slash}{name}>"
+    for slash in ("", "/")
+    for name in ("output", "stdout", "stderr", "result", "output_head", "output_tail")
+)
+_FRAME_STARTS = (
+    "wall time",
+    "duration:",
+    "chunk id",
+    "stdout:",
+    "stderr:",
+    "output:",
+    "total output lines",
+    "original token count",
 )
 """Lines that a harness puts around the output of a command: they are no output."""
 
@@ -132,9 +146,11 @@ def _exit_code(top: list[str], end: list[str]) -> int | None:
 
 
 def _is_frame(line: str) -> bool:
-    if line[0] == "<" or line[-1] == ":" or ": " in line:
-        return _EXIT.match(line) is not None or _FRAME.match(line) is not None
-    return "ode" in line and _EXIT.match(line) is not None
+    if line[0] == "<" and line.rstrip().lower() in _FRAME_TAGS:
+        return True
+    if ("ode" in line or "tatus" in line) and _EXIT.match(line) is not None:
+        return True
+    return len(line) < 60 and line.lower().startswith(_FRAME_STARTS)
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------
@@ -309,7 +325,8 @@ _UNRUN_LINE = re.compile(
 
 _REFUSAL = re.compile(
     r"(?:failed to|could not|couldn't|cannot|can't|unable to|invalid|unknown|unsupported|missing|unauthori[sz]ed"
-    r"|forbidden|permission denied|access (?:is )?denied|no replacement was performed|not (?:found|allowed|permitted|authori[sz]ed|supported)"
+    r"|forbidden|permission denied|access (?:is )?denied|no replacement was performed"
+    r"|not (?:found|allowed|permitted|authori[sz]ed|supported)"
     r"|time(?:d )?out|bad request|internal server error|rejected|denied|illegal|too many requests|rate limit)\b"
     r"|.{0,200}\b(?:not found|does(?: not|n't) exist|is(?: not|n't) (?:valid|allowed|supported|permitted|recognized"
     r"|available|a valid \w+.*)|not permitted|no such file or directory|(?:is|are) required|access denied|timed out"
@@ -336,16 +353,20 @@ _NEGATED = re.compile(
 )
 
 
-def _read_lines(top: list[str], end: list[str], *, short: bool, weak: bool, calm: bool) -> Evidence | None:
-    """Failure or emptiness as the lines say it, or None. `calm`: exit code 0 says fine, so only the end may object."""
+def _read_lines(
+    top: list[str], end: list[str], *, counted: bool, short: bool, weak: bool, calm: bool
+) -> Evidence | None:
+    """Failure or emptiness as the lines say it, or None.
+
+    `counted`: there may be a count of failures; `calm`: exit code 0 says fine, so only the end may object.
+    """
     last = end[-_TAIL_LINES:]
-    for line in last:
-        if ("ail" in line or "AIL" in line or "rrors" in line or "✖" in line) and _TEST_LINE.match(line):
-            return _TESTS
-        if line[0] == "=" and "error" in line and _UNRUN_LINE.match(line):
-            return _UNRUN
-        if line.startswith("not ok "):
-            return _TESTS
+    if counted:
+        for line in last:
+            if line.startswith("not ok ") or _TEST_LINE.match(line):
+                return _TESTS
+            if line[0] == "=" and _UNRUN_LINE.match(line):
+                return _UNRUN
     brief = short and len(top) <= 3
     if brief and top and _NOTHING_LINE.match(top[0]) and not _NEGATED.search(top[0]):
         return _NOTHING

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from agentroute.decisions import StepContext, StepKind
 from agentroute.messages import ChatRequest, Image, Message, Reasoning, Role, Text, Tool, ToolCall, ToolResult
+
 from .evidence import Evidence, judge, judge_text
 
 __all__ = ["Action", "Script", "Step"]
@@ -27,22 +28,27 @@ _ASK_HEAD = _ASK_TAIL = 1_000
 _WINDOW = 48
 """Messages looked back on for calls, results and repeats."""
 
-_BATCHES = 6
+_BATCHES, _JUDGED = 6, 10
 """Latest batches of results that are judged, and how many results at most."""
-_JUDGED = 12
+
+_CALLS = 12
+"""Latest calls whose actions are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """The features of one model call.
 
-    Everything that starts with `ask`, and `code`, `maths`, `script`, `n_*` of the text, is read from the latest human ask
-    alone: system prompts, tool schemas and harness blocks (docs/steps.md) never count. `ask` is its head and tail, at most
-    2,000 characters; `ask_chars` its full size; `ask_tokens` a size that is about equal for the same ask in any script
-    (not for billing). `steps_taken` counts assistant messages, `steps_in_turn` those since the ask.
+    What starts with `ask`, and `code`, `maths`, `script`, `n_numbers`, `n_sentences`, `n_questions`, `n_intents`, is
+    read from the latest human ask alone: system prompts, tool schemas and harness blocks (docs/steps.md) never count.
+    `ask` is its head and tail, at most 2,000 characters; `ask_chars` its full size; `ask_tokens` a size that is about
+    equal for the same ask in any script (not for billing). `steps_taken` counts assistant messages, `steps_in_turn`
+    those since the ask.
 
-    The counts of actions, `repeats`, `error_*` look back on at most 48 messages of this turn. `tool_overlap` is the share
-    of the ask's words that name or describe a tool, None where that says nothing (no tools, not English).
+    `repeats` looks back on at most 48 messages of this turn, `error_streak` and `errors_recent` on 6 batches of
+    results, the counts of actions on 12 calls. `tool_overlap` is the share of the ask's words that name or describe a
+    tool, None where that says nothing (no tools, not English). `prefix_chars` counts the text of all messages, without
+    tool schemas.
     """
 
     kind: StepKind
@@ -115,7 +121,7 @@ class Step:
             steps_taken=size.assistants,
             steps_in_turn=size.assistants_after(ask.turn),
             n_tools=len(request.tools),
-            tool_overlap=_overlap(ask.text, request.tools) if shape.script == "latin" else None,
+            tool_overlap=_overlap(shape.plain, request.tools) if shape.script == "latin" else None,
             forced_tool=forced,
             wants_schema=request.response_schema is not None,
             needs_vision=size.images > 0,
@@ -194,7 +200,7 @@ def _size(messages: Sequence[Message]) -> _Size:
                         images += 1
             elif kind is ToolCall:
                 calls += 1
-                chars += len(part.name) + len(part.arguments)  # type: ignore[union-attr]
+                chars += len(part.name) + len(part.arguments)  # type: ignore[union-attr, arg-type]
             else:
                 images += 1
     return _Size(chars, images, calls, len(places), users, places)
@@ -341,10 +347,17 @@ def _find_ask(messages: Sequence[Message], users: list[int]) -> _Ask:
         first = _without_harness(messages[users[0]].text).strip()
     last = not any(message.role in ("assistant", "tool") for message in messages[current + 1 :][:_WINDOW])
     turn = current
-    if current and messages[current - 1].role == "tool":
+    if current and messages[current - 1].role == "tool" and _answers_model(messages, current - 1):
         # A word thrown in between a result and the model's answer to it does not end the tool loop.
         turn = asks[-2] if len(asks) > 1 else users[0] if users[0] != current else -1
     return _Ask(_cap(text, _ASK_HEAD, _ASK_TAIL), len(text), _cap(first, 300, 100), turns, turn, last)
+
+
+def _answers_model(messages: Sequence[Message], index: int) -> bool:
+    """Whether the results that end at `index` answer the model (a simulated user may have tools of its own)."""
+    while index > 0 and messages[index].role == "tool":
+        index -= 1
+    return messages[index].role == "assistant" and any(type(part) is ToolCall for part in messages[index].parts)
 
 
 def _cap(text: str, head: int, tail: int) -> str:
@@ -398,7 +411,7 @@ def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
             for part in message.parts[::-1]:
                 kind = type(part)
                 if kind is ToolCall:
-                    calls.append((part.name, part.arguments))  # type: ignore[union-attr]
+                    calls.append((part.name, part.arguments))  # type: ignore[union-attr, arg-type]
                     made += 1
                 elif kind is Reasoning and (part.signature is not None or part.redacted):  # type: ignore[union-attr]
                     reasoning = True
@@ -407,7 +420,7 @@ def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
     if batch:
         batches.append(batch[::-1])
         answered = answered or not seen_assistant
-    actions = [_action(name, arguments) for name, arguments in calls]
+    actions = [_action(name, arguments) for name, arguments in calls[:_CALLS]]
     judged: list[tuple[Evidence, ...]] = []
     left = _JUDGED
     for results in batches[:_BATCHES]:
@@ -418,7 +431,7 @@ def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
             break
     failed = [any(each.failed for each in one) for one in judged]
     streak = failed.index(False) if False in failed else len(failed)
-    repeats, spinning = _repeats(calls, actions, groups[0] if groups else 0)
+    repeats, spinning = _repeats(calls, groups[0] if groups else 0)
     return _Loop(
         n_results=len(batches[0]) if batches else 0,
         evidence=judged[0] if judged else (),
@@ -434,46 +447,55 @@ def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
     )
 
 
-def _repeats(calls: list[tuple[str, str]], actions: list[Action], latest: int) -> tuple[int, bool]:
-    """How often the latest calls were made before with nothing changed in between, and whether the loop goes in circles."""
-    if not latest:
+def _repeats(calls: list[tuple[str, str]], latest: int) -> tuple[int, bool]:
+    """How often the latest calls were made before with nothing changed in between; whether the loop goes in circles."""
+    if not latest or len(calls) <= latest:
         return 0, False
-    unchanged = len(calls)
-    for place in range(latest, len(calls)):
-        if actions[place] in _CHANGES:
-            unchanged = place
-            break
-    earlier = calls[latest:unchanged]
-    repeats = min(earlier.count(call) for call in calls[:latest])
-    recent = calls[: min(unchanged, 8)]
-    return repeats, repeats >= 2 or (len(recent) >= 6 and len(set(recent)) * 2 <= len(recent))
+    earlier = calls[latest:]
+    if all(call in earlier for call in calls[:latest]):
+        for place, (name, arguments) in enumerate(earlier):
+            if _action(name, arguments) in _CHANGES:
+                earlier = earlier[:place]
+                break
+        repeats = min(earlier.count(call) for call in calls[:latest])
+    else:
+        repeats = 0
+    recent = calls[:8]
+    circling = len(recent) >= 6 and len(set(recent)) * 2 <= len(recent)
+    if circling:
+        circling = not any(_action(name, arguments) in _CHANGES for name, arguments in recent)
+    return repeats, circling or repeats >= 2
 
 
 _CHANGES: frozenset[Action] = frozenset(("edit", "write", "message", "delegate"))
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")
-_VERBS: dict[str, Action] = {
-    **dict.fromkeys(("read", "view", "cat", "open", "get", "fetch", "show", "describe", "retrieve", "load", "check", "inspect",
-                     "download", "visit", "browse", "navigate", "screenshot", "snapshot", "look", "status"), "read"),
-    **dict.fromkeys(("search", "grep", "find", "glob", "list", "ls", "query", "lookup", "rg", "scan", "explore", "websearch"),
-                    "search"),
-    **dict.fromkeys(("edit", "replace", "patch", "str", "insert", "multiedit", "applypatch", "rewrite"), "edit"),
-    **dict.fromkeys(("write", "create", "update", "delete", "remove", "add", "set", "modify", "cancel", "book", "buy", "pay",
-                     "make", "save", "store", "upload", "move", "rename", "copy", "toggle", "enable", "disable", "reset",
-                     "submit", "schedule", "post", "put", "exchange", "return", "refund", "grant", "reboot", "resume",
-                     "suspend", "click", "type", "fill", "press", "todo", "commit", "push", "merge", "install", "deploy"),
-                    "write"),
-    **dict.fromkeys(("test", "pytest", "verify", "validate", "lint"), "test"),
-    **dict.fromkeys(("run", "exec", "execute", "bash", "shell", "terminal", "command", "python", "calculate", "compute",
-                     "eval", "process", "ipython", "code", "sql", "repl", "notebook"), "run"),
-    **dict.fromkeys(("send", "message", "reply", "respond", "ask", "email", "notify", "final", "finish", "complete", "attempt",
-                     "done", "answer"), "message"),
-    **dict.fromkeys(("transfer", "handoff", "delegate", "agent", "subagent", "task", "assign", "spawn", "dispatch", "forward"),
-                    "delegate"),
-}  # fmt: skip
-"""What the first telling word of a tool's name says it does. Names are identifiers: English in practice, in any language."""
+
+
+def _by_word(table: dict[Action, str]) -> dict[str, Action]:
+    return {word: action for action, words in table.items() for word in words.split()}
+
+
+_VERBS: dict[str, Action] = _by_word(
+    {
+        "read": "read view cat open get fetch show describe retrieve load check inspect download visit browse navigate"
+        " screenshot snapshot look status",
+        "search": "search grep find glob list ls query lookup rg scan explore websearch",
+        "edit": "edit replace patch str insert multiedit applypatch rewrite",
+        "write": "write create update delete remove add set modify cancel book buy pay make save store upload move"
+        " rename copy toggle enable disable reset submit schedule post put exchange return refund grant reboot resume suspend"
+        " click type fill press todo commit push merge install deploy",
+        "test": "test pytest verify validate lint",
+        "run": "run exec execute bash shell terminal command python calculate compute eval process ipython code sql"
+        " repl notebook",
+        "message": "send message reply respond ask email notify final finish complete attempt done answer",
+        "delegate": "transfer handoff delegate agent subagent task assign spawn dispatch forward",
+    }
+)
+"""What the first telling word of a tool's name says it does. Names are identifiers, in practice English everywhere."""
 
 _SHELLS = frozenset(("bash", "shell", "terminal", "exec", "execute", "command", "run", "process", "sh"))
+_EDITORS = frozenset(("str_replace_editor", "str_replace_based_edit_tool", "text_editor", "edit_file"))
 
 
 @lru_cache(maxsize=2048)
@@ -489,33 +511,79 @@ def _named(name: str) -> tuple[Action, bool]:
     return "other", False
 
 
-_COMMAND = re.compile(
-    r"(?P<test>\b(?:pytest|py\.test|unittest|nosetests|tox|nox|jest|vitest|mocha|rspec|phpunit|ctest|runtests\.py|bin/test"
-    r"|(?:npm|yarn|pnpm|bun|deno|go|cargo|make|swift|dotnet|mvn|mix|zig|rake|manage\.py)(?: -?[\w:=-]+)? test"
-    r"|gradlew? \S*test|make check|cargo nextest|ruff|mypy|eslint|tsc|flake8)\b)"
-    r"|(?P<edit>\bsed (?:-[a-zA-Z]+ )*-i|apply_patch|\*\*\* Begin Patch|\bpatch -p|\bgit apply\b|\bperl -[a-z]*i|write_text\("
-    r"|open\([^()]{1,80}, ?\\?['\"][wa]|(?<![0-9&>])>{1,2} ?(?!/dev/null|&|[0-9])[\w./~$-]+\.\w+ ?<<|<<[^\n]{0,20}> ?[\w./~-]+|\btee )"
-    r"|(?P<write>\b(?:git (?:commit|push|merge|checkout|reset|stash|add)|rm|mv|cp|mkdir|touch|chmod|ln"
-    r"|(?:pip3?|npm|apt(?:-get)?|yarn|brew|cargo|uv|conda)(?: pip)? (?:install|add|i)) |(?<![0-9&>=-])> ?(?!/dev/null|&|[0-9=])[\w./~$-]*\w)"
-    r"|(?P<run>\b(?:python3?|node|ruby|perl|java|bash|sh|go run|cargo run|make|docker|npm|npx|curl|wget|uv|\./\S+) )"
-    r"|(?P<search>\b(?:grep|rg|ag|ack|find|fd|ls|tree|locate|which)\b)"
-    r"|(?P<read>\b(?:cat|sed|head|tail|less|more|nl|wc|file|stat|git|diff|awk|jq|cut|pwd|echo|env|date)\b)"
+_PROGRAMS: dict[str, Action] = _by_word(
+    {
+        "read": "cat sed head tail less more nl wc file stat diff awk jq cut pwd echo printf date git",
+        "search": "grep egrep rg ag ack find fd ls tree locate which whereis",
+        "write": "rm mv cp mkdir touch chmod ln kill apt apt-get brew",
+        "edit": "tee patch apply_patch ed",
+        "test": "pytest py.test tox nox jest vitest mocha rspec phpunit ctest mypy ruff eslint tsc flake8",
+        "run": "python python3 node ruby perl java bash sh go cargo make docker npm npx yarn pnpm bun pip pip3 uv curl"
+        " wget mvn",
+    }
 )
-_RANK: dict[str, Action] = {"test": "test", "edit": "edit", "write": "write", "run": "run", "search": "search", "read": "read"}
+_PREFIXES = frozenset(("sudo", "time", "env", "then", "do", "timeout", "nohup"))
+_TESTERS = frozenset(("test", "pytest", "unittest", "check", "nextest", "vet"))
+_CHANGERS = frozenset(
+    ("commit", "push", "merge", "checkout", "reset", "stash", "add", "rebase", "pull", "install", "clone")
+)
+_RANK: dict[Action, int] = {"read": 0, "search": 1, "run": 2, "write": 3, "edit": 4, "test": 5}
+_REDIRECT = re.compile(r"(?<![0-9&>=<-])>{1,2} ?(?!/dev/null|[&=])[\w./~$]")
+_FILE_WRITES = ("write_text(", "writeFile", "*** Begin Patch", '", "w', "', 'w", ", 'a')")
 
 
 def _action(name: str, arguments: str) -> Action:
     """What a call does: by the name of the tool, and for a shell by its command."""
     action, shell = _named(name)
     if shell:
-        found = {match.lastgroup for match in _COMMAND.finditer(arguments, 0, 400)}
-        for key, value in _RANK.items():
-            if key in found:
-                return value
-        return "run"
-    if name == "str_replace_editor" or name == "str_replace_based_edit_tool" or name == "text_editor":
+        return _commanded(arguments)
+    if name in _EDITORS:
         return "read" if '"view"' in arguments[:80] else "edit"
     return action
+
+
+def _commanded(arguments: str) -> Action:
+    """The weightiest thing a command line does (a test above an edit above a write, a run, a search, a read)."""
+    text = arguments if len(arguments) <= 500 else arguments[:300] + arguments[-200:]
+    line = text[text.find(":") + 1 :].replace('"', " ").replace("$(", " ")
+    document = line.find("<<")
+    if document >= 0:
+        # What stands in a here-document is no command.
+        line = line[: line.find("\\n", document) + 1 or len(line)]
+    best: Action = "run"
+    rank = -1
+    for part in line.replace("&&", ";").replace("|", ";").replace("\\n", ";").split(";", 10):
+        words = part.split(None, 5)
+        while words and ("=" in words[0] or words[0] in _PREFIXES):
+            del words[0]
+        if not words:
+            continue
+        program = words[0]
+        action = _PROGRAMS.get(program) or _PROGRAMS.get(program.rsplit("/", 1)[-1])
+        if action is None:
+            if "test" in program:
+                action = "test"
+            elif program[:2] == "./":
+                action = "run"
+            else:
+                continue
+        elif action == "run":
+            if "test" in part or not _TESTERS.isdisjoint(words):
+                action = "test"
+            elif not _CHANGERS.isdisjoint(words):
+                action = "write"
+        elif program == "git":
+            if not _CHANGERS.isdisjoint(words[1:3]):
+                action = "write"
+        elif program == "sed" and " -i" in part:
+            action = "edit"
+        if _RANK[action] > rank:
+            best, rank = action, _RANK[action]
+    if rank < 4 and (document >= 0 or rank == 2) and any(sign in text for sign in _FILE_WRITES):
+        return "edit"
+    if rank < 3 and ">" in line and _REDIRECT.search(line):
+        return "edit" if document >= 0 else "write"
+    return best
 
 
 # ---- the text of the ask ---------------------------------------------------------------------------------------------
@@ -523,6 +591,8 @@ def _action(name: str, arguments: str) -> Action:
 
 @dataclass(slots=True)
 class _Shape:
+    plain: bytes
+    """The text in ASCII, a question mark for each other character."""
     tokens: int
     script: Script
     code: float
@@ -546,8 +616,8 @@ _BLOCKS: tuple[tuple[Script, tuple[tuple[int, int], ...], float], ...] = (
     ("han", ((0x34, 0x9F), (0xF9, 0xFA)), 0.75),
     ("other", ((0x0F, 0x10), (0x12, 0x1D), (0x20, 0x2F), (0x32, 0x33), (0xA0, 0xAB), (0xD8, 0xF8), (0xFE, 0xFF)), 0.25),
 )
-"""Blocks of Unicode by the high byte of UTF-16, and how many words' pieces one character is worth: chosen so that the same
-sentences in thirteen languages come out within a third of each other (tests/routing/test_step.py)."""
+"""Blocks of Unicode by the high byte of UTF-16, and how many tokens of English one character is worth: chosen so that the
+same asks in a dozen languages come out near each other (tests/routing/test_step.py)."""
 
 _SCRIPTS: tuple[Script, ...] = tuple(block[0] for block in _BLOCKS)
 _WEIGHTS = tuple(block[2] for block in _BLOCKS)
@@ -555,98 +625,168 @@ _BLOCK_OF = bytes(
     next(place for place, (_, ranges, _) in enumerate(_BLOCKS) if any(low <= high <= top for low, top in ranges))
     for high in range(256)
 )
-_NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
+_NO_LETTERS = bytes(byte for byte in range(256) if not (65 <= byte <= 90 or 97 <= byte <= 122))
 _CODE_SIGNS = b"{}[]();=<>_\\|&#$@^~`*+"
-_QUESTION = re.compile(r"[?？؟;](?=[\s\"'”’)\]」』*]|$)|[？？؟]")
-_ITEM = re.compile(r"^[ \t]*(?:[-*•·‣–]|\(?\d{1,2}[.)、．]|[a-zA-Z][.)])[ \t　]*\S", re.MULTILINE)
-_SENTENCE = re.compile(r"[.!?](?=\s|$)|[。！？।؟…]|\n+(?=\S)")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_MATHS = re.compile(
-    r"\\(?:frac|sqrt|sum|int|lim|log|sin|cos|tan|cdot|times|leq?|geq?|alpha|beta|theta|pi|mathbb?|begin|text|vec)\b"
-    r"|\$[^$\n]{1,80}\$|[\d)a-zA-Z] ?[\^×÷·√∑∫∏≤≥≠≈] ?[\d(a-zA-Z]|[√∑∫∏∂∞≤≥≠]|(?<![\w.\-/:])\d+(?:\.\d+)? ?[-+*/=] ?\(?\d+(?![\w\-/:])"
+_DIGITS = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
+_SUMS = bytes(48 if 48 <= byte <= 57 else 43 if byte in b"+-*/=^" else byte for byte in range(256))
+_LETTERS = bytes(byte if 97 <= byte <= 122 else byte + 32 if 65 <= byte <= 90 else 32 for byte in range(256))
+_CODE_STARTS = (
+    *(
+        "def ",
+        "class ",
+        "import ",
+        "from ",
+        "func ",
+        "fn ",
+        "public ",
+        "private ",
+        "const ",
+        "let ",
+        "var ",
+        "return ",
+        "for ",
+    ),
+    *(
+        "if (",
+        "if __",
+        "#include",
+        "SELECT ",
+        "CREATE ",
+        "diff --git",
+        "@@ ",
+        "+++ ",
+        "--- ",
+        ">>> ",
+        "$ ",
+        "Traceback (most",
+    ),
+    *("async ", "package ", "using ", "<?", "<div", "<html", "//", "/*", "@"),
 )
-_CODE = re.compile(
-    r"```|^\s*(?:def|class|import|from|func|fn|public|private|const|let|var|return|if|for|while|#include|SELECT|CREATE)\b.*[:;({]\s*$"
-    r"|^.*[;{}]\s*$|^(?:diff --git|@@|\+\+\+|---) |Traceback \(most recent|^\s*(?:>>>|\$) \S",
-    re.MULTILINE,
-)
+_CODE_ENDS = (";", "{", "}", "):", "];", ",)", "=>", "\\")
+_BULLETS = ("- ", "* ", "• ", "· ", "– ", "‣ ", "-\t", "*\t", "•")
+_LINES = 64
+"""Lines of the ask that are looked at one by one."""
 
 
 def _shape(text: str) -> _Shape:
-    """Statistics of the ask that mean the same in every language."""
+    """Statistics of the ask that mean the same in every language, of at most 2,000 characters."""
     if not text:
-        return _Shape(0, "none", 0.0, 0.0, 0, 0, 0, 0)
-    if text.isascii():
-        plain = text.encode("ascii")
-        letters = len(plain.translate(None, _NO_LETTERS))
-        tokens = len(text) * 0.25
-        script: Script = "latin" if letters else "none"
+        return _Shape(b"", 0, "none", 0.0, 0.0, 0, 0, 0, 0)
+    ascii_only = text.isascii()
+    plain = text.encode("ascii", "replace")
+    letters = len(plain.translate(None, _NO_LETTERS))
+    questions = text.count("? ") + text.count("?\n") + text.count('?"') + (text[-1] == "?")
+    stops = text.count(". ") + text.count(".\n") + text.count("! ") + text.count("!\n") + questions
+    signs_of_maths = 0
+    script: Script = "latin" if letters else "none"
+    if ascii_only:
+        worth = len(text) * 0.25
     else:
-        plain = text.encode("ascii", "ignore")
-        blocks = text.encode("utf-16-be", "surrogatepass")[::2].translate(_BLOCK_OF)
+        wide = text.encode("utf-16-be", "surrogatepass")[::2]
+        blocks = wide.translate(_BLOCK_OF)
+        marks = text.count("。") + text.count("、") + text.count("「") + text.count("」")
         counts = [blocks.count(place) for place in range(len(_BLOCKS))]
-        marks = text.count("。") + text.count("、") + text.count("「") + text.count("」") + text.count("《") + text.count("》")
-        counts[8] -= min(marks, counts[8])
-        tokens = sum(count * weight for count, weight in zip(counts, _WEIGHTS, strict=True)) + marks * 0.25
-        counts[0] -= len(plain) - len(plain.translate(None, _NO_LETTERS))
-        worth = [count * weight for count, weight in zip(counts, _WEIGHTS, strict=True)]
-        worth[10] = 0.0
-        if worth[8] * 6 > worth[9] and worth[8]:
-            worth[8] += worth[9]
-        best = max(worth)
-        script = _SCRIPTS[worth.index(best)] if best > 0 else "none"
-    size = max(tokens * 4, 1.0)
+        counts[_KANA] -= min(marks, counts[_KANA])
+        parts = [count * weight for count, weight in zip(counts, _WEIGHTS, strict=True)]
+        worth = sum(parts) + marks * 0.25
+        script = _dominant(parts, letters, len(text) - plain.count(b"?") - letters)
+        wider = text.count("？") + text.count("؟")
+        questions += wider
+        stops += wider + text.count("。") + text.count("！") + text.count("।") + text.count("؟ ")
+        signs_of_maths = wide.count(0x22) + text.count("×") + text.count("÷")
+    items = codes = ended = 0
+    if "\n" in text:
+        for line in text.splitlines()[:_LINES]:
+            bare = line.strip()
+            if not bare:
+                continue
+            ended += bare[-1] not in ".!?。！？।؟,;:"
+            if bare.startswith(_BULLETS) or (bare[0].isdigit() and bare[:4].lstrip("0123456789")[:1] in _NUMBERING):
+                items += 1
+            elif bare.startswith(_CODE_STARTS) or bare.endswith(_CODE_ENDS):
+                codes += 1
+    size = max(worth * 4, 1.0)
     signs = len(plain) - len(plain.translate(None, _CODE_SIGNS))
-    marks_of_code = len(_CODE.findall(text)) if signs else 0
-    code = min(1.0, max(0.0, signs / size - 0.015) * 10 + marks_of_code * 25 / size)
-    maths = min(1.0, len(_MATHS.findall(text)) * 20 / size)
-    questions = len(_QUESTION.findall(text))
-    items = len(_ITEM.findall(text))
-    sentences = len(_SENTENCE.findall(text)) + (text[-1] not in ".!?。！？।؟…")
+    fences = text.count("```")
+    code = max(0.0, signs / size - 0.02) * 6 + (codes * 25 + fences * 40) / size
+    sums = plain.translate(_SUMS)
+    signs_of_maths += (
+        sums.count(b"0 + 0") + sums.count(b"0+ 0") + plain.count(b"^") + sums.count(b"0+0") - _dates(plain)
+    )
+    if "$" in text or "\\(" in text or "\\[" in text or "\\frac" in text:
+        signs_of_maths += text.count("\\")
     return _Shape(
-        tokens=max(1, round(tokens)),
+        plain=plain,
+        tokens=max(1, round(worth)),
         script=script,
-        code=round(code, 4),
-        maths=round(maths, 4),
-        numbers=len(_NUMBER.findall(text)),
-        sentences=max(1, sentences),
+        code=round(min(1.0, code), 4),
+        maths=round(min(1.0, max(0, signs_of_maths) * 20 / size), 4),
+        numbers=len(plain.translate(_DIGITS, b".,").split()),
+        sentences=max(1, stops + ended + (text[-1] in ".!")),
         questions=questions,
         intents=max(1, questions, items),
     )
 
 
-_LATIN_WORD = re.compile(r"[a-z]{3,}")
+_KANA, _HAN, _OTHER = _SCRIPTS.index("kana"), _SCRIPTS.index("han"), _SCRIPTS.index("other")
+_NUMBERING = (".", ")", "、", "．", "）")
+
+
+def _dates(plain: bytes) -> int:
+    """How many of the unspaced sums are dates, ranges, paths or versions: those with a dash or slash."""
+    dashed = plain.translate(_DASHED)
+    return dashed.count(b"0-0")
+
+
+_DASHED = bytes(48 if 48 <= byte <= 57 else 45 if byte in b"-/" else byte for byte in range(256))
+
+
+def _dominant(parts: list[float], letters: int, other_ascii: int) -> Script:
+    """The script that carries the most of the text; ASCII signs and blanks count for none."""
+    parts = list(parts)
+    parts[0] = max(0.0, parts[0] - other_ascii * _WEIGHTS[0])
+    parts[_OTHER] = 0.0
+    if parts[_KANA] * 6 > parts[_HAN]:
+        # Japanese mixes both; Chinese has no kana.
+        parts[_KANA] += parts[_HAN]
+    best = max(parts)
+    return _SCRIPTS[parts.index(best)] if best > 0 else "latin" if letters else "none"
+
+
 _COMMON = frozenset(
-    "the and for you your with that this from are was can could would should have has will not but all any what which who how"
-    " when where why please its our their them then than into about there some get use".split()
+    b"the and for you your with that this from are was can could would should have has will not but all any what which"
+    b" who how when where why please its our their them then than into about there some get use".split()
 )
 """Common English words: they overlap with every tool, and an ask of some length without any of them is not English."""
 
 
-def _overlap(text: str, tools: Sequence[Tool]) -> float | None:
+def _overlap(plain: bytes, tools: Sequence[Tool]) -> float | None:
     if not tools:
         return None
-    found = set(_LATIN_WORD.findall(text.lower()))
-    words = found - _COMMON
-    if not words or (len(words) >= 8 and len(words) == len(found)):
+    found = set(plain.translate(_LETTERS).split())
+    words = {word for word in found if len(word) > 2} - _COMMON
+    if not words or (len(words) >= 8 and found.isdisjoint(_COMMON)):
         return None
-    known: set[str] = set()
+    known: set[bytes] = set()
     for tool in tools[:64]:
         known |= _tool_words(tool.name, tool.description[:200])
     return round(len(words & known) / len(words), 4)
 
 
 @lru_cache(maxsize=4096)
-def _tool_words(name: str, description: str) -> frozenset[str]:
-    named = {word.lower() for word in _WORD.findall(name)}
-    return frozenset(named | set(_LATIN_WORD.findall(description.lower()))) - _COMMON
+def _tool_words(name: str, description: str) -> frozenset[bytes]:
+    text = " ".join(_WORD.findall(name)) + " " + description
+    words = text.encode("ascii", "replace").translate(_LETTERS).split()
+    return frozenset(word for word in words if len(word) > 2) - _COMMON
 
 
 # ---- the kind --------------------------------------------------------------------------------------------------------
 
 _SUMMARISE = re.compile(
-    r"\b(?:summar(?:y|i[sz]e|i[sz]ing)|compact(?:ion)?|condense|handoff)\b.{0,120}?\b(?:conversation|session|chat|dialogue|history|context window|messages above)\b"
-    r"|\b(?:conversation|session|chat history|context)\b.{0,80}?\b(?:summary|summari[sz]ed?|compact(?:ion|ed)?|condensed?)\b",
+    r"\b(?:summar(?:y|i[sz]e|i[sz]ing)|compact(?:ion)?|condense|handoff)\b.{0,120}?"
+    r"\b(?:conversation|session|chat|dialogue|history|context window|messages above)\b"
+    r"|\b(?:conversation|session|chat history|context)\b.{0,80}?"
+    r"\b(?:summary|summari[sz]ed?|compact(?:ion|ed)?|condensed?)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _SUPERVISORS = frozenset(("supervisor", "orchestrator", "manager", "coordinator", "dispatcher", "router", "triage"))
