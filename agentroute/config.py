@@ -79,15 +79,9 @@ def load(path: str | Path) -> dict[str, Any]:
     Keys are named, never written: `api_key = "env:OPENAI_API_KEY"`.
     """
     path = Path(path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"the config {str(path)!r} cannot be read: {error}") from None
-    try:
-        settings = _File.model_validate(data)
-    except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors(include_url=False, include_input=False))
-        raise ConfigError(f"{path}: {problems}") from None
+    settings = _read(path)
+    if isinstance(settings, str):
+        raise ConfigError(settings)
     return {
         "targets": [_target(entry) for entry in settings.target],
         "strategy": settings.strategy,
@@ -96,6 +90,23 @@ def load(path: str | Path) -> dict[str, Any]:
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
     }
+
+
+def _read(path: Path) -> _File | str:
+    """The checked file, or what is wrong with it.
+
+    A file may hold a key where only its name belongs: the error is raised by the caller, whose frames and exception
+    context have not seen the content.
+    """
+    try:
+        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail) for detail in error.errors(include_url=False, include_input=False))
+        return f"{path}: {problems}"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"the config {str(path)!r} cannot be read: {error}"
+    except tomllib.TOMLDecodeError as error:
+        return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
 
 
 def _target(entry: _Target) -> Target:

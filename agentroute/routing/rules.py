@@ -32,4 +32,4 @@ def certain(step: Step) -> Prediction | None:
     return None
 
 
-_PUNCTUATION = str.maketrans(dict.fromkeys("!?.,;:…。！？、，~*'\"()", " "))
+_PUNCTUATION = str.maketrans(dict.fromkeys("!?¡¿.,;:…。！？、，~*'\"()", " "))

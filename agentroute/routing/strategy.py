@@ -62,7 +62,7 @@ class StrategyTable:
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"the strategy table {str(path)!r} cannot be read: {error}") from error
+            raise ConfigError(f"the strategy table {str(path)!r} cannot be read: {error}") from None
         return cls.parse([(data, str(path))])
 
     @classmethod
