@@ -87,7 +87,9 @@ def test_what_is_wrong_is_named(folder: Path, change: tuple[str, str], names: st
     assert names in str(caught.value)
     shown = io.StringIO()
     Console(file=shown, width=200).print(
-        Traceback.from_exception(caught.type, caught.value, caught.tb, show_locals=True, suppress=[__file__])
+        Traceback.from_exception(
+            caught.type, caught.value, caught.tb, show_locals=True, locals_max_string=9999, suppress=[__file__]
+        )
     )
     assert "canary" not in str(caught.value)
     assert "canary" not in shown.getvalue().replace(repr(change), "")
