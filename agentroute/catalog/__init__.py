@@ -16,9 +16,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ..errors import ConfigError
-from ..providers import PROVIDERS
-from ..targets import Capabilities, Pool, Price, Target, Tier
+from agentroute.errors import ConfigError
+from agentroute.providers import PROVIDERS
+from agentroute.targets import Capabilities, Pool, Price, Target, Tier
+
 from . import prices
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..targets import Target
+from agentroute.targets import Target
 
 __all__ = ["EXAMPLE_POOL", "example_targets"]
 

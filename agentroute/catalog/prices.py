@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..targets import Price, PriceStep
+from agentroute.targets import Price, PriceStep
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..catalog import facts, iter_models
-from ..catalog.prices import price_id
-from ..errors import ConfigError
-from ..targets import Price, Target, Tier
+from agentroute.catalog import facts, iter_models
+from agentroute.catalog.prices import price_id
+from agentroute.errors import ConfigError
+from agentroute.targets import Price, Target, Tier
 
 __all__ = ["command", "render", "rows", "to_json"]
 
@@ -72,8 +72,8 @@ def render(console: Console, targets: Sequence[Target]) -> None:
         console.print("No model matches. `agentroute models` lists all; --all adds what genai-prices knows.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("model", overflow="fold")
-    table.add_column("provider", no_wrap=True)
+    table.add_column("model", overflow="fold", min_width=20)
+    table.add_column("provider", overflow="fold", max_width=14)
     table.add_column("tier", no_wrap=True)
     for heading in ("in", "out", "cached", "context"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -144,9 +144,8 @@ def _amounts(price: Price | None) -> tuple[str, str, str]:
 
 
 def _plain(amount: Decimal) -> str:
-    """As many digits as the price has: 12.50 is 12.5, 1E+1 is 10."""
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """Four digits, which is every digit of all but a few prices; --json rounds nothing."""
+    return f"{float(amount):.4g}"
 
 
 def _size(tokens: int | None) -> str:

@@ -215,6 +215,7 @@ class TestResolve:
             ("anthropic", "claude-haiku-4-5-20251001", "claude-haiku-4-5"),
             ("openai", "gpt-4.1-mini-2025-04-14", "gpt-4.1-mini"),
             ("OpenAI", "GPT-4.1-Mini", "gpt-4.1-mini"),
+            ("together", "deepseek-ai/DeepSeek-V4.1-Flash-1017", "deepseek-ai/DeepSeek-V4.1-Flash"),
         ],
     )
     def test_a_dated_snapshot_has_the_facts_of_its_model(self, provider: str, model: str, as_model: str) -> None:
