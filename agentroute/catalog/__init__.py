@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from agentroute.errors import ConfigError
@@ -80,7 +80,7 @@ class _Table:
 
 @cache
 def _table() -> _Table:
-    data = json.loads(files(__package__).joinpath("models.json").read_text(encoding="utf-8"))
+    data = json.loads(Path(__file__).with_name("models.json").read_text(encoding="utf-8"))
     rows = tuple(_row(entry) for entry in data["models"])
     return _Table(
         rows=rows,
