@@ -1,0 +1,361 @@
+"""The router end to end: a request becomes a decision, a call, a response and a record; sync and async, plain and streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agentroute import (
+    AgentRouteError,
+    AllAttemptsFailed,
+    Capabilities,
+    ChatRequest,
+    ChatResponse,
+    ConfigError,
+    Constraints,
+    Decision,
+    InvalidRequest,
+    NoCandidateError,
+    Price,
+    Router,
+    StepContext,
+    StepKind,
+    StreamInterrupted,
+    Target,
+    Tier,
+)
+from agentroute.ledger import MemoryLedger
+from agentroute.testing import Fault, FrozenClock, ScriptedProvider, ScriptedReply, nth, tool_call
+
+CHEAP = Price(Decimal("0.1"), Decimal("0.4"), cache_read=Decimal("0.01"))
+DEAR = Price(Decimal(5), Decimal(25), cache_read=Decimal("0.5"))
+
+
+def ask(text: str = "Who wrote it?", **body: Any) -> ChatRequest:
+    return ChatRequest.from_openai({"messages": [{"role": "user", "content": text}], **body})
+
+
+def pool(provider: ScriptedProvider) -> list[Target]:
+    return [
+        provider.target(name="small", model="small", tier="budget", price=CHEAP),
+        provider.target(name="big", model="big", tier="premium", price=DEAR),
+    ]
+
+
+@pytest.fixture
+def provider() -> Iterator[ScriptedProvider]:
+    with ScriptedProvider("It was Ada.") as server:
+        yield server
+
+
+def complete(router: Router, request: ChatRequest, **options: Any) -> ChatResponse:
+    return router.complete(request, **options)
+
+
+def acomplete(router: Router, request: ChatRequest, **options: Any) -> ChatResponse:
+    async def run() -> ChatResponse:
+        async with router:
+            return await router.acomplete(request, **options)
+
+    return asyncio.run(run())
+
+
+def stream(router: Router, request: ChatRequest, **options: Any) -> ChatResponse:
+    with router.stream(request, **options) as events:
+        for _ in events:
+            pass
+    return events.response
+
+
+def astream(router: Router, request: ChatRequest, **options: Any) -> ChatResponse:
+    async def run() -> ChatResponse:
+        async with router, router.astream(request, **options) as events:
+            async for _ in events:
+                pass
+            return events.response
+
+    return asyncio.run(run())
+
+
+Way = Callable[..., ChatResponse]
+WAYS = pytest.mark.parametrize("way", [complete, acomplete, stream, astream], ids=lambda way: way.__name__)
+
+
+def decision_of(response: ChatResponse) -> Decision:
+    assert response.decision is not None
+    return response.decision
+
+
+@WAYS
+def test_an_answer_and_its_record(provider: ScriptedProvider, way: Way) -> None:
+    with Router(targets=pool(provider)) as router:
+        response = way(router, ask())
+        decision = decision_of(response)
+        assert response.text == "It was Ada."
+        assert response.finish_reason == "stop"
+        assert decision.outcome == "ok"
+        assert decision.usage == response.usage
+        assert decision.usage is not None
+        assert decision.cost == router.pool[decision.target].price.cost(decision.usage)  # type: ignore[union-attr]
+        assert decision.baseline_target == "big"
+        assert decision.baseline_cost == DEAR.cost(decision.usage)
+        assert decision.savings == decision.baseline_cost - decision.cost  # type: ignore[operator]
+        assert [attempt.outcome for attempt in decision.attempts] == ["ok"]
+        assert isinstance(router.ledger, MemoryLedger)
+        assert router.ledger.decisions == (decision,)
+        assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
+
+
+@WAYS
+def test_fallback_before_the_first_content(way: Way) -> None:
+    with ScriptedProvider("fine", fault=nth(1, Fault.error(429), model="small")) as provider:
+        with Router(targets=pool(provider)) as router:
+            decision = decision_of(way(router, ask("hello")))
+    assert [(a.target, a.outcome, a.status) for a in decision.attempts] == [
+        ("small", "failed", 429),
+        ("big", "ok", None),
+    ]
+    assert (decision.target, decision.tier, decision.fallbacks) == ("big", Tier.PREMIUM, 1)
+
+
+@WAYS
+def test_nothing_answers(way: Way) -> None:
+    with ScriptedProvider("", fault=Fault.error(503)) as provider, Router(targets=pool(provider)) as router:
+        with pytest.raises(AllAttemptsFailed) as caught:
+            way(router, ask())
+        assert len(caught.value.attempts) == 2
+        assert caught.value.decision is not None
+        assert caught.value.decision.outcome == "failed"
+        assert caught.value.decision.cost == 0
+        assert router.ledger.decisions == (caught.value.decision,)  # type: ignore[attr-defined]
+
+
+@WAYS
+def test_a_wrong_request_comes_back_unchanged(way: Way) -> None:
+    with ScriptedProvider("", fault=Fault.error(400)) as provider, Router(targets=pool(provider)) as router:
+        with pytest.raises(InvalidRequest):
+            way(router, ask())
+        assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("way", [stream, astream], ids=lambda way: way.__name__)
+def test_a_cut_after_content_is_an_error_with_the_part(way: Way) -> None:
+    with ScriptedProvider("one two three four", fault=Fault.cut_after(2)) as provider:
+        with Router(targets=pool(provider)) as router, pytest.raises(StreamInterrupted) as caught:
+            way(router, ask())
+        assert len(provider.requests) == 1
+    partial = caught.value.partial
+    assert partial is not None
+    assert "one two three four".startswith(partial.text)
+    assert partial.text
+    assert partial.finish_reason is None
+    assert decision_of(partial).outcome == "interrupted"
+
+
+def test_an_abandoned_stream_leaves_a_record(provider: ScriptedProvider) -> None:
+    with Router(targets=pool(provider)) as router:
+        with router.stream(ask()) as events:
+            next(iter(events))
+        assert events.decision.outcome == "abandoned"
+        assert [d.outcome for d in router.ledger.decisions] == ["abandoned"]  # type: ignore[attr-defined]
+
+
+async def test_a_cancelled_call_leaves_a_record() -> None:
+    with ScriptedProvider("late", fault=Fault.stall(after_chunks=0)) as provider:
+        async with Router(targets=pool(provider)) as router:
+            task = asyncio.create_task(router.acomplete(ask()))
+            while not provider.requests:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert [d.outcome for d in router.ledger.decisions] == ["cancelled"]  # type: ignore[attr-defined]
+        assert len(provider.requests) == 1
+
+
+def test_route_writes_no_state_and_makes_no_call(provider: ScriptedProvider) -> None:
+    with Router(targets=pool(provider)) as router:
+        first, second = router.route(ask()), router.route(ask())
+        assert (first.candidates, first.request_digest) == (second.candidates, second.request_digest)
+        assert first.id != second.id
+        assert first.outcome == "planned"
+        assert first.savings is not None
+        assert not provider.requests
+        assert router.ledger.decisions == ()  # type: ignore[attr-defined]
+
+
+def test_the_next_step_knows_what_is_warm() -> None:
+    policy = {"role": "system", "content": "be precise. " * 800}
+    user = {"role": "user", "content": "What is the weather in Lisbon?"}
+
+    def script(request: ChatRequest) -> ScriptedReply:
+        if request.messages[-1].tool_results:
+            return ScriptedReply("21 degrees.")
+        return ScriptedReply(tool_calls=(tool_call("weather", city="Lisbon"),))
+
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    with ScriptedProvider(script) as provider:
+        targets = [
+            provider.target(name="small", model="small", tier="budget", price=CHEAP, cache_ttl_s=300),
+            provider.target(name="big", model="big", tier="premium", price=DEAR, cache_ttl_s=300),
+        ]
+        clock = FrozenClock()
+        with Router(targets=targets, clock=clock) as router:
+            first = router.complete(ChatRequest.from_openai({"messages": [policy, user], "tools": tools}))
+            call = first.tool_calls[0]
+            loop = [
+                policy,
+                user,
+                {
+                    "role": "assistant",
+                    "tool_calls": [
+                        {
+                            "id": call.id,
+                            "type": "function",
+                            "function": {"name": call.name, "arguments": call.arguments},
+                        }
+                    ],
+                },
+                {"role": "tool", "tool_call_id": call.id, "content": "21 C"},
+            ]
+            request = ChatRequest.from_openai({"messages": loop, "tools": tools})
+            planned = router.route(request)
+            warm = {candidate.target: candidate.cached_tokens for candidate in planned.candidates}
+            served = decision_of(first).target
+            assert warm[served] == first.usage.input_tokens  # type: ignore[union-attr]
+            assert all(tokens == 0 for name, tokens in warm.items() if name != served)
+            estimated = planned.estimated_usage.input_tokens
+            assert estimated is not None
+            real = decision_of(router.complete(request)).usage
+            assert real is not None
+            assert abs(estimated - real.input_tokens) <= 30  # type: ignore[operator]
+            clock.advance(301)
+            assert {c.cached_tokens for c in router.route(request).candidates} == {0}
+
+
+def test_missing_usage_stays_unknown() -> None:
+    with ScriptedProvider(lambda request: ScriptedReply("hi", usage=None)) as provider:
+        unpriced = [provider.target(name="house", model="house", tier="budget")]
+        with Router(targets=unpriced) as router:
+            decision = decision_of(router.complete(ask()))
+    assert decision.cost is None
+    assert decision.savings is None
+    assert decision.estimated_usage.input_tokens
+
+
+def test_constraints_and_context_are_recorded(provider: ScriptedProvider) -> None:
+    context = StepContext(conversation_id="c1", agent="coder", role="reviewer")
+    with Router(targets=pool(provider)) as router:
+        decision = decision_of(
+            router.complete(ask("hello"), context=context, constraints=Constraints(target="big", strategy="best"))
+        )
+        assert (decision.target, decision.strategy, decision.context) == ("big", "best", context)
+        assert router.route(ask(model="small")).target == "small"
+        with pytest.raises(ConfigError, match="no target is named 'huge'"):
+            router.route(ask(model="huge"))
+        with pytest.raises(NoCandidateError, match="small: .*; big: "):
+            router.route(ask(), constraints=Constraints(max_cost=1e-9))
+
+
+def test_the_prompt_is_not_in_the_record(provider: ScriptedProvider) -> None:
+    with Router(targets=pool(provider)) as router:
+        decision = decision_of(router.complete(ask("the canary sings at dawn")))
+    assert "canary" not in json.dumps(decision.to_dict())
+    assert "canary" not in repr(decision)
+
+
+def test_a_ledger_that_fails_never_fails_the_call(provider: ScriptedProvider, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def append(self, decision: Decision) -> None:
+            raise OSError("disk full")
+
+    with Router(targets=pool(provider), ledger=Broken()) as router:
+        assert router.complete(ask()).text == "It was Ada."
+    assert "disk full" in caplog.text
+
+
+def test_dominated_targets_are_named_when_the_pool_is_built(caplog: pytest.LogCaptureFixture) -> None:
+    able = Capabilities(tools=True, vision=True, structured_output=True, reasoning=True)
+    facts: dict[str, Any] = {"provider": "x", "capabilities": able, "context_window": 100_000}
+    worse = Target(name="worse", model="a", tier="budget", price=Price(Decimal(2), Decimal(2)), **facts)
+    better = Target(name="better", model="b", tier="mid", price=Price(Decimal(1), Decimal(1)), **facts)
+    Router(targets=[worse, better])
+    assert "'worse'" in caplog.text
+    assert "'better'" in caplog.text
+
+
+def test_injected_time_and_ids(provider: ScriptedProvider) -> None:
+    clock = FrozenClock()
+    with Router(targets=pool(provider), clock=clock, new_id=lambda: "id-1") as router:
+        decision = decision_of(router.complete(ask()))
+    assert (decision.id, decision.created_at) == ("id-1", clock.now())
+
+
+def test_threads_share_one_router(provider: ScriptedProvider) -> None:
+    texts: list[str] = []
+    with Router(targets=pool(provider)) as router:
+        workers = [
+            threading.Thread(target=lambda: texts.extend(router.complete(ask(f"q{i}")).text for i in range(5)))
+            for _ in range(8)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert texts == ["It was Ada."] * 40
+        assert router.ledger.totals.steps == 40  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("messages", "kind"),
+    [
+        ([{"role": "system", "content": "only rules"}], None),
+        ([{"role": "tool", "tool_call_id": "ghost", "content": "orphan"}], StepKind.AFTER_RESULT),
+        ([{"role": "user", "content": "\ud800 lone surrogate"}], StepKind.FIRST_ASK),
+        (
+            [
+                {"role": "user", "content": "go"},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [
+                        {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{not json"}}
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "a", "content": "x" * 1_000_000},
+            ],
+            StepKind.AFTER_RESULT,
+        ),
+        ([{"role": "user", "content": str(i)} for i in range(10_000)], StepKind.FIRST_ASK),
+        ([{"role": "user", "content": "[" * 50_000 + "]" * 50_000}], StepKind.FIRST_ASK),
+        ([{"role": "user", "content": ""}], StepKind.FIRST_ASK),
+    ],
+    ids=["only system", "orphan result", "surrogate", "1 MB result", "10,000 messages", "deep JSON", "empty ask"],
+)
+def test_odd_histories_are_routed(messages: list[dict[str, Any]], kind: StepKind | None) -> None:
+    router = Router(targets=[Target(name="wide", provider="x", model="x", tier="mid", context_window=10_000_000)])
+    decision = router.route(ChatRequest.from_openai({"messages": messages}))
+    assert decision.target == "wide"
+    assert kind is None or decision.step_kind is kind
+    json.dumps(decision.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"messages": []}, "messages"),
+        ({}, "messages"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "'wizard'"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": [{"role": "user", "content": 3}]}, "content"),
+    ],
+)
+def test_malformed_requests_are_named(body: dict[str, Any], names: str) -> None:
+    with pytest.raises(AgentRouteError, match=names):
+        ChatRequest.from_openai(body)
