@@ -18,6 +18,7 @@ __all__ = ["render"]
 
 _SHOWN_PROBLEMS = 10
 _SHOWN_TASKS = 8
+_PLACE_WIDTH = 34
 
 
 def render(report: ReplayReport) -> RenderableType:
@@ -34,7 +35,7 @@ def render(report: ReplayReport) -> RenderableType:
     parts += _problems(report)
     if report.steps:
         parts.append(Text("\n".join(f"* {line}" for line in caveats(report)), style="dim"))
-    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
+    return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts))
 
 
 def _bills(report: ReplayReport) -> Table:
@@ -106,9 +107,9 @@ def _step_row(name: str, tiers: Mapping[str, int], total: int) -> Iterable[str]:
 def _unsure(report: ReplayReport) -> Table:
     with_label = any(each.needed is not None for each in report.least_sure)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("least sure", justify="right")
+    table.add_column("least sure", justify="right", no_wrap=True)
     for heading in ("sure", "kind", "task", "sent to", *(["needed"] if with_label else []), "where"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=True, max_width=_PLACE_WIDTH if heading == "where" else None)
     for each in report.least_sure:
         row = [f"step {each.step}", f"{each.confidence:.2f}", each.step_kind, each.task, each.target]
         table.add_row(*(Text(cell) for cell in [*row, *([each.needed or ""] if with_label else []), each.place]))

@@ -90,7 +90,7 @@ def caveats(report: ReplayReport) -> list[str]:
     labelled = report.strategies[report.strategy].fit
     if labelled is not None:
         lines.append(
-            f"enough: of the {count(labelled.steps, 'step')} with a recorded cheapest sufficient tier, the share that got "
+            f"enough: of the {count(labelled.steps, 'step')} with a known cheapest sufficient tier, the share that got "
             "this tier or a higher one; exact: that got this very tier."
         )
     if any(each.mean_reward is not None for each in report.recorded):

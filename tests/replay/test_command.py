@@ -1,0 +1,143 @@
+"""`agentroute replay` on the command line: the tables, JSON, one step in full, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from agentroute.cli import app
+from agentroute.errors import ConfigError
+
+Write = Callable[..., Path]
+
+TURN = [
+    {"role": "user", "content": "Translate 'good morning' to Norwegian."},
+    {
+        "role": "assistant",
+        "content": "God morgen.",
+        "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 100_000},
+    },
+]
+CONFIG = """
+[[target]]
+provider = "house"
+model = "small"
+tier = "budget"
+price = { input = 0.5, output = 2 }
+[[target]]
+provider = "house"
+model = "large"
+tier = "premium"
+price = { input = 2.5, output = 15 }
+"""
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["replay", *map(str, arguments)])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "agentroute.toml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def test_json_has_the_count_and_a_bill_for_each_strategy(write: Write, config: Path) -> None:
+    result = run(write({"messages": TURN}, "oops"), "--config", config, "--json")
+    assert result.exit_code == 0, result.output
+    data: dict[str, Any] = json.loads(result.stdout)
+    assert data["steps"] == 1
+    assert set(data["strategies"]) == {"cheapest", "balanced", "best"}
+    assert data["malformed"] == 1
+    assert data["problems"][0]["line"] == 2
+    assert Decimal(data["singles"]["small"]["list_usd"]) == Decimal("0.7")
+    assert Decimal(data["singles"]["large"]["list_usd"]) == Decimal("4.0")
+    assert set(data["strategies"]["best"]) == {
+        *(
+            "name",
+            "steps",
+            "list_usd",
+            "modelled_usd",
+            "unpriced_steps",
+            "input_tokens",
+            "cached_tokens",
+            "output_tokens",
+        ),
+        *("switches", "switch_usd", "targets", "tiers", "sufficiency", "fit", "unserved"),
+    }
+
+
+def test_tables_fit_100_columns(write: Write, config: Path) -> None:
+    row = {"messages": TURN[:1], "target_tier": "low", "id": "a-very-long-identifier-" * 5}
+    result = run(write({"messages": TURN}, row, "oops"), "--config", config)
+    assert result.exit_code == 0, result.output
+    assert max(len(line) for line in result.stdout.splitlines()) <= 100
+    for text in (
+        "2 steps in 2 conversations",
+        "modelled",
+        "P suffices",
+        "least sure",
+        "too low",
+        "traces.jsonl:3: not JSON",
+    ):
+        assert text in result.stdout
+
+
+def test_without_a_pool_the_example_is_used_and_named(write: Write) -> None:
+    result = run(write({"messages": TURN}))
+    assert result.exit_code == 0, result.output
+    assert "the example pool" in result.stdout
+
+
+def test_targets_name_a_pool(write: Write) -> None:
+    data = json.loads(
+        run(write({"messages": TURN}), "--targets", "openai/gpt-4.1, openai/gpt-4.1-nano", "--json").stdout
+    )
+    assert set(data["singles"]) == {"gpt-4.1", "gpt-4.1-nano"}
+
+
+def test_explain_shows_the_decisions_of_one_step_and_no_report(write: Write, config: Path) -> None:
+    path = write({"messages": TURN}, {"messages": TURN})
+    result = run(path, "--config", config, "--explain", "2", "--strategy", "cheapest")
+    assert result.exit_code == 0, result.output
+    assert "step 2, traces.jsonl:2" in result.stdout
+    assert "because" in result.stdout
+    assert "modelled" not in result.stdout
+    data = json.loads(run(path, "--config", config, "--explain", "2", "--json").stdout)
+    assert data["steps"] == 2
+    assert data["explained"]["decisions"]["best"]["candidates"]
+
+
+def test_out_writes_the_page(write: Write, config: Path, tmp_path: Path) -> None:
+    result = run(write({"messages": TURN}), "--config", config, "--out", tmp_path / "report.html")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_traces_without_a_step_fail_and_say_why(write: Write, config: Path) -> None:
+    result = run(write("oops", "{}"), "--config", config)
+    assert result.exit_code == 1
+    assert "traces.jsonl:2: no list of `messages`" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "csv"], "csv"),
+        (["--strategy", "fastest"], "fastest"),
+        (["--targets", "gpt-4.1"], "provider/model"),
+        (["--targets", "openai/gpt-4.1", "--config", "x.toml"], "use one of them"),
+        (["--config", "missing.toml"], "missing.toml"),
+    ],
+)
+def test_wrong_options_are_named(write: Write, arguments: list[str], words: str) -> None:
+    result = run(write({"messages": TURN}), *arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert words in str(result.exception)
