@@ -15,6 +15,8 @@ Start with `Router`:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .decisions import (
     Attempt,
     Candidate,
@@ -48,8 +50,10 @@ from .errors import (
 )
 from .events import Event, fold
 from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
-from .router import Router
 from .targets import Capabilities, Pool, Price, Secret, Target, Tier
+
+if TYPE_CHECKING:
+    from .router import Router
 
 __all__ = [
     "AgentRouteError",
@@ -98,3 +102,13 @@ __all__ = [
 ]
 
 __version__ = "0.1.0.dev0"
+
+
+def __getattr__(name: str) -> Any:
+    """`Router` brings asyncio, the formats and the routing along, so it is loaded when it is first asked for."""
+    if name == "Router":
+        from .router import Router
+
+        globals()[name] = Router
+        return Router
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

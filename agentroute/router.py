@@ -88,7 +88,7 @@ class Router:
         self._performer: transport.HttpPerformer | None = None
         self._async_performer: transport.AsyncHttpPerformer | None = None
         for pair in self.pool.dominated:
-            logger.warning("target %r costs no less and can do no more than %r", pair.target, pair.by)
+            logger.warning("target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by)
 
     @classmethod
     def from_config(cls, path: str | Path, **options: Any) -> Router:

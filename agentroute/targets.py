@@ -26,10 +26,9 @@ class Tier(Enum):
     STANDARD = "standard"
     PREMIUM = "premium"
 
-    @property
-    def rank(self) -> int:
+    def __init__(self, _: str) -> None:
+        self.rank: int = len(type(self).__members__)
         """0 for budget to 3 for premium."""
-        return _RANKS[self.value]
 
     @classmethod
     def parse(cls, value: str | Tier) -> Tier:
@@ -39,7 +38,7 @@ class Tier(Enum):
         try:
             return cls(value)
         except ValueError:
-            raise ConfigError(f"{value!r} is no tier; use one of {', '.join(_RANKS)}") from None
+            raise ConfigError(f"{value!r} is no tier; use one of {', '.join(tier.value for tier in cls)}") from None
 
     def __lt__(self, other: object) -> bool:
         return self.rank < other.rank if isinstance(other, Tier) else NotImplemented
@@ -52,9 +51,6 @@ class Tier(Enum):
 
     def __ge__(self, other: object) -> bool:
         return self.rank >= other.rank if isinstance(other, Tier) else NotImplemented
-
-
-_RANKS = {"budget": 0, "mid": 1, "standard": 2, "premium": 3}
 
 
 class Secret:
@@ -324,10 +320,11 @@ class Dominated:
 class Pool:
     """The targets a router may choose from, by name, in the order given.
 
+    `strongest` is the dearest target of the top tier: what savings are counted against unless the user names another.
     Raises ConfigError for an empty pool, two targets of one name, or a target without a tier.
     """
 
-    __slots__ = ("_by_name", "targets")
+    __slots__ = ("_by_name", "strongest", "targets")
 
     def __init__(self, targets: Iterable[Target]) -> None:
         self.targets = tuple(targets)
@@ -344,6 +341,8 @@ class Pool:
                     f"target {target.name!r}: neither the catalog nor the price of {target.provider}/{target.model} "
                     f"tells its tier; give tier='budget', 'mid', 'standard' or 'premium'"
                 )
+        top = max(_tier(target) for target in self.targets)
+        self.strongest: Target = max((target for target in self.targets if target.tier is top), key=_dearness)
 
     def __iter__(self) -> Iterator[Target]:
         return iter(self.targets)
@@ -365,12 +364,6 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"Pool({', '.join(self._by_name)})"
-
-    @property
-    def strongest(self) -> Target:
-        """The dearest target of the top tier: what savings are counted against unless the user names another."""
-        top = max(_tier(target) for target in self.targets)
-        return max((target for target in self.targets if target.tier is top), key=_dearness)
 
     @property
     def dominated(self) -> tuple[Dominated, ...]:
