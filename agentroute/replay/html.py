@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from html import escape
+from typing import TypeAlias
 
 from agentroute.targets import Tier
 
@@ -153,22 +154,37 @@ def _scatter(report: ReplayReport) -> str:
         x, y = at(0, tenth / 10)
         parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{left + wide}" y2="{y:.1f}"/>')
         parts.append(f'<text class="soft" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tenth / 10:.1f}</text>')
-    taken: list[tuple[float, float]] = []
-    for x_value, y_value, bill in sorted(points, key=lambda point: point[:2]):
-        x, y = at(x_value, y_value)
-        label = y + 4
-        while any(abs(label - other) < 13 and abs(x - beside) < 130 for beside, other in taken):
-            label += 13
-        taken.append((x, label))
+    places = [(*at(x_value, y_value), bill) for x_value, y_value, bill in sorted(points, key=lambda point: point[:2])]
+    taken = [(x - 8, y - 8, x + 8, y + 8) for x, y, _ in places]
+    for x, y, bill in places:
         colour = "strategy" if bill.name in report.strategies else "single"
         radius = 7 if bill.name == report.strategy else 5
+        left_end, baseline, box = _label(x, y, _clip(bill.name), taken, width)
+        taken.append(box)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="var(--{colour})"/>')
-        parts.append(f'<text x="{x + 10:.1f}" y="{label:.1f}">{escape(_clip(bill.name))}</text>')
+        parts.append(f'<text x="{left_end:.1f}" y="{baseline:.1f}">{escape(_clip(bill.name))}</text>')
     known = report.strategies[report.strategy].fit is not None
     what = (
         "Share of steps whose tier is enough, as recorded" if known else "Mean P that the tier suffices, as predicted"
     )
     return _figure(width, height, parts, f"{what}, against modelled cost (~): up and to the left is better.")
+
+
+_Box: TypeAlias = tuple[float, float, float, float]
+
+
+def _label(x: float, y: float, text: str, taken: Sequence[_Box], width: int) -> tuple[float, float, _Box]:
+    """Where a point's name stands (left end, baseline) and its box: beside the point, or the nearest free place."""
+    long = 6.8 * len(text)
+    offsets = [(side, shift) for shift in (0, -14, 14, -28, 28, -42, 42) for side in (x + 11, x - 11 - long)]
+    boxes = [(left, y + 4 + shift, (left, y - 7 + shift, left + long, y + 7 + shift)) for left, shift in offsets]
+    fitting = [place for place in boxes if place[2][0] >= 0 and place[2][2] <= width and place[2][1] >= 0]
+    free = (place for place in fitting if not any(_overlap(place[2], other) for other in taken))
+    return next(free, boxes[0])
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _figure(width: int, height: int, parts: Iterable[str], caption: str) -> str:
