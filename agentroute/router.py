@@ -18,7 +18,7 @@ from .catalog import build_pool
 from .chain import Log, Plan, flow
 from .decisions import Constraints, Decision, StepContext, Strategy
 from .effects import AsyncPerformer, Clock, Performer, SystemClock, Timeouts
-from .errors import AgentRouteError, ConfigError, StreamInterrupted
+from .errors import AgentRouteError, StreamInterrupted
 from .events import Event, fold
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage
@@ -27,7 +27,7 @@ from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.step import Step
 from .routing.strategy import StrategyTable
-from .selection import Selection, select
+from .selection import select
 from .targets import Pool, Target, Tier
 from .tokens import Anchor, estimate
 
@@ -44,8 +44,8 @@ class Router:
 
     `targets` in any order; without any, one is made for each tier of every provider whose key is in the environment.
     `baseline` names the target that savings are counted against (default: the dearest of the top tier).
-    `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `ledger` and `classifier` can be
-    your own. Raises ConfigError for an empty pool or a name that is not in it.
+    `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `ledger` and `classifier` can
+    be your own. Raises ConfigError for an empty pool or a name that is not in it.
 
     >>> router = Router(targets=[Target(provider="openai", model="gpt-4.1-nano")])
     >>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]})).target
@@ -88,7 +88,9 @@ class Router:
         self._performer: transport.HttpPerformer | None = None
         self._async_performer: transport.AsyncHttpPerformer | None = None
         for pair in self.pool.dominated:
-            logger.warning("target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by)
+            logger.warning(
+                "target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by
+            )
 
     @classmethod
     def from_config(cls, path: str | Path, **options: Any) -> Router:

@@ -88,7 +88,7 @@ def select(
     if pin is not None:
         return _selection([(options[0], None, "pinned by the caller")], options, dropped)
 
-    ranked, note = _rank(options, strategy, row, pool, step_cost(pool.strongest, input_tokens, output_tokens))
+    ranked, note = _rank(options, strategy, row, step_cost(pool.strongest, input_tokens, output_tokens))
     first, rest = ranked[0], ranked[1:]
     others = [entry for entry in rest if entry[0].target.provider != first[0].target.provider]
     same = [entry for entry in rest if entry[0].target.provider == first[0].target.provider]
@@ -166,16 +166,17 @@ def _why_not(
     ceiling = constraints.max_tier if isinstance(constraints.max_tier, Tier) else None
     if ceiling is not None and tier > ceiling:
         return f"above max_tier {ceiling.value}"
-    if constraints.tier is None and row.max_tier is not None and tier > row.max_tier:
+    if constraints.tier is not None:
+        return None
+    if row.max_tier is not None and tier > row.max_tier:
         return f"above the table's max_tier {row.max_tier.value}"
-    if constraints.tier is None and row.min_tier is not None and tier < row.min_tier:
-        if ceiling is None or row.min_tier <= ceiling:
-            return f"below the table's min_tier {row.min_tier.value}"
+    if row.min_tier is not None and tier < row.min_tier and (ceiling is None or row.min_tier <= ceiling):
+        return f"below the table's min_tier {row.min_tier.value}"
     return None
 
 
 def _rank(
-    options: list[_Option], strategy: Strategy, row: Row, pool: Pool, strongest: StepCost
+    options: list[_Option], strategy: Strategy, row: Row, strongest: StepCost
 ) -> tuple[list[tuple[_Option, float | None, str]], str | None]:
     """Best first, each with its score (USD; None where the price is unknown, which ranks behind) and reason."""
     known = [option for option in options if option.cost.cost is not None]

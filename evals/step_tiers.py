@@ -127,9 +127,7 @@ def random_score(rows: list[Row]) -> tuple[Score, Score]:
         scores.append(score(rows, lambda row, draw=draw: draw.choice(shares)))  # type: ignore[misc]
     fields = Score.__dataclass_fields__
     mean = {name: sum(getattr(s, name) for s in scores) / len(scores) for name in fields}
-    spread = {
-        name: (sum((getattr(s, name) - mean[name]) ** 2 for s in scores) / len(scores)) ** 0.5 for name in fields
-    }
+    spread = {name: (sum((getattr(s, name) - mean[name]) ** 2 for s in scores) / len(scores)) ** 0.5 for name in fields}
     return Score(**mean), Score(**spread)  # type: ignore[arg-type]
 
 

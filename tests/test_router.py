@@ -1,4 +1,4 @@
-"""The router end to end: a request becomes a decision, a call, a response and a record; sync and async, plain and streamed."""
+"""The router end to end: request, decision, call, response, record; sync and async, plain and streamed."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ def test_an_answer_and_its_record(provider: ScriptedProvider, way: Way) -> None:
 
 @WAYS
 def test_fallback_before_the_first_content(way: Way) -> None:
-    with ScriptedProvider("fine", fault=nth(1, Fault.error(429), model="small")) as provider:
-        with Router(targets=pool(provider)) as router:
-            decision = decision_of(way(router, ask("hello")))
+    limited = nth(1, Fault.error(429), model="small")
+    with ScriptedProvider("fine", fault=limited) as provider, Router(targets=pool(provider)) as router:
+        decision = decision_of(way(router, ask("hello")))
     assert [(a.target, a.outcome, a.status) for a in decision.attempts] == [
         ("small", "failed", 429),
         ("big", "ok", None),
@@ -259,7 +259,7 @@ def test_constraints_and_context_are_recorded(provider: ScriptedProvider) -> Non
         assert router.route(ask(model="small")).target == "small"
         with pytest.raises(ConfigError, match="no target is named 'huge'"):
             router.route(ask(model="huge"))
-        with pytest.raises(NoCandidateError, match="small: .*; big: "):
+        with pytest.raises(NoCandidateError, match=r"small: .*; big: "):
             router.route(ask(), constraints=Constraints(max_cost=1e-9))
 
 

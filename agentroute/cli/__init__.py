@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
-from ..errors import AgentRouteError
+from agentroute import __version__
+from agentroute.errors import AgentRouteError
+
 from . import demo, models, replay, route
 
 __all__ = ["app", "main"]
@@ -16,6 +17,7 @@ app = typer.Typer(
     help="Sends each model call of an agent to the cheapest model that will do it right.\n\n"
     "Start with `agentroute demo` (no key needed), then `agentroute replay` on traces of your own.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},

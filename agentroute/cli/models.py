@@ -17,7 +17,10 @@ from rich.text import Text
 from agentroute.catalog import facts, iter_models
 from agentroute.catalog.prices import price_id
 from agentroute.errors import ConfigError
+from agentroute.routing.strategy import StrategyTable
 from agentroute.targets import Price, Target, Tier
+
+from .table import render_table
 
 __all__ = ["command", "render", "rows", "to_json"]
 
@@ -31,18 +34,23 @@ def command(
     everything: Annotated[
         bool, typer.Option("--all", help="Also every other model that genai-prices knows a price for.")
     ] = False,
+    table: Annotated[bool, typer.Option("--table", help="Print the strategy table instead of the models.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the source and date of each fact.")] = False,
 ) -> None:
     """List the models agentroute has facts about: tier, price, context window, abilities.
 
     Any other model works too: its price and tier come from genai-prices where it is listed there, else from you.
     """
+    console = Console()
+    console = console if console.is_terminal else Console(width=_WIDTH)
+    if table:
+        render_table(console, StrategyTable.default())
+        return
     found = rows(provider=provider, tier=tier, everything=everything)
     if as_json:
         typer.echo(json.dumps(to_json(found), indent=2, ensure_ascii=False))
         return
-    console = Console()
-    render(console if console.is_terminal else Console(width=_WIDTH), found)
+    render(console, found)
 
 
 def rows(

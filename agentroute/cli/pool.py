@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..catalog.example import EXAMPLE_POOL, example_targets
+from agentroute.catalog.example import EXAMPLE_POOL, example_targets
 
 __all__ = ["EXAMPLE_POOL", "pool_options"]
 
@@ -14,6 +14,6 @@ def pool_options(config: Path | None) -> dict[str, Any]:
     """The arguments of a Router: from the config file, else the example pool."""
     if config is None:
         return {"targets": example_targets()}
-    from ..config import load
+    from agentroute.config import load
 
     return load(config)

@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..decisions import Constraints, Decision, StepContext, Strategy
-from ..errors import RequestError
-from ..messages import ChatRequest, Message
-from ..messages import Text as TextPart
-from ..router import Router
+from agentroute.decisions import Constraints, Decision, StepContext, Strategy
+from agentroute.errors import RequestError
+from agentroute.messages import ChatRequest, Message
+from agentroute.messages import Text as TextPart
+from agentroute.router import Router
+
 from .pool import pool_options
 
 __all__ = ["command", "explain"]
@@ -67,7 +68,7 @@ def _request(prompt: str) -> ChatRequest:
 
 def explain(decision: Decision) -> Text:
     """The decision in about ten lines: the choice, what the step is, why, and what stands behind it."""
-    first = decision.candidates[0]
+    first, tokens = decision.candidates[0], decision.estimated_usage
     lines = [
         Text.assemble(
             ("-> ", "dim"),
@@ -78,7 +79,7 @@ def explain(decision: Decision) -> Text:
         Text.assemble(
             ("step     ", "dim"),
             f"{decision.step_kind.value} / {decision.task.value}, {decision.complexity}",
-            f", about {decision.estimated_usage.input_tokens:,} tokens in, {decision.estimated_usage.output_tokens} out",
+            f", about {tokens.input_tokens:,} tokens in, {tokens.output_tokens} out",
         ),
         Text.assemble(
             ("suffices ", "dim"),

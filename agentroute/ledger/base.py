@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..decisions import Decision
+from agentroute.decisions import Decision
 
 __all__ = ["Ledger"]
 

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ..decisions import Decision
+from agentroute.decisions import Decision
 
 __all__ = ["MemoryLedger", "Totals"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..decisions import Prediction
-from ..messages import ChatRequest
+from agentroute.decisions import Prediction
+from agentroute.messages import ChatRequest
+
 from .learned import Weights, features
 from .rules import certain
 from .step import Step
@@ -48,7 +49,9 @@ class StandardClassifier:
         evidence = tuple(each.reason for each in step.evidence if each.failed)[:1]
         role = step.role or step.agent
         caution = (
-            f"no outcomes of the role {role!r} yet, so with caution" if role else "the role is not known, so with caution"
+            f"no outcomes of the role {role!r} yet, so with caution"
+            if role
+            else "the role is not known, so with caution"
         )
         plain = because or ("nothing about the step says that it is hard or easy",)
         return Prediction(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ..decisions import StepKind, Task
-from ..messages import ChatRequest, Usage
-from ..targets import Target
+from agentroute.decisions import StepKind, Task
+from agentroute.messages import ChatRequest, Usage
+from agentroute.targets import Target
 
 __all__ = ["MIN_CACHED_TOKENS", "StepCost", "expected_output", "step_cost"]
 

@@ -1,7 +1,7 @@
 """Predicts P(tier suffices) from features and weights that are plain data. No training code, no numpy.
 
-P(tier) = sigmoid(threshold[tier] - difficulty), difficulty = caution + sum of weight x feature. The thresholds rise with
-the tier, so P never falls: monotone by construction.
+P(tier) = sigmoid(threshold[tier] - difficulty), difficulty = caution + sum of weight x feature. The thresholds rise
+with the tier, so P never falls: monotone by construction.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from ..decisions import StepKind
-from ..errors import ConfigError
-from ..targets import Tier
+from agentroute.decisions import StepKind
+from agentroute.errors import ConfigError
+from agentroute.targets import Tier
+
 from .step import Step
 from .task import Work
 

@@ -10,9 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..decisions import Complexity, Task
-from ..errors import ConfigError
-from ..targets import Tier
+from agentroute.decisions import Complexity, Task
+from agentroute.errors import ConfigError
+from agentroute.targets import Tier
 
 __all__ = ["Row", "StrategyTable"]
 
@@ -47,9 +47,6 @@ class StrategyTable:
 
     def row(self, task: Task, complexity: Complexity) -> Row:
         return self._rows[task, complexity]
-
-    def __iter__(self) -> Iterable[tuple[Task, Complexity, Row]]:  # type: ignore[override]
-        return iter([(task, complexity, row) for (task, complexity), row in self._rows.items()])
 
     @classmethod
     def default(cls) -> StrategyTable:

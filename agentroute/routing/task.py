@@ -1,7 +1,7 @@
 """What sort of work a step is: from the tools and the conversation where they tell, from a few words where not.
 
-The task chooses the row of the strategy table (how much a failure costs). It does not touch the prediction of which tier
-suffices: words are too easy to game for that.
+The task chooses the row of the strategy table (how much a failure costs). It does not touch the prediction of which
+tier suffices: words are too easy to game for that.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..decisions import StepKind, Task
-from ..messages import ChatRequest, Message, Text, ToolCall, ToolResult
+from agentroute.decisions import StepKind, Task
+from agentroute.messages import ChatRequest, Message, Text, ToolCall, ToolResult
+
 from .step import Step
 
 __all__ = ["Work"]
@@ -51,7 +52,7 @@ _WORDS_READ = 240
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The task, and two facts about the material: does the step work on source code; was the text to use given along."""
+    """The task, and two facts about the material: whether it is source code, and whether the text was given along."""
 
     task: Task
     on_source: bool

@@ -185,7 +185,9 @@ def measure(make: Callable[[random.Random], dict[str, Any]], rounds: int) -> dic
         body = json.loads(text)
         timings["cold"].of(lambda body=body: router.route(ChatRequest.from_openai(body)))  # type: ignore[misc]
 
-        before = ChatRequest.from_openai({**json.loads(text), "messages": json.loads(text)["messages"][:-2] or [json.loads(text)["messages"][0]]})
+        before = ChatRequest.from_openai(
+            {**json.loads(text), "messages": json.loads(text)["messages"][:-2] or [json.loads(text)["messages"][0]]}
+        )
         router.observe(Prefix.of(before.messages, before.tools), router.pool.targets[0].name, Usage(9_000, 50), Usage())
         body = json.loads(text)
         timings["warm"].of(lambda body=body: router.route(ChatRequest.from_openai(body)))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What importing costs in CPU: `import agentroute`, then a router and one decision on top; and what a base install weighs.
+"""What importing costs in CPU, alone and with a router and one decision on top; and what a base install weighs.
 
     python evals/bench/import.py [--runs N] [--install]
 
