@@ -12,7 +12,7 @@ _GREETINGS = frozenset(
     "hi hello hey thanks thank you good morning evening ok okay great bye goodbye yes please cool perfect ciao hola "
     "gracias hallo danke tschüss guten morgen tag abend bonjour merci salut obrigado olá grazie buongiorno hej tack "
     "привет спасибо пока здравствуйте 你好 谢谢 谢谢你 再见 こんにちは ありがとう おはよう 안녕 안녕하세요 감사합니다 "
-    "مرحبا شكرا नमस्ते धन्यवाद शुक्रिया".split()  # noqa: SIM905 (a list literal of 70 words reads worse)
+    "مرحبا شكرا नमस्ते धन्यवाद शुक्रिया".split()
 )
 """Words of greeting and thanks. An ask made of nothing else needs no model in particular."""
 
