@@ -42,7 +42,12 @@ _ASK_TAGS = (
     "task|user_query|user_request|userRequest|user_message|user_question|user_input|feedback|pr_description"
     "|issue_description|issue|problem_statement|question|query|answer"
 )
+_WRAPPERS = frozenset(
+    ("pr_description", "issue_description", "problem_statement", "user_query", "user_request", "userrequest")
+)
 _GUIDANCE_TAGS = "instructions|important|critical|rules|guidelines|format|output_format"
+"""Taken out only beside one of _WRAPPERS: otherwise they may be the user's own."""
+
 _TAG = re.compile(
     rf"<(?:(?P<harness>{_HARNESS_TAGS})|(?P<ask>{_ASK_TAGS})|(?P<guidance>{_GUIDANCE_TAGS}))(?:\s[^<>]{{0,300}})?>",
     re.IGNORECASE,
@@ -88,7 +93,7 @@ def without_harness(text: str) -> str:
         return text
     spans: list[tuple[int, int]] = []
     guidance: list[tuple[int, int]] = []
-    unwrapped = False
+    wrapped = False
     end = 0
     matches = list(_TAG.finditer(text, 0, _SCANNED))
     if len(text) > _SCANNED:
@@ -107,10 +112,10 @@ def without_harness(text: str) -> str:
             end = after
         elif match.lastgroup == "ask":
             spans += (start, match.end()), (close, after)
-            unwrapped = True
+            wrapped = wrapped or name.lower() in _WRAPPERS
         else:
             guidance.append((start, after))
-    if unwrapped:
+    if wrapped:
         spans += guidance
     if not spans:
         return text
@@ -166,7 +171,7 @@ def find_ask(messages: Sequence[Message], users: Sequence[int]) -> Ask:
     first = text
     if users[0] != current:
         first = without_harness(messages[users[0]].text).strip()
-    last = not any(message.role in ("assistant", "tool") for message in messages[current + 1 :][:_USERS])
+    last = not any(message.role in ("assistant", "tool") for message in messages[current + 1 : current + 1 + _USERS])
     turn = current
     if current and messages[current - 1].role == "tool" and _answers_model(messages, current - 1):
         # A word thrown in between a result and the model's answer to it does not end the tool loop.

@@ -56,7 +56,7 @@ _BLOCK_OF = bytes(
     for high in range(256)
 )
 _NO_LETTERS = bytes(byte for byte in range(256) if not (65 <= byte <= 90 or 97 <= byte <= 122))
-_CODE_SIGNS = b"{}[]();=<>_\\|&#$@^~`*+"
+_CODE_SIGNS = b"{}[]();_\\|&#@`~"
 _DIGITS = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
 _SUMS = bytes(48 if 48 <= byte <= 57 else 43 if byte in b"+-*/=^" else byte for byte in range(256))
 _LETTERS = bytes(byte if 97 <= byte <= 122 else byte + 32 if 65 <= byte <= 90 else 32 for byte in range(256))
@@ -94,6 +94,9 @@ _CODE_STARTS = (
 )
 _CODE_ENDS = (";", "{", "}", "):", "];", ",)", "=>", "\\")
 _BULLETS = ("- ", "* ", "• ", "· ", "– ", "‣ ", "-\t", "*\t", "•")
+_SHORTEST = 100.0
+"""Characters of English below which an ask is too short for a density to mean much."""
+
 _LINES = 64
 """Lines of the ask that are looked at one by one."""
 
@@ -121,6 +124,8 @@ def measure(text: str) -> TextStats:
         worth = sum(parts) + marks * 0.25
         script = _dominant(parts, letters, len(text) - plain.count(b"?") - letters)
         wider = text.count("？") + text.count("؟")
+        if script == "greek":
+            wider += text.count(";")
         questions += wider
         stops += wider + text.count("。") + text.count("！") + text.count("।") + text.count("؟ ")
         signs_of_maths = wide.count(0x22) + text.count("×") + text.count("÷")
@@ -135,7 +140,7 @@ def measure(text: str) -> TextStats:
                 items += 1
             elif bare.startswith(_CODE_STARTS) or bare.endswith(_CODE_ENDS):
                 codes += 1
-    size = max(worth * 4, 1.0)
+    size = max(worth * 4, _SHORTEST)
     signs = len(plain) - len(plain.translate(None, _CODE_SIGNS))
     fences = text.count("```")
     code = max(0.0, signs / size - 0.02) * 6 + (codes * 25 + fences * 40) / size
@@ -143,8 +148,9 @@ def measure(text: str) -> TextStats:
     signs_of_maths += (
         sums.count(b"0 + 0") + sums.count(b"0+ 0") + plain.count(b"^") + sums.count(b"0+0") - _dates(plain)
     )
-    if "$" in text or "\\(" in text or "\\[" in text or "\\frac" in text:
+    if "\\" in text and ("$" in text or "\\(" in text or "\\[" in text or "\\frac" in text):
         signs_of_maths += text.count("\\")
+        code *= 0.25
     return TextStats(
         plain=plain,
         tokens=max(1, round(worth)),

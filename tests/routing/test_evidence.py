@@ -17,13 +17,13 @@ OK = [
     "Ran 12 tests in 0.034s\n\nOK",
     "test result: ok. 14 passed; 0 failed; 0 ignored; finished in 0.02s",
     "ok  \tgithub.com/acme/store\t0.412s",
-    "def handle_error(self, error):\n    if error is None:\n        raise ValueError('no error given')\n    return str(error)",
+    "def handle_error(x, error):\n    if error is None:\n        raise ValueError('no error')\n    return str(error)",
     "error handling guide",
     "Error handling guide: how we treat exceptions\n\nEvery handler logs the exception and returns a Result.",
     "./src/error.py\n./src/errors/__init__.py\n./tests/test_error_handler.py",
     "src/api/error.py:12:class ApiError(Exception):\nsrc/api/error.py:30:    raise ApiError('failed')",
     '  1\timport logging\n  2\t\n  3\tclass ParseError(ValueError):\n  4\t    """Raised when parsing failed."""',
-    "<returncode>0</returncode>\n<output>\nimport sys\n\n\ndef fail(msg):\n    print('Error: ' + msg)\n    sys.exit(1)\n</output>",
+    "<returncode>0</returncode>\n<output>\ndef fail(msg):\n    print('Error: ' + msg)\n    sys.exit(1)\n</output>",
     '{"error": null, "data": {"id": 7}}',
     '{"errors": [], "items": [{"id": 1}]}',
     '{"errors": []}',
@@ -52,7 +52,7 @@ OK = [
     "404 Main Street, Springfield",
     "500 items imported",
     "Flight 404: delayed",
-    "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,3 +1,4 @@\n+    raise ValueError('failed')\n-    return None",
+    "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,3 +1,4 @@\n+    raise ValueError('no')\n-    return 0",
     "commit 1f2e\nAuthor: A\n\n    Fix error when the file is not found\n",
     "WARNING: Running pip as the 'root' user can result in broken permissions",
     "Die Datei wurde gespeichert.",
@@ -75,10 +75,10 @@ ERROR = [
     "hello\n\n(Command exited with code 2)",
     "[The command completed with exit code 1.]\nsomething",
     "Command failed with exit code 1: npm run build",
-    "<returncode>1</returncode>\n<output>\nTraceback (most recent call last):\n  File \"<stdin>\", line 1\nKeyError: 'a'\n</output>",
+    '<returncode>1</returncode>\n<output>\nTraceback (most recent call last):\n  File "a.py"\nKeyError: 1\n</output>',
     "<returncode>127</returncode>\n<output>\nbash: line 1: foo: command not found\n</output>",
     'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\n    main()\nzlib.error: bad data',
-    "collected\nTraceback (most recent call last):\n  File \"a.py\", line 1\nModuleNotFoundError: No module named 'numpy'",
+    "collected\nTraceback (most recent call last):\n  File \"a.py\"\nModuleNotFoundError: No module named 'numpy'",
     '{"isError": true, "content": [{"type": "text", "text": "boom"}]}',
     '{"success": false, "message": "quota"}',
     '{"ok": false}',
@@ -126,7 +126,7 @@ ERROR = [
     "ToolError: no such tool",
     "Error: x is not a valid tool, try one of [search, read].",
     "<tool_use_error>String to replace not found in file.</tool_use_error>",
-    "Error invoking tool 'book' with kwargs {'a': 1} with error:\n a: field required\n Please fix the error and try again.",
+    "Error invoking tool 'book' with kwargs {'a': 1} with error:\n a: field required\n Please fix it.",
     "1 validation error for BookArgs\nseats\n  Field required [type=missing, input_value={}, input_type=dict]",
     "InputValidationError: Read failed due to the following issue: file_path is required",
     "Unknown tool: serch_flights",
@@ -233,3 +233,46 @@ def test_what_a_result_says(text: str, label: str) -> None:
     assert evidence.failed is (label in ("error", "failing_test"))
     assert (evidence.severity > 0) is (label != "ok")
     assert evidence.reason
+
+
+@pytest.mark.parametrize("text", ["12 passed", "", "{}", '{"rows": [1]}', "def f(): pass"])
+def test_the_flag_of_an_error_is_certain(text: str) -> None:
+    assert judge(ToolResult("c1", (Text(text),), is_error=True)).verdict == "error"
+
+
+def test_the_flag_false_outweighs_weak_signs_only() -> None:
+    assert judge_text("User not found").verdict == "error"
+    assert judge_text("User not found", is_error=False).verdict == "ok"
+    assert judge_text("Error: User not found", is_error=False).verdict == "error"
+    assert judge_text("3 failed, 9 passed in 1s", is_error=True).verdict == "failing_test"
+
+
+def test_a_picture_is_no_empty_result() -> None:
+    assert judge(ToolResult("c1", (Image(url="https://x.org/a.png"),))).verdict == "ok"
+    assert judge(ToolResult("c1", ())).verdict == "empty"
+
+
+def test_a_failure_at_either_end_of_a_long_result_is_seen() -> None:
+    body = "def run():\n    return 1\n" * 20_000
+    crash = "Traceback (most recent call last):\n  File 'a.py', line 1\nKeyError: 'a'"
+    assert judge_text(body).verdict == "ok"
+    assert judge_text(body + crash).reason == "the result ends in a traceback"
+    assert judge_text("Error: too long\n" + body).verdict == "error"
+    assert judge_text("<returncode>2</returncode>\n<output>\n" + body + "\n</output>").verdict == "error"
+    assert judge_text('{"status": "error", "log": "' + body).verdict == "error"
+    assert judge_text('{"log": [{"status": "error"}], "text": "' + body).verdict == "ok"
+
+
+def test_severity_orders_a_crash_above_a_refusal_above_nothing() -> None:
+    texts = ["Traceback (most recent call last):\nKeyError: 1", "User not found", "", "fine"]
+    severities = [judge_text(text).severity for text in texts]
+    assert severities == sorted(severities, reverse=True)
+    assert len(set(severities)) == 4
+
+
+@given(st.text(max_size=3000), st.sampled_from([None, True, False]))
+def test_any_text_is_judged(text: str, flag: bool | None) -> None:
+    evidence = judge_text(text, flag)
+    assert evidence == judge_text(text, flag)
+    assert 0 <= evidence.severity <= 1
+    assert not flag or evidence.failed
