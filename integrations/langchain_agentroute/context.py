@@ -54,16 +54,21 @@ def constraints_of(config: RunnableConfig) -> Constraints:
 
 
 def decision_of(message: BaseMessage) -> Decision | None:
-    """The decision behind a message that a RoutedChatModel returned, or None for any other message."""
+    """The decision behind a message that a RoutedChatModel returned, or None for any other message.
+
+    Raises ConfigError for a decision that another version of agentroute recorded and this one cannot read.
+    """
     record = message.response_metadata.get(_KEY)
     return Decision.from_dict(record) if record else None
 
 
 def _previous(messages: Sequence[BaseMessage]) -> Decision | None:
-    for message in reversed(messages):
-        if isinstance(message, AIMessage):
-            return decision_of(message)
-    return None
+    """The last answer's decision. A checkpoint may hold one of another version, which is no reason to fail a call."""
+    last = next((message for message in reversed(messages) if isinstance(message, AIMessage)), None)
+    try:
+        return decision_of(last) if last is not None else None
+    except ConfigError:
+        return None
 
 
 def _text(value: Any) -> str | None:

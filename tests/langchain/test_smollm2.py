@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
+from langchain_agentroute import RoutedChatModel, decision_of
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
 from agentroute import Target
-from langchain_agentroute import RoutedChatModel, decision_of
 
 pytestmark = pytest.mark.requires("smollm2", "langchain")
 
