@@ -257,7 +257,8 @@ def _still_worth_trying(rule: _Rule, failed: Target, waiting: list[Target]) -> l
         case "stop":
             return []
         case "other_key":
-            return [target for target in waiting if not _same_key(target, failed)]
+            failing = failed.provider, failed.api_key
+            return [target for target in waiting if (target.provider, target.api_key) != failing]
         case "larger_window":
             known = failed.context_window
             return [
@@ -265,16 +266,6 @@ def _still_worth_trying(rule: _Rule, failed: Target, waiting: list[Target]) -> l
             ]
         case "next":
             return waiting
-
-
-def _same_key(one: Target, other: Target) -> bool:
-    """Compared by name, never by revealing: two literal keys count as different."""
-    if one.provider != other.provider:
-        return False
-    if one.api_key is None or other.api_key is None:
-        return one.api_key is other.api_key
-    name = one.api_key.env_name
-    return one.api_key is other.api_key or (name is not None and name == other.api_key.env_name)
 
 
 def _fits(pause: float, now: float, deadline: float | None) -> bool:

@@ -12,9 +12,10 @@ import httpx
 
 from .exchange import Limits, Outgoing
 
-__all__ = ["CONNECT_TIMEOUTS", "TIMEOUTS", "KeyAuth", "async_client", "client"]
+__all__ = ["BAD_URLS", "CONNECT_TIMEOUTS", "TIMEOUTS", "KeyAuth", "async_client", "client"]
 
 TIMEOUTS: Final = (httpx.TimeoutException, httpcore.TimeoutException)
+BAD_URLS: Final = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol)
 CONNECT_TIMEOUTS: Final = (httpx.ConnectTimeout, httpcore.ConnectTimeout)
 
 _KEEP_ALIVE_S: Final = 30.0

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from agentroute.effects import Clock, Done, Item, Try
 from agentroute.errors import BadResponse, ConfigError, ProviderError, ProviderTimeout, RequestError
@@ -103,15 +102,6 @@ def _url(target: Target) -> str:
         raise ConfigError(
             f"target {target.name!r}: no address is known for provider {target.provider!r}; give base_url="
         )
-    try:
-        parts = urlsplit(base)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError(f"target {target.name!r}: `base_url` must begin with http:// or https:// and name a host")
-    if parts.username or parts.password:
-        raise ConfigError(f"target {target.name!r}: `base_url` holds a user or password; give api_key= instead")
     return base.rstrip("/") + "/chat/completions"
 
 

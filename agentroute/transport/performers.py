@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from agentroute.effects import Clock, Done, Item, SystemClock, Try
-from agentroute.errors import AgentRouteError, ConnectionFailed, ProviderError
+from agentroute.errors import AgentRouteError, ConfigError, ConnectionFailed, ProviderError
 
 from .exchange import Answer, Limits, Outgoing
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncHttpPerformer", "HttpPerformer"]
 
 _DRAIN_S: Final = 0.25
-"""How long to wait for the end of a body after `[DONE]`. It mostly comes in the same packet, and the connection can then
-be used again."""
+"""How long to wait for the end of a body after `[DONE]`: it mostly comes in the same packet, and the connection can be
+used again."""
 
 
 class _Progress:
@@ -47,12 +46,14 @@ class _Progress:
             return error
         from . import clients
 
+        name = limits.target
         cause = f"{type(error).__name__}: {error}"
         found: ProviderError
+        if isinstance(error, clients.BAD_URLS):
+            return ConfigError(f"target {name!r}: its `base_url` cannot be used: {cause}")
         if isinstance(error, (*clients.TIMEOUTS, TimeoutError)):
             found = limits.expired(connecting=isinstance(error, clients.CONNECT_TIMEOUTS), cause=cause)
         else:
-            name = limits.target
             what = "broke" if self.sent else "failed"
             found = ConnectionFailed(f"{name!r}: the connection {what}: {cause}", target=name, cause=cause)
         found.possible_duplicate_cost = self.sent
@@ -158,9 +159,7 @@ class AsyncHttpPerformer:
         self._auth = clients.KeyAuth
         self._new_client = clients.async_client
         self._lock = threading.Lock()
-        self._clients: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
-        ] = weakref.WeakKeyDictionary()
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[None, None]]] = {}
 
     async def perform(self, attempt: Try) -> AsyncGenerator[Item | Done, None]:
         """One attempt. Raises ProviderError where it fails, ConfigError for a target that cannot be called."""
@@ -247,25 +246,28 @@ class AsyncHttpPerformer:
         loop = asyncio.get_running_loop()
         with self._lock:
             known = self._clients.get(loop)
-            if known is not None and not known[0].is_closed:
+            if known is not None:
                 return known[0]
+            for other in [other for other in self._clients if other.is_closed()]:
+                del self._clients[other]
             client = self._new_client()
-            keeper = _close_at_shutdown(client)
+            keeper = self._keep(loop, client)
             self._clients[loop] = (client, keeper)
         await anext(keeper)
         return client
 
+    async def _keep(self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
+        """Started and left waiting: an event loop closes its open asynchronous generators before it closes itself."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._clients.pop(loop, None)
+            await client.aclose()
+
     async def aclose(self) -> None:
         """Closes the kept connections of this event loop."""
         with self._lock:
-            known = self._clients.pop(asyncio.get_running_loop(), None)
+            known = self._clients.get(asyncio.get_running_loop())
         if known is not None:
             await known[1].aclose()
-
-
-async def _close_at_shutdown(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
-    """Started and left waiting: an event loop closes its open asynchronous generators before it closes itself."""
-    try:
-        yield
-    finally:
-        await client.aclose()
