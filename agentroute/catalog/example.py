@@ -8,11 +8,11 @@ __all__ = ["EXAMPLE_POOL", "example_targets"]
 
 EXAMPLE_POOL = (
     ("openai", "gpt-6-luna"),
-    ("google", "gemini-3.8-flash"),
+    ("openai", "gpt-6.1-terra"),
     ("anthropic", "claude-sonnet-5-5"),
     ("anthropic", "claude-opus-5-5"),
 )
-"""Budget, mid, standard, premium; three providers; list prices 40x apart."""
+"""Budget, mid, standard, premium; two providers, both with a published cache lifetime; list prices 40x apart."""
 
 
 def example_targets() -> list[Target]:

@@ -36,7 +36,7 @@ def features(step: Step, work: Work) -> dict[str, float]:
         "tool_loop": float(in_loop and not work.on_source),
         "code_ask": min(step.code / 0.4, 1.0) if not in_loop else 0.0,
         "maths": min(step.maths * 3.0, 1.0) if not in_loop else 0.0,
-        "text_given": float(work.text_given and step.code < 0.2),
+        "text_given": float(work.text_given and step.code < 0.1),
         "more_intents": float(min(max(step.n_intents - 1, 0), 4)) if step.n_tools and not work.on_source else 0.0,
         "off_tools": max(1.0 - 2.0 * overlap, 0.0) if overlap is not None and step.n_tools and not in_loop else 0.0,
         "steps_in_turn": float(min(step.steps_in_turn, 20)),

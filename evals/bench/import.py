@@ -27,7 +27,7 @@ ROUTE = """
 from agentroute import ChatRequest, Router, Target
 router = Router(targets=[
     Target(provider="openai", model="gpt-6-luna"),
-    Target(provider="google", model="gemini-3.8-flash"),
+    Target(provider="openai", model="gpt-6.1-terra"),
     Target(provider="anthropic", model="claude-sonnet-5-5"),
     Target(provider="anthropic", model="claude-opus-5-5"),
 ])
