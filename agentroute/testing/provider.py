@@ -129,8 +129,8 @@ class ScriptedProvider:
         api_key: what it wants to see in `Authorization: Bearer ...`; another key is a 401.
         chunk_characters: the length of a streamed piece of text or arguments.
         cache_from_tokens: the smallest prefix that counts as cached.
-        cache_writes: it bills what goes into the cache (Anthropic, newer OpenAI models), so `cache_write_tokens` are the
-            rest of a prompt of at least `cache_from_tokens`.
+        cache_writes: it bills what goes into the cache (as Anthropic and newer OpenAI models do): `cache_write_tokens`
+            are the rest of a prompt of at least `cache_from_tokens`.
 
     Its prompt cache is simulated: `usage.prompt_tokens_details.cached_tokens` are the tokens of the longest run of
     messages, from the first one and with the same tools, that the same model was sent before.

@@ -1,0 +1,220 @@
+"""The demo: what it shows, that its accidents matter, and that the models' words do not depend on the routing."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from dataclasses import replace
+from decimal import Decimal
+from importlib.metadata import EntryPoint
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from agentroute import Attempt, Decision, Router, StepKind, Tier, Usage
+from agentroute.cli import demo as demo_command
+from agentroute.errors import ConfigError
+from agentroute.testing import ScriptedProvider
+
+pytestmark = pytest.mark.requires("langchain")
+
+
+def run(*, width: int = 110, **accidents: bool) -> tuple[Any, str]:
+    from langchain_agentroute.demo import run
+
+    out = io.StringIO()
+    return run(console=Console(file=out, width=width), **accidents), out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def shown() -> tuple[Any, str]:
+    return run()
+
+
+def failures(decision: Decision) -> list[tuple[str, int | None]]:
+    return [(attempt.target, attempt.status) for attempt in decision.attempts if attempt.outcome != "ok"]
+
+
+def test_many_kinds_of_steps_go_to_several_tiers(shown: tuple[Any, str]) -> None:
+    decisions = shown[0].decisions
+    assert len(decisions) >= 10
+    assert {StepKind.STRUCTURED, StepKind.FIRST_ASK, StepKind.AFTER_RESULT, StepKind.AFTER_ERROR} <= {
+        decision.step_kind for decision in decisions
+    }
+    assert len({decision.task for decision in decisions}) >= 3
+    assert len({decision.tier for decision in decisions}) >= 3
+    assert {decision.outcome for decision in decisions} == {"ok"}
+
+
+def test_evidence_takes_a_step_up_and_recovery_brings_a_later_one_down(shown: tuple[Any, str]) -> None:
+    decisions = shown[0].decisions
+    up = next(
+        at
+        for at, (before, after) in enumerate(pairwise(decisions), 1)
+        if after.step_kind is StepKind.AFTER_ERROR and after.tier > before.tier
+    )
+    assert any(later.tier < decisions[up].tier for later in decisions[up:])
+    assert re.search(
+        rf"^Why step {up + 1} \(after_error, \w+\) went to {decisions[up].target}$", shown[1], re.MULTILINE
+    )
+
+
+def test_one_step_falls_over_after_a_429_to_another_provider(shown: tuple[Any, str]) -> None:
+    fell = [decision for decision in shown[0].decisions if decision.fallbacks]
+    assert len(fell) == 1
+    ((target, status),) = failures(fell[0])
+    assert status == 429
+    assert fell[0].target != target
+    assert f"{target} 429 > {fell[0].target}" in shown[1]
+
+
+def test_every_step_is_a_row_and_the_bill_adds_up(shown: tuple[Any, str]) -> None:
+    result, text = shown
+    rows = [line for line in text.splitlines() if line[:3].strip().isdigit()]
+    assert [int(row[:3]) for row in rows] == list(range(1, len(result.decisions) + 1))
+    for row, decision in zip(rows, result.decisions, strict=True):
+        assert decision.target in row
+        assert f"{decision.usage.input_tokens:,}" in row
+        assert f"${decision.cost:.5f}" in row
+    assert result.bill.spent == sum(decision.cost for decision in result.decisions)
+    assert result.bill.baseline == sum(decision.baseline_cost for decision in result.decisions)
+    assert result.bill.savings == result.bill.baseline - result.bill.spent
+    for amount in (result.bill.spent, result.bill.baseline, result.bill.savings):
+        assert f"${amount:.5f}" in text
+    for said in ("models are scripted", "(list) are real", "estimate"):
+        assert said in text
+
+
+@pytest.mark.parametrize("width", [80, 110, 140])
+def test_no_line_is_wrapped_or_too_long(width: int, shown: tuple[Any, str]) -> None:
+    text = shown[1] if width == 110 else run(width=width)[1]
+    assert max(len(line) for line in text.splitlines()) <= width
+    steps = [line for line in text.splitlines() if line[:3].strip().isdigit()]
+    assert len(steps) == len(shown[0].decisions)
+
+
+def test_the_case_is_settled(shown: tuple[Any, str]) -> None:
+    case = shown[0].case
+    assert case["ticket"].may_be_our_bug
+    assert "CN-88" in case["finding"]
+    assert "all five tests pass" in case["repair"]
+    assert "4.01" in case["letter"]
+    assert case["summary"]
+
+
+def test_without_its_accidents_the_decisions_and_the_bill_are_others(shown: tuple[Any, str]) -> None:
+    with_both = shown[0]
+    no_error, _ = run(tool_error=False)
+    no_limit, _ = run(rate_limit=False)
+    neither, _ = run(tool_error=False, rate_limit=False)
+
+    def after_error(result: Any) -> int:
+        return sum(decision.step_kind is StepKind.AFTER_ERROR for decision in result.decisions)
+
+    assert after_error(no_error) == after_error(with_both) - 1
+    assert len(no_error.decisions) == len(with_both.decisions) - 1
+    assert [decision.fallbacks for decision in no_limit.decisions] == [0] * len(with_both.decisions)
+    assert sum(decision.fallbacks for decision in neither.decisions) == 0
+    assert [d.target for d in no_limit.decisions] != [d.target for d in with_both.decisions]
+    assert [d.target for d in no_error.decisions] != [d.target for d in with_both.decisions]
+    assert len({result.bill.spent for result in (with_both, no_error, no_limit, neither)}) == 4
+    assert no_error.bill.baseline != with_both.bill.baseline
+
+
+def test_the_models_say_the_same_whichever_target_serves(tmp_path: Path, shown: tuple[Any, str]) -> None:
+    from langchain_agentroute import RoutedChatModel
+    from langchain_agentroute.demo import FLEET, build
+    from langchain_agentroute.demo.script import reply
+    from langchain_agentroute.demo.workspace import TICKET, Workspace
+
+    conversations = []
+    for name, provider, model, tier in FLEET:
+        folder = tmp_path / name
+        folder.mkdir()
+        with (
+            ScriptedProvider(reply, provider=provider) as server,
+            Router(targets=[server.target(name=name, model=model, tier=tier)]) as router,
+        ):
+            graph = build(RoutedChatModel(router=router), Workspace(folder, tool_error=True))
+            assert graph.invoke({"text": TICKET}) == shown[0].case
+        assert {request.model for request in server.requests} == {model}
+        conversations.append([request.body["messages"] for request in server.requests])
+    assert conversations[0] == conversations[1] == conversations[2] == conversations[3]
+
+
+def test_the_tools_do_real_work(tmp_path: Path) -> None:
+    from langchain_agentroute.demo.workspace import Workspace
+
+    tools = {tool.name: tool for tool in Workspace(tmp_path, tool_error=False).engineer_tools()}
+    assert "FAILED (failures=2)\nexit code 1" in tools["run_tests"].invoke({})
+    old = "if line.quantity > BULK_FROM:"
+    edit = {"path": "shop/pricing.py", "old": old, "new": old.replace(">", ">=")}
+    assert tools["edit_file"].invoke(edit).startswith("edited shop/pricing.py")
+    assert "stands 0 times" in tools["edit_file"].invoke(edit)
+    tests = tools["run_tests"].invoke({})
+    assert "FAILED (failures=1)" in tests
+    assert str(tmp_path) not in tests
+
+
+def test_nothing_is_left_behind(shown: tuple[Any, str]) -> None:
+    assert not [thread for thread in threading.enumerate() if "scripted" in thread.name]
+
+
+def test_a_bill_shows_losses_and_unknown_prices(shown: tuple[Any, str]) -> None:
+    from langchain_agentroute.demo.display import Bill, show_bill
+
+    def printed(decision: Decision) -> str:
+        out = io.StringIO()
+        show_bill(Console(file=out, width=110), [decision], Bill.of([decision]), [])
+        return out.getvalue()
+
+    one = replace(shown[0].decisions[0], cost=Decimal("0.03"), baseline_cost=Decimal("0.02"))
+    assert "-$0.01000 (-50%)" in printed(one)
+    assert printed(replace(one, cost=None)).count("unknown") == 2
+
+
+def test_unknown_usage_is_never_shown_as_zero(shown: tuple[Any, str]) -> None:
+    from langchain_agentroute.demo.display import Board
+
+    out = io.StringIO()
+    attempt = Attempt("opus", "ok", 0.0, 0.1)
+    board = Board(Console(file=out, width=110))
+    unknown = replace(shown[0].decisions[0], usage=None, cost=None, tier=Tier.PREMIUM, attempts=(attempt,))
+    board.append(unknown)
+    board.append(replace(unknown, usage=Usage(10, 20)))
+    first, second = (line for line in out.getvalue().splitlines() if line[:3].strip().isdigit())
+    assert first.split()[-4:] == ["?", "?", "?", "unknown"]
+    assert second.split()[-4:] == ["10", "20", "?", "unknown"]
+
+
+def test_the_command_finds_demos_by_entry_point() -> None:
+    from agentroute.cli import app
+
+    result = CliRunner().invoke(app, ["demo", "nonesuch"])
+    assert isinstance(result.exception, ConfigError)
+    assert "there is no demo 'nonesuch'; there is langgraph" in str(result.exception)
+
+
+@pytest.mark.parametrize("missing", ["langchain", "langgraph.graph"])
+def test_a_missing_framework_names_its_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: EntryPoint) -> Any:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr(EntryPoint, "load", load)
+    with pytest.raises(ConfigError, match=r'pip install "agentroute-llm\[langchain\]"') as caught:
+        demo_command.command("langgraph")
+    assert missing in str(caught.value)
+
+
+def test_a_broken_demo_is_not_taken_for_a_missing_framework(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: EntryPoint) -> Any:
+        raise ModuleNotFoundError("No module named 'langchain_agentroute.gone'", name="langchain_agentroute.gone")
+
+    monkeypatch.setattr(EntryPoint, "load", load)
+    with pytest.raises(ModuleNotFoundError, match="gone"):
+        demo_command.command("langgraph")
