@@ -20,8 +20,8 @@ MIN_CACHED_TOKENS = 1024
 
 _OUTPUT_TOKENS = {
     StepKind.FIRST_ASK: 115,
-    StepKind.AFTER_RESULT: 140,
-    StepKind.AFTER_ERROR: 140,
+    StepKind.AFTER_RESULT: 145,
+    StepKind.AFTER_ERROR: 107,
     StepKind.REPEATED_CALL: 120,
     StepKind.FORCED_FINAL: 350,
     StepKind.STRUCTURED: 200,
