@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from agentroute import Constraints, Router, Target
 from agentroute.decisions import Candidate, Decision, Dropped, StepContext, StepKind, Task
 from agentroute.messages import ChatRequest, Usage
 from agentroute.targets import Tier
@@ -29,6 +32,7 @@ from agentroute.testing import (
     tool_call,
 )
 
+TESTING_PAGE = Path(__file__).resolve().parent.parent / "docs" / "testing.md"
 USER = {"role": "user", "content": "what is in the cart?"}
 LOOKUP = ScriptedReply("Let me look.", (tool_call("read_cart", owner="Ada", limit=2),))
 
@@ -402,6 +406,35 @@ def test_a_failed_assertion_shows_what_is_wrong_and_the_whole_decision(
 def test_a_lower_bound_can_fail_too() -> None:
     with pytest.raises(AssertionError, match="expected at least 'premium'"):
         assert_route(replace(DECISION, tier=Tier.MID), min_tier="premium")
+
+
+@pytest.mark.parametrize("request_", ["hello!", {"messages": [{"role": "user", "content": "hello!"}]}])
+def test_a_router_is_asked_and_nothing_is_sent(request_: Any) -> None:
+    targets = [Target(name=name, provider="p", model=name, tier=name) for name in ("budget", "premium")]
+    with Router(targets=targets) as router:
+        assert_route(router, request_, step_kind="first_ask", max_tier="premium")
+        assert_route(
+            router,
+            ChatRequest.from_openai({"messages": [USER]}),
+            constraints=Constraints(max_tier="mid"),
+            context=StepContext(agent="desk"),
+            target="budget",
+            dropped={"premium": "max_tier"},
+        )
+        with pytest.raises(AssertionError, match="expected 'nobody'"):
+            assert_route(router, request_, target="nobody")
+        with pytest.raises(TypeError, match="needs a request"):
+            assert_route(router, target="budget")
+
+
+@pytest.mark.parametrize(
+    "snippet", re.findall(r"```python\n(.+?)```", TESTING_PAGE.read_text(encoding="utf-8"), re.DOTALL)
+)
+def test_the_documentation_runs_as_it_stands(snippet: str) -> None:
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    for name in [name for name in names if name.startswith("test_")]:
+        names[name]()
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ def _introduce(console: Console, targets: Sequence[Target]) -> None:
     )
     console.print(
         "[dim]The models are scripted: what they say is fixed, whichever target serves. The agents, their tools, the "
-        "routing, the HTTP and the prices (list) are real.[/dim]"
+        "routing, the HTTP and the prices (list) are real.[/dim]",
+        highlight=False,
     )
     console.print()
     show_fleet(console, targets)
