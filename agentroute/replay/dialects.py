@@ -69,7 +69,7 @@ class Beside:
     def _load(self, name: str) -> tuple[tuple[Message, ...], tuple[Tool, ...]]:
         path = self._folder / f"domain_{name}.json"
         try:
-            if Path(path.name).name != path.name or not path.is_file():
+            if path.parent != self._folder or not path.is_file():
                 raise FileNotFoundError
             data = json.loads(path.read_bytes())
             policy, raw_tools = data["policy"], data["tools"]

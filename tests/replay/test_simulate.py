@@ -156,6 +156,29 @@ def test_a_switch_costs_what_the_cold_prefix_costs(write: Write, make_target: Ma
     assert bill.cached_tokens == 2000
 
 
+def test_staying_is_no_switch(write: Write, router: Router) -> None:
+    own = Router(targets=router.pool, classifier=Scripted({5: 0.1, 7: 0.1}))
+    report = replay(write(conversation((1, 1), (1, 1), (1, 1), (1, 1))), own)
+    assert report.strategies["cheapest"].targets == {"small": 2, "large": 2}
+    assert report.strategies["cheapest"].switches == 1
+
+
+def test_each_strategy_meets_the_caches_of_its_own_choices(write: Write, make_target: MakeTarget) -> None:
+    pool = [
+        make_target("small", "budget", "0.5", "2", cache_read="0.05", cache_ttl_s=300),
+        make_target("large", "premium", "2.5", "15", cache_read="0.25", cache_ttl_s=300),
+    ]
+    own = Router(targets=pool, classifier=Scripted({}))
+    report = replay(write(conversation((2000, 100), (4000, 100))), own, explain=2)
+    assert report.explained is not None
+    warm = {
+        name: {candidate.target: candidate.cached_tokens for candidate in decision.candidates}
+        for name, decision in report.explained.decisions.items()
+    }
+    assert warm["cheapest"] == {"small": 2000, "large": 0}
+    assert warm["best"] == {"small": 0, "large": 2000}
+
+
 def test_conversations_share_no_cache_and_switch_nothing(write: Write, router: Router) -> None:
     same = conversation((2000, 100))
     report = replay(write(same, same), router)
@@ -191,10 +214,10 @@ def test_step_rows_are_each_on_their_own(write: Write, router: Router) -> None:
 
 
 def test_tokens_without_a_record_are_estimated_and_counted_as_such(write: Write, router: Router) -> None:
-    report = replay(write(conversation((2000, 100), None)), router)
+    report = replay(write(conversation((10_000, 100), None)), router)
     assert (report.steps, report.measured, report.estimated) == (2, 1, 1)
-    extra = report.singles["small"].input_tokens - 2000
-    assert 3000 < extra < 4500, "anchored on the recorded 2,000, with 6,300 characters more"
+    second = report.singles["small"].input_tokens - 10_000
+    assert 11_000 < second < 12_500, "anchored on the recorded 10,000, with 6,300 characters more"
     assert 100 < report.singles["small"].output_tokens < 120, "the recorded answer is a few tokens long"
 
 

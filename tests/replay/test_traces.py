@@ -224,9 +224,10 @@ def test_tau2_takes_policy_and_tools_from_the_domain_file_beside_it(write: Write
 
 
 def test_a_domain_name_cannot_leave_the_folder(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "domain_x.json").write_text('{"policy": "other", "tools": []}', encoding="utf-8")
-    (tmp_path / "sub" / "traces.jsonl").write_text(json.dumps(TAU2 | {"domain": "../domain_x"}), encoding="utf-8")
+    (tmp_path / "sub" / "domain_x").mkdir(parents=True)
+    (tmp_path / "other.json").write_text('{"policy": "other", "tools": []}', encoding="utf-8")
+    (tmp_path / "sub" / "traces.jsonl").write_text(json.dumps(TAU2 | {"domain": "x/../../other"}), encoding="utf-8")
+    (tmp_path / "sub" / "domain_x" / ".." / ".." / "other.json").resolve(strict=True)
     assert only(tmp_path / "sub" / "traces.jsonl").request.messages[0].role == "assistant"
 
 
