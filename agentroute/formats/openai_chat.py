@@ -308,11 +308,12 @@ def _decode_assistant(raw: _Raw, where: str, spare_id: str) -> tuple[tuple[Part,
     for name, thought in (("reasoning_content", thoughts), ("reasoning", spoken)):
         if thought is not None and not isinstance(thought, str):
             spare[name] = thought
-    if isinstance(thoughts, str) and thoughts:
+    if isinstance(thoughts, str):
+        # Also an empty one: DeepSeek wants the field there beside the calls it made.
         parts.append(Reasoning(thoughts))
         if isinstance(spoken, str) and spoken and spoken != thoughts:
             spare["reasoning"] = spoken
-    elif isinstance(spoken, str) and spoken:
+    elif isinstance(spoken, str):
         parts.append(Reasoning(spoken, extra=_REASONING))
     parts.extend(_decode_content(raw.get("content"), f"{where}.content"))
     refusal = raw.get("refusal")
@@ -689,7 +690,7 @@ def _encode_assistant(message: Message, flavour: Flavour) -> dict[str, Any]:
                 place = _reasoning_field(part, flavour)
                 if place == "content":
                     content.append(part)
-                elif place is not None and part.text:
+                elif place is not None:
                     thoughts[place] = thoughts.get(place, "") + part.text
             case _:
                 content.append(part)
@@ -845,7 +846,9 @@ def decode_response(body: Any, *, target: str | None = None) -> ChatResponse:
     if beside:
         extra["choice"] = beside
     return ChatResponse(
-        message=Message("assistant", parts, None, Extra(DIALECT, spare) if spare else None),
+        message=Message(
+            "assistant", tuple(filter(_says_something, parts)), None, Extra(DIALECT, spare) if spare else None
+        ),
         finish_reason=finish,
         usage=decode_usage(body.get("usage")),
         model=model if isinstance(model, str) else None,
@@ -853,6 +856,10 @@ def decode_response(body: Any, *, target: str | None = None) -> ChatResponse:
         native_finish_reason=native,
         extra=Extra(DIALECT, extra) if extra else None,
     )
+
+
+def _says_something(part: Part) -> bool:
+    return not isinstance(part, Reasoning) or bool(part.text) or part.extra not in (None, _REASONING)
 
 
 def _said(raw: _Raw) -> dict[str, Any]:
