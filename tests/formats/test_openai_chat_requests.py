@@ -504,7 +504,13 @@ def test_recorded_requests_come_back_whole(shared: Path) -> None:
             continue
         seen += 1
         body = recorded["body"]
+        if not isinstance(body, dict):
+            continue
         expected = {key: value for key, value in body.items() if key not in ("stream", "stream_options")}
+        for tool in expected.get("tools", []):
+            tool.setdefault("type", "function")
+            if tool["function"].get("description") == "":
+                del tool["function"]["description"]
         for message in expected["messages"]:
             if (
                 isinstance(content := message.get("content"), list)

@@ -1,0 +1,28 @@
+"""The OpenAI chat-completions dialect: bodies, answers, stream chunks and errors, to and from the canonical values.
+
+Pure functions over parsed JSON; nothing here knows a client, a clock or a provider's address. What the canonical values
+have no field for is kept in an `Extra` of this dialect and put back on the way out.
+"""
+
+from __future__ import annotations
+
+from agentroute.formats.failures import decode_error
+
+from .answers import decode_response, decode_usage, encode_response, response_warnings
+from .decoding import decode_request
+from .encoding import Flavour, encode_request
+from .fields import DIALECT
+from .streams import StreamDecoder
+
+__all__ = [
+    "DIALECT",
+    "Flavour",
+    "StreamDecoder",
+    "decode_error",
+    "decode_request",
+    "decode_response",
+    "decode_usage",
+    "encode_request",
+    "encode_response",
+    "response_warnings",
+]

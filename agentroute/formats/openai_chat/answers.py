@@ -1,0 +1,209 @@
+"""Whole answers of the dialect: read from a provider, written for a client, and what is odd about one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agentroute.errors import BadResponse, RequestError
+from agentroute.formats.failures import decode_error
+from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
+
+from .decoding import decode_assistant
+from .encoding import PLAIN, encode_assistant
+from .fields import DIALECT, REASONING, Raw, known_fields, said, show
+
+__all__ = [
+    "RESPONSE_FIELDS",
+    "decode_finish",
+    "decode_response",
+    "decode_usage",
+    "encode_response",
+    "response_warnings",
+    "spare_id_of",
+]
+
+_FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+    "refusal": "content_filter",
+    "sensitive": "content_filter",
+}
+"""What providers of this dialect say, lower case, and what it means; any other word stays as it is, and unknown."""
+
+RESPONSE_FIELDS = frozenset({"id", "object", "model", "choices", "usage", "error"})
+_CHOICE_FIELDS = frozenset({"index", "message", "finish_reason", "native_finish_reason"})
+
+
+def decode_response(body: Any, *, target: str | None = None) -> ChatResponse:
+    """Reads a whole answer (parsed JSON).
+
+    Raises BadResponse where it is none, and the error it stands for where it is an error object with a success status.
+    """
+    if not isinstance(body, Mapping):
+        raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
+    if body.get("error"):
+        raise decode_error(None, {}, body, target=target)
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    raw = choice.get("message") if isinstance(choice, Mapping) else None
+    if not isinstance(choice, Mapping) or not isinstance(raw, Mapping):
+        raise BadResponse(f"the answer has no message: `choices` is {show(choices)}", target=target)
+    if choice.get("error"):
+        raise decode_error(None, {}, choice, target=target)
+    answer_id, model = body.get("id"), body.get("model")
+    problem = ""
+    try:
+        parts, spare = decode_assistant(raw, "choices[0].message", spare_id_of(body))
+    except RequestError as error:
+        problem = str(error)
+    if problem:
+        raise BadResponse(f"the answer cannot be read: {problem}", target=target)
+    finish, native = decode_finish(choice)
+    spare = said(spare)
+    extra = said({key: body[key] for key in body if key not in RESPONSE_FIELDS})
+    beside = said({key: choice[key] for key in choice if key not in _CHOICE_FIELDS})
+    if beside:
+        extra["choice"] = beside
+    return ChatResponse(
+        message=Message(
+            "assistant", tuple(filter(_says_something, parts)), None, Extra(DIALECT, spare) if spare else None
+        ),
+        finish_reason=finish,
+        usage=decode_usage(body.get("usage")),
+        model=model if isinstance(model, str) else None,
+        id=answer_id if isinstance(answer_id, str) else None,
+        native_finish_reason=native,
+        extra=Extra(DIALECT, extra) if extra else None,
+    )
+
+
+def _says_something(part: Part) -> bool:
+    return not isinstance(part, Text | Reasoning) or bool(part.text) or part.extra not in (None, REASONING)
+
+
+def spare_id_of(body: Raw) -> str:
+    """What begins the id of a call that came without one: the same for the same answer, another for another."""
+    seed = repr((body.get("id"), body.get("created"), body.get("model")))
+    return f"call_{hashlib.blake2b(seed.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
+
+
+def decode_finish(choice: Raw) -> tuple[FinishReason | None, str | None]:
+    """Our word, and the provider's own where it is another."""
+    word = choice.get("finish_reason")
+    if not isinstance(word, str) or not word:
+        return None, None
+    reason = _FINISH_REASONS.get(word.lower())
+    native = choice.get("native_finish_reason")
+    if not isinstance(native, str) or not native:
+        native = word
+    return reason, None if native == reason else native
+
+
+def decode_usage(raw: Any) -> Usage | None:
+    """The provider's count, or None where it gave none.
+
+    xAI leaves reasoning tokens out of `completion_tokens`; its own total shows it, so the sum is made whole here.
+    """
+    if not isinstance(raw, Mapping):
+        return None
+    sent, written = _count(raw.get("prompt_tokens")), _count(raw.get("completion_tokens"))
+    inputs = raw.get("prompt_tokens_details")
+    outputs = raw.get("completion_tokens_details")
+    inputs = inputs if isinstance(inputs, Mapping) else {}
+    outputs = outputs if isinstance(outputs, Mapping) else {}
+    cached = _count(inputs.get("cached_tokens"))
+    if cached is None:
+        cached = _count(raw.get("prompt_cache_hit_tokens"))
+    reasoning = _count(outputs.get("reasoning_tokens"))
+    if sent is not None and written is not None and reasoning and raw.get("total_tokens") == sent + written + reasoning:
+        written += reasoning
+    usage = Usage(sent, written, cached, _count(inputs.get("cache_write_tokens")), reasoning)
+    return None if usage == _NO_USAGE else usage
+
+
+_NO_USAGE = Usage()
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def response_warnings(response: ChatResponse) -> tuple[str, ...]:
+    """What is odd about an answer that is delivered all the same, as words for the record."""
+    found = []
+    if response.finish_reason is None:
+        native = response.native_finish_reason
+        found.append("provider_missing_finish_reason" if native is None else "unknown_finish_reason")
+    if response.usage is None:
+        found.append("provider_missing_usage")
+    parts = response.message.parts
+    if not any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in parts):
+        found.append("empty_response")
+    if any(not _is_object(call) for call in response.tool_calls):
+        found.append("invalid_tool_arguments")
+    return tuple(found)
+
+
+def _is_object(call: ToolCall) -> bool:
+    if known_fields(call.extra).get("type") == "custom":
+        return True
+    try:
+        call.parsed()
+    except RequestError:
+        return False
+    return True
+
+
+def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:
+    """A `chat.completion` object: what a client of this dialect reads. What the provider did not say is null."""
+    extra = dict(known_fields(response.extra))
+    beside = extra.pop("choice", {})
+    if created is not None:
+        extra["created"] = created
+    usage = response.usage
+    finish, native = response.finish_reason, response.native_finish_reason
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": encode_assistant(response.message, PLAIN),
+        "finish_reason": finish or native,
+        **beside,
+    }
+    if finish is not None and native is not None:
+        choice["native_finish_reason"] = native
+    return {
+        "id": response.id,
+        "object": "chat.completion",
+        "created": None,
+        "model": model or response.model,
+        **extra,
+        "choices": [choice],
+        "usage": None if usage is None else _encode_usage(usage),
+    }
+
+
+def _encode_usage(usage: Usage) -> dict[str, Any]:
+    sent, written = usage.input_tokens, usage.output_tokens
+    raw: dict[str, Any] = {
+        "prompt_tokens": sent,
+        "completion_tokens": written,
+        "total_tokens": None if sent is None or written is None else sent + written,
+    }
+    inputs = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    if any(count is not None for count in inputs.values()):
+        raw["prompt_tokens_details"] = {key: count for key, count in inputs.items() if count is not None}
+    if usage.reasoning_tokens is not None:
+        raw["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return raw

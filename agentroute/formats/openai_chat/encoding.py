@@ -1,0 +1,228 @@
+"""Canonical requests, written as bodies of the dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from agentroute.errors import RequestError
+from agentroute.messages import (
+    ChatRequest,
+    Image,
+    Message,
+    Part,
+    Reasoning,
+    ResponseSchema,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+from .fields import REFUSAL, known_fields
+
+__all__ = ["PLAIN", "Flavour", "encode_assistant", "encode_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """Where the providers of this dialect differ in what they accept. The default changes nothing.
+
+    `developer_role` False sends such messages as `system`. `max_tokens_field` and `reasoning_field` name the field;
+    `"as_given"` keeps the caller's, None for reasoning leaves it out (OpenAI itself rejects it).
+    """
+
+    developer_role: bool = True
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens", "as_given"] = "as_given"
+    reasoning_field: Literal["reasoning_content", "reasoning", "as_given"] | None = "as_given"
+    stream_usage: bool = True
+
+
+PLAIN: Final = Flavour()
+
+
+def encode_request(
+    request: ChatRequest, *, model: str | None = None, stream: bool = False, flavour: Flavour = PLAIN
+) -> dict[str, Any]:
+    """The chat-completions body. `encode_request(decode_request(body))` says what `body` said.
+
+    `model` replaces the request's own; `stream` asks for a stream that ends with its usage. Schemas and unknown fields
+    are shared with the request, so the body is to be read or sent, not changed.
+    """
+    extra = dict(known_fields(request.extra))
+    spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
+    body: dict[str, Any] = {}
+    name = model or request.model
+    if name is not None:
+        body["model"] = name
+    body["messages"] = [raw for message in request.messages for raw in _encode_message(message, flavour)]
+    if request.tools:
+        body["tools"] = [_encode_tool(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        body["tool_choice"] = _encode_tool_choice(request.tool_choice, request.tools)
+    if request.parallel_tool_calls is not None:
+        body["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.response_schema is not None:
+        body["response_format"] = _encode_response_format(request.response_schema, extra.pop("response_format", {}))
+    sampling = request.sampling
+    for setting in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
+        value = getattr(sampling, setting)
+        if value is not None:
+            body[setting] = value
+    if sampling.max_output_tokens is not None:
+        chosen = spelled if flavour.max_tokens_field == "as_given" else flavour.max_tokens_field
+        body[chosen] = sampling.max_output_tokens
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    for key, value in extra.items():
+        body.setdefault(key, value)
+    if stream:
+        body["stream"] = True
+        if flavour.stream_usage:
+            body["stream_options"] = {"include_usage": True}
+    return body
+
+
+def _encode_message(message: Message, flavour: Flavour) -> list[dict[str, Any]]:
+    """The wire messages of one message: a message with several tool results becomes several."""
+    if message.role == "assistant":
+        return [encode_assistant(message, flavour)]
+    spare = known_fields(message.extra)
+    raw: dict[str, Any]
+    if message.role == "tool":
+        found: list[dict[str, Any]] = []
+        others: list[Part] = []
+        for part in message.parts:
+            if isinstance(part, ToolResult):
+                raw = {"role": "tool", "tool_call_id": part.tool_call_id, "content": _encode_content(part.content)}
+                if part.name is not None:
+                    raw["name"] = part.name
+                found.append({**raw, **known_fields(part.extra), **spare})
+            else:
+                others.append(part)
+        if others:
+            found.append({"role": "user", "content": _encode_content(others)})
+        return found
+    role = "system" if message.role == "developer" and not flavour.developer_role else message.role
+    raw = {"role": role, "content": _encode_content(message.parts)}
+    if message.name is not None:
+        raw["name"] = message.name
+    return [{**raw, **spare} if spare else raw]
+
+
+def encode_assistant(message: Message, flavour: Flavour) -> dict[str, Any]:
+    raw: dict[str, Any] = {"role": "assistant", "content": None}
+    content: list[Part] = []
+    calls: list[dict[str, Any]] = []
+    refusals: list[str] = []
+    thoughts: dict[str, str] = {}
+    for part in message.parts:
+        match part:
+            case ToolCall():
+                calls.append(_encode_tool_call(part))
+            case Text(extra=extra) if extra is REFUSAL or known_fields(extra).get("type") == "refusal":
+                refusals.append(part.text)
+            case Reasoning():
+                place = _reasoning_field(part, flavour)
+                if place == "content":
+                    content.append(part)
+                elif place is not None:
+                    thoughts[place] = thoughts.get(place, "") + part.text
+            case _:
+                content.append(part)
+    if content:
+        raw["content"] = _encode_content(content)
+    if refusals:
+        raw["refusal"] = "".join(refusals)
+    raw.update(thoughts)
+    if calls:
+        raw["tool_calls"] = calls
+    if message.name is not None:
+        raw["name"] = message.name
+    raw.update(known_fields(message.extra))
+    return raw
+
+
+def _reasoning_field(part: Reasoning, flavour: Flavour) -> str | None:
+    """Where this reasoning goes: a field of the message, `content` for a part kept whole, or None for nowhere."""
+    if flavour.reasoning_field != "as_given":
+        return flavour.reasoning_field
+    spare = known_fields(part.extra)
+    if spare.get("type") == "thinking":
+        return "content"
+    return "reasoning" if spare.get("field") == "reasoning" else "reasoning_content"
+
+
+def _encode_content(parts: Iterable[Part]) -> str | list[dict[str, Any]]:
+    """A plain text where one will do (some servers read nothing else), a list of parts where not."""
+    held = tuple(parts)
+    if not held:
+        return ""
+    if len(held) == 1 and isinstance(held[0], Text) and not known_fields(held[0].extra):
+        return held[0].text
+    return [_encode_part(part) for part in held]
+
+
+def _encode_part(part: Part) -> dict[str, Any]:
+    spare = known_fields(part.extra)
+    match part:
+        case Text() if "type" in spare:
+            return {**spare, "refusal": part.text} if spare["type"] == "refusal" else dict(spare)
+        case Text():
+            return {"type": "text", "text": part.text, **spare}
+        case Image():
+            url = part.url
+            if url is None:
+                url = f"data:{part.media_type or 'application/octet-stream'};base64,{part.data or ''}"
+            picture: dict[str, Any] = {"url": url, **spare.get("image_url", {})}
+            if part.detail is not None:
+                picture["detail"] = part.detail
+            return {"type": "image_url", **spare, "image_url": picture}
+        case Reasoning() if spare.get("type") == "thinking":
+            return dict(spare)
+        case _:
+            raise RequestError(f"a {type(part).__name__} cannot stand in the content of a message")
+
+
+def _encode_tool_call(call: ToolCall) -> dict[str, Any]:
+    spare = known_fields(call.extra)
+    if spare.get("type") == "custom":
+        custom = {"name": call.name, "input": call.arguments, **spare.get("custom", {})}
+        return {"id": call.id, **spare, "custom": custom}
+    function = {"name": call.name, "arguments": call.arguments}
+    if not spare:
+        return {"id": call.id, "type": "function", "function": function}
+    return {"id": call.id, "type": "function", **spare, "function": {**function, **spare.get("function", {})}}
+
+
+def _encode_tool(tool: Tool) -> dict[str, Any]:
+    spare = known_fields(tool.extra)
+    if "type" in spare:
+        return dict(spare)
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.parameters:
+        function["parameters"] = tool.parameters
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", **spare, "function": {**function, **spare.get("function", {})}}
+
+
+def _encode_tool_choice(choice: ToolChoice, tools: tuple[Tool, ...]) -> str | dict[str, Any]:
+    if choice.mode != "tool":
+        return choice.mode
+    custom = any(tool.name == choice.name and known_fields(tool.extra).get("type") == "custom" for tool in tools)
+    kind = "custom" if custom else "function"
+    return {"type": kind, kind: {"name": choice.name}}
+
+
+def _encode_response_format(schema: ResponseSchema, spare: Mapping[str, Any]) -> dict[str, Any]:
+    if schema.schema is None:
+        return {"type": "json_object", **spare}
+    inner: dict[str, Any] = {"name": schema.name or "answer", "schema": schema.schema}
+    if schema.strict is not None:
+        inner["strict"] = schema.strict
+    return {"type": "json_schema", **spare, "json_schema": {**inner, **spare.get("json_schema", {})}}

@@ -1,0 +1,251 @@
+"""Streamed answers of the dialect, read chunk by chunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentroute.errors import BadResponse, RequestError
+from agentroute.events import (
+    Event,
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from agentroute.formats.failures import decode_error
+from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
+
+from .answers import RESPONSE_FIELDS, decode_finish, decode_usage, response_warnings, spare_id_of
+from .decoding import ASSISTANT_FIELDS, decode_content
+from .fields import DIALECT, Raw, said
+
+__all__ = ["StreamDecoder"]
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call as far as it has come. `wire_id` is the provider's, None where it gave none."""
+
+    position: int
+    wire_id: str | None
+    name: str | None
+    extra: Extra | None
+    started: bool = False
+    arguments: list[str] = field(default_factory=list)
+
+
+class StreamDecoder:
+    """Reads one streamed answer: feed it the data of each server-sent event, then close it.
+
+    Text comes out as it goes in. `usage` and `finish_reason` hold what the provider has said so far. Calls are told
+    apart by index and id (some providers give every call the index 0) and numbered anew.
+    """
+
+    def __init__(self, *, target: str | None = None) -> None:
+        self.usage: Usage | None = None
+        self.finish_reason: FinishReason | None = None
+        self.native_finish_reason: str | None = None
+        self.ended = False
+        self._target = target
+        self._started = False
+        self._answered = False
+        self._spoke = False
+        self._spare_id = ""
+        self._extra: dict[str, Any] = {}
+        self._calls: list[_Call] = []
+        self._by_index: dict[int | None, _Call] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the provider has said why it stopped: what may follow is its usage."""
+        return self.finish_reason is not None or self.native_finish_reason is not None
+
+    def feed(self, data: str, event: str = "message") -> list[Event]:
+        """The events of one chunk. Raises the error that the stream reports, and BadResponse for what is no chunk."""
+        if self.ended:
+            return []
+        if data.startswith("[DONE]"):
+            self.ended = True
+            return []
+        chunk = self._load(data)
+        if not isinstance(chunk, Mapping):
+            return []
+        if chunk.get("error") or event == "error":
+            raise decode_error(None, {}, chunk, target=self._target)
+        found: list[Event] = []
+        if not self._started:
+            self._start(chunk, found)
+        choices = chunk.get("choices")
+        if isinstance(choices, list):
+            for choice in choices:
+                if isinstance(choice, Mapping) and not choice.get("index"):
+                    self._read_choice(choice, found)
+        usage = chunk.get("usage")
+        if usage is not None:
+            count = decode_usage(usage)
+            if count is not None and count != self.usage:
+                self.usage = count
+                found.append(UsageReported(count))
+        return found
+
+    def close(self) -> list[Event]:
+        """The end of the stream. Raises BadResponse where the answer is not complete.
+
+        `[DONE]` without a reason for stopping is an end, and the reason stays unknown.
+        """
+        if not self.finished and not (self.ended and self._answered):
+            raise BadResponse("the stream ended before the answer was complete", target=self._target)
+        found: list[Event] = []
+        for call in self._calls:
+            if not call.started:
+                self._start_call(call, found)
+        spare = said(self._extra)
+        extra = Extra(DIALECT, spare) if spare else None
+        found.append(Finished(self.finish_reason, self.native_finish_reason, extra))
+        return found
+
+    def warnings(self) -> tuple[str, ...]:
+        """What `response_warnings` would say of the answer so far."""
+        parts: list[Part] = [
+            ToolCall(call.wire_id or "", call.name or "", "".join(call.arguments), call.extra) for call in self._calls
+        ]
+        if self._spoke:
+            parts.append(Text("..."))
+        message = Message("assistant", tuple(parts))
+        return response_warnings(
+            ChatResponse(message, self.finish_reason, self.usage, None, None, self.native_finish_reason)
+        )
+
+    def _load(self, data: str) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        raise BadResponse("an event of the stream is not JSON", target=self._target, cause=problem)
+
+    def _start(self, chunk: Raw, found: list[Event]) -> None:
+        self._started = True
+        self._spare_id = spare_id_of(chunk)
+        answer_id, model = chunk.get("id"), chunk.get("model")
+        spare = said({key: chunk[key] for key in chunk if key not in RESPONSE_FIELDS})
+        found.append(
+            Started(
+                answer_id if isinstance(answer_id, str) and answer_id else None,
+                model if isinstance(model, str) and model else None,
+                Extra(DIALECT, spare) if spare else None,
+            )
+        )
+
+    def _read_choice(self, choice: Raw, found: list[Event]) -> None:
+        self._answered = True
+        if choice.get("error"):
+            raise decode_error(None, {}, choice, target=self._target)
+        delta = choice.get("delta")
+        if isinstance(delta, Mapping):
+            for key, value in delta.items():
+                if value is None or value == "":
+                    continue
+                if key == "content":
+                    self._spoke = True
+                    self._read_content(value, found)
+                elif key == "tool_calls":
+                    for raw in value if isinstance(value, list) else ():
+                        self._read_call(raw, found)
+                elif key == "reasoning_content" or (key == "reasoning" and not delta.get("reasoning_content")):
+                    if isinstance(value, str):
+                        found.append(ReasoningDelta(value))
+                elif key == "refusal":
+                    if isinstance(value, str):
+                        self._spoke = True
+                        found.append(TextDelta(value))
+                elif key == "function_call":
+                    self._read_call({"index": 0, "function": value}, found)
+                elif key not in ASSISTANT_FIELDS:
+                    self._keep(key, value)
+        if choice.get("finish_reason") and not self.finished:
+            self.finish_reason, self.native_finish_reason = decode_finish(choice)
+
+    def _read_content(self, value: Any, found: list[Event]) -> None:
+        if isinstance(value, str):
+            found.append(TextDelta(value))
+            return
+        problem = ""
+        parts: tuple[Part, ...] = ()
+        try:
+            parts = decode_content(value, "delta.content")
+        except RequestError as error:
+            problem = str(error)
+        if problem:
+            raise BadResponse(f"the answer cannot be read: {problem}", target=self._target)
+        for part in parts:
+            if isinstance(part, Text) and part.text:
+                found.append(TextDelta(part.text))
+            elif isinstance(part, Reasoning) and part.text:
+                found.append(ReasoningDelta(part.text))
+
+    def _read_call(self, raw: Any, found: list[Event]) -> None:
+        if not isinstance(raw, Mapping):
+            return
+        kind = "custom" if raw.get("type") == "custom" or "custom" in raw else "function"
+        function = raw.get(kind)
+        function = function if isinstance(function, Mapping) else {}
+        wire_id = raw.get("id")
+        wire_id = wire_id if isinstance(wire_id, str) and wire_id else None
+        name = function.get("name")
+        name = name if isinstance(name, str) and name else None
+        arguments = function.get("input" if kind == "custom" else "arguments")
+        if isinstance(arguments, Mapping):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        index = raw.get("index")
+        index = index if isinstance(index, int) else None
+        call = self._known_call(index, wire_id, name)
+        if call is None:
+            spare = said({key: raw[key] for key in raw if key not in ("index", "id", "type", kind)})
+            if kind == "custom":
+                spare["type"] = "custom"
+            call = _Call(len(self._calls), wire_id, name, Extra(DIALECT, spare) if spare else None)
+            self._calls.append(call)
+            self._by_index[index] = call
+        if call.name is None:
+            call.name = name
+        if isinstance(arguments, str) and arguments:
+            call.arguments.append(arguments)
+            if call.started:
+                found.append(ToolCallDelta(call.position, arguments))
+        if not call.started and call.name is not None:
+            self._start_call(call, found)
+
+    def _known_call(self, index: int | None, wire_id: str | None, name: str | None) -> _Call | None:
+        """The call that a piece belongs to, or None where it begins another one."""
+        call = self._by_index.get(index) if index is not None else None
+        if call is None and index is None:
+            if wire_id is not None:
+                return next((known for known in self._calls if known.wire_id == wire_id), None)
+            call = self._calls[-1] if self._calls else None
+        if call is None:
+            return None
+        if wire_id is not None and wire_id != call.wire_id and (call.wire_id is not None or name is not None):
+            return None
+        if wire_id is None and name is not None and call.name is not None and name != call.name:
+            return None
+        return call
+
+    def _start_call(self, call: _Call, found: list[Event]) -> None:
+        if call.name is None:
+            raise BadResponse("the answer has a tool call without a name", target=self._target)
+        call.started = True
+        call_id = call.wire_id or f"{self._spare_id}_{call.position}"
+        found.append(ToolCallStarted(call.position, call_id, call.name, call.extra))
+        if call.arguments:
+            found.append(ToolCallDelta(call.position, "".join(call.arguments)))
+
+    def _keep(self, key: str, value: Any) -> None:
+        """A field we do not know: pieces of a list are put together, of anything else the last one holds."""
+        before = self._extra.get(key)
+        self._extra[key] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
