@@ -29,7 +29,7 @@ from agentroute.targets import Tier
 
 from .records import Call, Format, Trace
 
-__all__ = ["Beside", "detect", "read"]
+__all__ = ["Beside", "detect", "printable", "read"]
 
 _STEP_TIERS = {"low": Tier.BUDGET, "mid": Tier.MID, "mid_high": Tier.STANDARD, "high": Tier.PREMIUM}
 """Names of the tiers in step rows; our own names are understood too."""
@@ -49,6 +49,7 @@ _OPENAI_FIELDS = (
 
 _ANTHROPIC_BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"})
 _TIMES = ("timestamp", "created_at", "time", "ts", "start_time", "startTime")
+_YEAR_9999 = 253_370_764_800.0
 _CONVERSATIONS = ("conversation_id", "session_id", "thread_id", "trace_id")
 
 
@@ -76,9 +77,8 @@ class Beside:
             tools = tuple(_tau2_tool(raw) for raw in raw_tools)
             system = Message("system", (Text(_text(policy, "policy")),))
         except (OSError, ValueError, TypeError, KeyError):
-            self.notes[
-                f"no readable domain_{name}.json beside the traces: its steps are routed without policy and tools"
-            ] = None
+            file = printable(path.name)
+            self.notes[f"no readable {file} beside the traces: its steps are routed without policy and tools"] = None
             return (), ()
         return (system,), tools
 
@@ -172,7 +172,8 @@ def _is_anthropic(body: Mapping[str, Any], response: Mapping[str, Any] | None) -
         content = message.get("content") if isinstance(message, Mapping) else None
         if isinstance(content, list):
             for block in content:
-                if isinstance(block, Mapping) and block.get("type") in _ANTHROPIC_BLOCKS:
+                kind = block.get("type") if isinstance(block, Mapping) else None
+                if isinstance(kind, str) and kind in _ANTHROPIC_BLOCKS:
                     return True
     return False
 
@@ -200,9 +201,12 @@ def _anthropic(line: Mapping[str, Any]) -> Trace:
             raise RequestError("`response` has no `content`")
         messages.append(Message("assistant", tuple(_blocks(content, "response.content"))))
         usage = _anthropic_usage(_first(response, line, "usage"))
+    tools = body.get("tools") or []
+    if not isinstance(tools, list):
+        _wrong("tools", tools, "a list of tools")
     request = ChatRequest(
         messages=tuple(messages),
-        tools=tuple(_anthropic_tool(tool, index) for index, tool in enumerate(body.get("tools") or ())),
+        tools=tuple(_anthropic_tool(tool, index) for index, tool in enumerate(tools)),
         tool_choice=_anthropic_choice(body.get("tool_choice")),
         sampling=Sampling(max_output_tokens=_count(body, "max_tokens")),
     )
@@ -279,7 +283,12 @@ def _block(raw: Any, where: str) -> list[Part]:
 
 
 def _image(source: Mapping[str, Any]) -> Image:
-    return Image(_name(source, ("url",)), _name(source, ("data",)), _name(source, ("media_type",)))
+    url, data, media_type = (source.get(key) for key in ("url", "data", "media_type"))
+    return Image(
+        url if isinstance(url, str) else None,
+        data if isinstance(data, str) else None,
+        media_type if isinstance(media_type, str) else None,
+    )
 
 
 def _anthropic_tool(raw: Any, index: int) -> Tool:
@@ -341,20 +350,19 @@ def _tau2(line: Mapping[str, Any], beside: Beside) -> Trace:
                 greetings += 1
             else:
                 at = _time(item.get("timestamp"))
-                calls.append(Call(len(messages), message, usage, model if isinstance(model, str) else None, at))
+                calls.append(Call(len(messages), message, usage, _name(line, ("agent_llm",)), at))
         messages.append(message)
     if not calls:
         raise RequestError("a conversation without a model call")
     name = "/".join(part for part in (domain, task, model) if isinstance(part, str))
-    reward = line.get("reward")
     return Trace(
         format="tau2",
         request=ChatRequest(tuple(messages), tools=tools),
         calls=tuple(calls),
         whole=True,
-        id=name or None,
+        id=printable(name) or None,
         greetings=greetings,
-        reward=float(reward) if isinstance(reward, int | float) and math.isfinite(reward) else None,
+        reward=_number(line.get("reward")),
     )
 
 
@@ -505,14 +513,25 @@ def _first(response: Mapping[str, Any], line: Mapping[str, Any], key: str) -> An
 
 def _time(raw: Any) -> float | None:
     """Seconds since the epoch, from a number (milliseconds where it is too large for seconds) or an ISO date."""
-    if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw) and raw > 0:
-        return raw / 1000 if raw > 1e11 else float(raw)
     if isinstance(raw, str):
         try:
-            return datetime.fromisoformat(raw).timestamp()
+            seconds = datetime.fromisoformat(raw).timestamp()
         except (ValueError, OverflowError, OSError):
             return None
-    return None
+    else:
+        number = None if isinstance(raw, bool) else _number(raw)
+        if number is None:
+            return None
+        seconds = number / 1000 if number > 1e11 else number
+    return seconds if 0 < seconds < _YEAR_9999 else None
+
+
+def _number(raw: Any) -> float | None:
+    try:
+        number = float(raw) if isinstance(raw, int | float) else None
+    except OverflowError:
+        return None
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _count(raw: Any, key: str) -> int | None:
@@ -521,7 +540,13 @@ def _count(raw: Any, key: str) -> int | None:
 
 
 def _name(raw: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
-    return next((value for key in keys if isinstance(value := raw.get(key), str) and value), None)
+    """The first of these that is a text. Names are shown, so they hold nothing that a terminal or a file cannot."""
+    return next((printable(value) for key in keys if isinstance(value := raw.get(key), str) and value), None)
+
+
+def printable(text: str) -> str:
+    """The text with a replacement sign for each control character and lone surrogate."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def _text(raw: Any, where: str) -> str:

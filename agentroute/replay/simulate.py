@@ -21,6 +21,7 @@ from agentroute.routing.economics import step_cost
 from agentroute.targets import Target, Tier
 from agentroute.tokens import estimate
 
+from .dialects import printable
 from .records import Call, Format, Problem, Trace
 from .report import Bill, Explained, Fit, Recorded, ReplayReport, Unsure
 from .traces import Traces
@@ -80,7 +81,7 @@ def replay(
             run.trace(f"{file}:{line}", trace)
         if run.done:
             break
-    return run.report(tuple(str(path) for path in traces.paths), tuple(traces.notes))
+    return run.report(tuple(printable(str(path)) for path in traces.paths), tuple(traces.notes))
 
 
 class _ReplayClock:

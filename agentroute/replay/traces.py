@@ -55,11 +55,12 @@ class Traces:
         before = 0
         for path in self.paths:
             beside = dialects.Beside(path.parent, self.notes)
+            name = dialects.printable(path.name)
             for number, line, done in _lines(path):
                 if isinstance(line, str):
-                    yield path.name, number, Problem(path.name, number, line)
+                    yield name, number, Problem(name, number, line)
                 elif not line.isspace():
-                    yield path.name, number, self._read(path.name, number, line, beside)
+                    yield name, number, self._read(name, number, line, beside)
                 if self._on_progress is not None:
                     self._on_progress(before + done, total)
             before += path.stat().st_size
