@@ -80,6 +80,8 @@ def _read(head: str, tail: str, *, weak: bool) -> Evidence:
     whole = head is tail
     if len(head) <= 9 and head in _VOID and tail in _VOID:
         return _EMPTY
+    if head[:1] == "<" and len(head) < 60 and _ONLY_TAGS.match(head):
+        return _EMPTY
     if head[:1] in ("{", "[", '"'):
         found = _read_json(head, whole=whole)
         if found is not None:
@@ -108,6 +110,9 @@ def _read(head: str, tail: str, *, weak: bool) -> Evidence:
 _VOID = frozenset(("", '""', "''", "[]", "{}", "()", "null", "None", "undefined", "[[]]", "nil", "<empty>", "(empty)"))
 
 
+_ONLY_TAGS = re.compile(r"(?:</?\w{1,20}>\s*){2,}$")
+
+
 def _ended(code: int) -> Evidence:
     return Evidence("error", 0.5 if code == 1 else 0.7, f"the command ended with exit code {code}")
 
@@ -126,15 +131,8 @@ _FRAME_TAGS = frozenset(
     for name in ("output", "stdout", "stderr", "result", "output_head", "output_tail")
 )
 _FRAME_STARTS = (
-    "wall time",
-    "duration:",
-    "chunk id",
-    "stdout:",
-    "stderr:",
-    "output:",
-    "total output lines",
-    "original token count",
-)
+    "wall time", "duration:", "chunk id", "stdout:", "stderr:", "output:", "total output lines", "original token count",
+)  # fmt: skip
 """Lines that a harness puts around the output of a command: they are no output."""
 
 
@@ -198,7 +196,7 @@ def _read_value(value: Any) -> Evidence:
     get = value.get
     if get("isError") is True or get("is_error") is True or get("hasError") is True:
         return _JSON_ERROR
-    if get("success") is False or get("ok") is False or get("succeeded") is False:
+    if get("success") in _FALSE or get("ok") in _FALSE or get("succeeded") in _FALSE:
         return _JSON_ERROR
     for key in _COMPLAINTS:
         if get(key) not in _NIL:
@@ -216,18 +214,30 @@ def _read_value(value: Any) -> Evidence:
         if type(number) is int and number:
             silent = any(name in value for name in _STREAMS) and not any(get(name) for name in _STREAMS)
             return _NO_MATCH if number == 1 and silent else _ended(number)
+    if type(get("message")) is str and _ENVELOPE.issuperset(value) and judge_text(value["message"]).failed:
+        return _JSON_ERROR
     if len(value) == 1:
         ((key, inner),) = value.items()
         if key == "detail" and type(inner) in (str, list) and inner:
             return _REFUSED
         if type(inner) is str and key in ("output", "result", "content", "text", "stdout", "message", "response"):
             return judge_text(inner)
-    if all(item in _NIL or key in _ECHOED for key, item in value.items()) and not _ONLY_COMPLAINTS.issuperset(value):
+    if all(_is_nil(item) or key in _ECHOED for key, item in value.items()) and not _ONLY_COMPLAINTS.issuperset(value):
         return _NOTHING
     return _OK
 
 
+def _is_nil(value: Any) -> bool:
+    return value in _NIL or (type(value) is dict and all(item in _NIL for item in value.values()))
+
+
 _NIL: tuple[Any, ...] = (None, False, 0, "", [], {})
+_FALSE: tuple[Any, ...] = ("false", "False", False)
+_ENVELOPE = frozenset(
+    ("message", "documentation_url", "code", "status", "timestamp", "path", "request_id", "requestId")
+)
+"""Keys of an answer that carries a message and nothing else."""
+
 _STREAMS = ("stdout", "stderr", "output")
 _ONLY_COMPLAINTS = _ECHOED.union(_COMPLAINTS)
 
@@ -237,56 +247,24 @@ _ONLY_COMPLAINTS = _ECHOED.union(_COMPLAINTS)
 _STATED = re.compile(
     r"(?:(?i:uncaught|unhandled)\b.{0,40}?)?(?:[\w.]{1,100}\.)?\w{0,60}(?:Error|Exception)(?:\s?\[\w+\])?: \S"
     r"|(?:AssertionError|RecursionError|MemoryError|StopIteration)$|Exception in thread "
-    r"|(?i:fatal |internal |unexpected |tool |api )?(?i:error|exception)"
+    r"|(?:(?i:fatal|internal|unexpected|tool|runtime) |[A-Z/]{2,10} |[\w./-]{1,20}: )?(?i:error|exception)"
     r"(?:\s?\[[\w-]{1,20}\]|\s?\([^()\n]{1,40}\)"
-    r"|\s(?!handling|guide|messages?\b|logs?\b|codes?\b|reports?\b|handlers?\b|rates?\b|budget)[\w./'`\"-]{1,40}){0,6}"
+    r"|\s(?!handling|guide|messages?\b|logs?\b|codes\b|reports?\b|handlers?\b|rates?\b|budget)[\w./'`\"-]{1,40}){0,6}"
     r"\s?[:：]\s?(?!\s*(?:0|none|null|no|false|nil)\b)\S"
     r"|(?i:error (?:executing|running|calling|invoking|reading|writing|while|in|during|fetching|parsing|loading|opening"
     r"|connecting)\b)"
+    r"|(?i:(?:sorry, )?(?:an|the following|some) [\w ]{0,20}(?:error|exception) (?:occurred|was|has)\b)"
     r"|(?i:error\s?$|<(?:tool_(?:use_)?)?error\b[^>]{0,80}>)"
-    r"|\S{1,200}?:\d+(?::\d+)?: (?:fatal )?error: |\S{1,200}?\(\d+(?:,\d+)?\): (?:fatal )?error\b"
+    r"|\S{1,200}?:\d+(?::\d+)?(?::| -) (?:fatal )?error\b[: ]|\S{1,200}?\(\d+(?:,\d+)?\): (?:fatal )?error\b"
     r"|npm (?:ERR!|error )|make(?:\[\d+\])?: \*\*\* "
 )
 _STARTS = (
-    *(
-        "fatal:",
-        "fatal error",
-        "panic:",
-        "failure:",
-        "err:",
-        "npm err!",
-        "make: ***",
-        "build failed",
-        "segmentation fault",
-    ),
-    *(
-        "enoent",
-        "eacces",
-        "eperm",
-        "econnrefused",
-        "econnreset",
-        "etimedout",
-        "enotfound",
-        "eisdir",
-        "enotdir",
-        "<error>",
-    ),
-    *(
-        "fehler:",
-        "erreur :",
-        "erreur:",
-        "erro:",
-        "errore:",
-        "hata:",
-        "fout:",
-        "błąd:",
-        "lỗi:",
-        "ошибка:",
-        "خطأ:",
-        "त्रुटि:",
-    ),
-    *("错误：", "错误:", "錯誤：", "錯誤:", "エラー:", "エラー：", "오류:", "thread 'main' panicked"),
-)
+    "fatal:", "fatal error", "panic:", "failure:", "err:", "e: ", "npm err!", "make: ***", "build failed",
+    "segmentation fault", "thread 'main' panicked", "<error>", "enoent", "eacces", "eperm", "econnrefused",
+    "econnreset", "etimedout", "enotfound", "eisdir", "enotdir", "fehler:", "erreur :", "erreur:", "erro:", "errore:",
+    "hata:", "fout:", "błąd:", "lỗi:", "ошибка:", "خطأ:", "त्रुटि:", "错误：", "错误:", "錯誤：", "錯誤:",
+    "エラー:", "エラー：", "오류:",
+)  # fmt: skip
 """How a line that states an error starts, in small letters."""
 
 _FAILED = re.compile(
@@ -315,6 +293,7 @@ _TEST_LINE = re.compile(
     r"|\W{0,4}(?:\d+ \w{1,20}, ){0,4}[1-9]\d* (?:tests? |specs? )?fail(?:ed|ing|ures?)\b(?:\W*$|[,;]| in | out of | \()"
     r"|\s*(?:Tests?|Test Suites?|Suites|test result|Results?)\b[^\n]{0,60}?(?<![\w.])[1-9]\d* failed\b"
     r"|\d+ (?:examples?|tests?|specs?|scenarios?|runs?)(?:, \d+ [a-z]{1,20}){0,4}, [1-9]\d* (?:failures?|errors?)\b"
+    r"|\W{0,4}Tests? failed: [1-9]"
     r"|FAILED \((?:failures|errors|unexpected)|FAILED \S+::|--- FAIL: |FAIL(?:\s+\S+[/.]\S+|\s*$|: \S+ \()|FAILURES!"
     r"|.{0,20}Tests run: \d+, Failures: (?:[1-9]|0, Errors: [1-9])|Failed!\s+-\s+Failed:\s+[1-9]"
     r"|\d+% tests passed, [1-9]\d* tests? failed|✖ [1-9]\d* |test result: FAILED"
@@ -324,13 +303,19 @@ _UNRUN_LINE = re.compile(
 )
 
 _REFUSAL = re.compile(
-    r"(?:failed to|could not|couldn't|cannot|can't|unable to|invalid|unknown|unsupported|missing|unauthori[sz]ed"
-    r"|forbidden|permission denied|access (?:is )?denied|no replacement was performed"
-    r"|not (?:found|allowed|permitted|authori[sz]ed|supported)"
-    r"|time(?:d )?out|bad request|internal server error|rejected|denied|illegal|too many requests|rate limit)\b"
-    r"|.{0,200}\b(?:not found|does(?: not|n't) exist|is(?: not|n't) (?:valid|allowed|supported|permitted|recognized"
-    r"|available|a valid \w+.*)|not permitted|no such file or directory|(?:is|are) required|access denied|timed out"
-    r"|must be (?:a|an|one|between|at least|in|of)\b.{0,60}|was rejected"
+    r"(?:(?:sorry|unfortunately|oops)[,!.]? (?:i |we )?|[\w./-]{1,20}: |\[error\] )?"
+    r"(?:failed to|could not|couldn't|cannot|can't|unable to|unauthori[sz]ed|forbidden|permission denied"
+    r"|access (?:is )?denied|no replacement was performed|not (?:found|allowed|permitted|authori[sz]ed|supported)"
+    r"|time(?:d )?out|bad request|internal server error|rejected|denied|too many requests|rate limit|insufficient"
+    r"|not enough|killed$|aborted$|(?:invalid|unknown|unsupported|missing|illegal)(?-i: [a-z'`\"]| API|:))"
+    r"|[❌✗✘]\W{1,3}.{0,60}\bfail|[\w ]{1,40} failed\W*$"
+    r"|.{0,80}\b(?:could not|cannot|can't|couldn't) be \w{2,20}|.{0,80}\brate limit exceeded"
+    r"|.{0,80}\b(?:do(?:es)? not|don't|doesn't) have (?:permission|access)\b"
+    r"|.{0,80}\bnot (?:allowed|permitted|authori[sz]ed|supported)\b"
+    r"|.{0,60}\b(?:blocked|rejected|denied|terminated) by\b"
+    r"|.{0,200}\b(?:not found|does(?: not|n't) exist)(?:[.,;:(].*)?$"
+    r"|.{0,200}\b(?:is(?: not|n't) (?:valid|recognized|available|a valid \w+.*)|no such file or directory"
+    r"|(?:is|are) required|access denied|timed out|must be (?:a|an|one|between|at least|in|of)\b.{0,60}|was rejected"
     r"|validation errors? for .*|invalid (?:arguments?|parameters?|input).{0,80}|has not been read.{0,60}"
     r"|want to proceed.{0,80})\W*$",
     re.IGNORECASE,

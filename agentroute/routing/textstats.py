@@ -61,37 +61,10 @@ _DIGITS = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
 _SUMS = bytes(48 if 48 <= byte <= 57 else 43 if byte in b"+-*/=^" else byte for byte in range(256))
 _LETTERS = bytes(byte if 97 <= byte <= 122 else byte + 32 if 65 <= byte <= 90 else 32 for byte in range(256))
 _CODE_STARTS = (
-    *(
-        "def ",
-        "class ",
-        "import ",
-        "from ",
-        "func ",
-        "fn ",
-        "public ",
-        "private ",
-        "const ",
-        "let ",
-        "var ",
-        "return ",
-        "for ",
-    ),
-    *(
-        "if (",
-        "if __",
-        "#include",
-        "SELECT ",
-        "CREATE ",
-        "diff --git",
-        "@@ ",
-        "+++ ",
-        "--- ",
-        ">>> ",
-        "$ ",
-        "Traceback (most",
-    ),
-    *("async ", "package ", "using ", "<?", "<div", "<html", "//", "/*", "@"),
-)
+    "def ", "class ", "import ", "from ", "func ", "fn ", "public ", "private ", "const ", "let ", "var ", "return ",
+    "for (", "if (", "if __", "async ", "package ", "using ", "#include", "SELECT ", "CREATE ", "diff --git", "@@ ",
+    "+++ ", "--- ", ">>> ", "$ ", "Traceback (most", "<?", "<div", "<html", "//", "/*", "@",
+)  # fmt: skip
 _CODE_ENDS = (";", "{", "}", "):", "];", ",)", "=>", "\\")
 _BULLETS = ("- ", "* ", "• ", "· ", "– ", "‣ ", "-\t", "*\t", "•")
 _SHORTEST = 100.0
@@ -117,7 +90,7 @@ def measure(text: str) -> TextStats:
     else:
         wide = text.encode("utf-16-be", "surrogatepass")[::2]
         blocks = wide.translate(_BLOCK_OF)
-        marks = text.count("。") + text.count("、") + text.count("「") + text.count("」")
+        marks = sum(text.count(mark) for mark in "。、「」《》【】〈〉・　")
         counts = [blocks.count(place) for place in range(len(_BLOCKS))]
         counts[_KANA] -= min(marks, counts[_KANA])
         parts = [count * weight for count, weight in zip(counts, _WEIGHTS, strict=True)]
@@ -182,7 +155,7 @@ def _dominant(parts: list[float], letters: int, other_ascii: int) -> Script:
     parts = list(parts)
     parts[0] = max(0.0, parts[0] - other_ascii * _WEIGHTS[0])
     parts[_OTHER] = 0.0
-    if parts[_KANA] * 6 > parts[_HAN]:
+    if parts[_KANA] * 10 > parts[_HAN]:
         # Japanese mixes both; Chinese has no kana.
         parts[_KANA] += parts[_HAN]
     best = max(parts)

@@ -77,6 +77,11 @@ def test_code_and_maths(text: str, code: bool, maths: bool) -> None:
     assert (found.code > 0.15, found.maths > 0.15) == (code, maths)
 
 
+def test_japanese_is_told_from_chinese_by_its_kana() -> None:
+    assert measure("東京都新宿区人口統計報告書概要説明をして").script == "kana"
+    assert measure("东京都新宿区人口统计报告书概要说明。《附录》、附件").script == "han"
+
+
 def test_an_empty_text_has_no_figures() -> None:
     found = measure("")
     assert (found.tokens, found.script, found.intents) == (0, "none", 0)
