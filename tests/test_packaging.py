@@ -1,0 +1,107 @@
+"""What is shipped: the folders at the top, the names exported, a light import, and no file that would break others."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import agentroute
+
+ROOT = Path(__file__).resolve().parent.parent
+TOP = {
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "agentroute",
+    "integrations",
+    "examples",
+    "tests",
+    "evals",
+    "docs",
+}
+PROMISED = (
+    "Router Target Tier Pool ChatRequest ChatResponse StepContext Constraints Decision Candidate Dropped Attempt Usage "
+    "AgentRouteError ConfigError NoCandidateError ProviderError RateLimited QuotaExhausted Overloaded ProviderTimeout "
+    "ConnectionFailed BadResponse AuthenticationFailed ModelNotFound InvalidRequest ContentFiltered ContextTooLong "
+    "StreamInterrupted AllAttemptsFailed"
+).split()
+
+
+def test_the_top_level_is_what_it_should_be() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    tops = {line.split("/")[0] for line in listed.stdout.splitlines()}
+    assert {top for top in tops if not top.startswith(".")} == TOP
+
+
+def test_no_package_file_stands_in_a_namespace_of_others() -> None:
+    assert not (ROOT / "integrations" / "__init__.py").exists()
+    for name in ("langchain", "langgraph", "crewai", "llama_index"):
+        assert not (ROOT / "integrations" / name / "__init__.py").exists()
+
+
+def test_every_shipped_package_is_there_and_typed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
+        assert (ROOT / package / "__init__.py").exists()
+        assert (ROOT / package / "py.typed").exists()
+
+
+def test_the_promised_names_are_exported() -> None:
+    assert set(PROMISED) <= set(agentroute.__all__)
+    for name in agentroute.__all__:
+        assert getattr(agentroute, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Rooter'"):
+        agentroute.Rooter  # noqa: B018
+
+
+def test_importing_is_light_and_quiet() -> None:
+    heavy = (
+        "asyncio",
+        "httpx",
+        "pydantic",
+        "genai_prices",
+        "rich",
+        "typer",
+        "numpy",
+        "langchain_core",
+        "ssl",
+        "socket",
+    )
+    code = f"import sys, agentroute; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_deciding_loads_no_client() -> None:
+    code = (
+        "import sys\nfrom agentroute import ChatRequest, Router, Target\n"
+        "router = Router(targets=[Target(provider='ollama', model='m', tier='mid')])\n"
+        "router.route(ChatRequest.from_openai({'messages': [{'role': 'user', 'content': 'hi'}]}))\n"
+        "print([name for name in ('httpx', 'rich', 'typer', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_examples_in_docstrings_run() -> None:
+    attempted = 0
+    for module in pkgutil.walk_packages(agentroute.__path__, "agentroute."):
+        if module.name.startswith("agentroute.testing"):
+            continue
+        result = doctest.testmod(importlib.import_module(module.name))
+        assert result.failed == 0, module.name
+        attempted += result.attempted
+    attempted += doctest.testmod(agentroute).attempted
+    assert attempted >= 8
