@@ -288,7 +288,7 @@ FAILING_TEST = [
     "✖ 2 of 3 tests failed",
     " FAIL  src/a.test.ts > adds\n Test Files  1 failed (1)\n      Tests  1 failed | 3 passed (4)",
     "5 runs, 8 assertions, 1 failures, 0 errors, 0 skips",
-    "FAIL src/a.test.js\n  ● adds\n\n    expect()\n\nTests: 1 failed, 11 passed, 12 total\nSnapshots: 0 total\nRan all test suites.",
+    "FAIL src/a.test.js\n  ● adds\n\n    expect()\n\nTests: 1 failed, 11 passed, 12 total\nRan all test suites.",
     "F..\n======\nFAIL: test_a (t.T)\n------\nAssertionError\n\n------\nRan 3 tests in 0.001s\n\nFAILED (failures=1)",
     "1) Failure:\nTestFoo#test_bar\n\n2 runs, 2 assertions, 1 failures, 0 errors, 0 skips",
     "FAILED tests/a.py::test_b - assert 1 == 2\n1 failed, 3 passed in 0.12s",
