@@ -27,6 +27,7 @@ Script: TypeAlias = Callable[[ChatRequest], ScriptedReply | str]
 _CREATED = 1_767_225_600
 """2026-01-01, Unix seconds: the `created` of every answer; a double does not look at the time."""
 _POLL_S = 0.02
+_KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,7 @@ class ScriptedProvider:
                 nth=count,
                 model=model,
                 body=body,
-                headers={name.lower(): _mask(name, value) for name, value in headers.items()},
+                headers={name: "***" if name in _KEY_HEADERS else value for name, value in headers.items()},
                 key_arrived=headers.get("authorization") == f"Bearer {self._api_key}",
             )
             fault = self._fault if isinstance(self._fault, Fault) or self._fault is None else self._fault(request)
@@ -333,10 +334,6 @@ def _usage(usage: Usage) -> dict[str, Any]:
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0, "audio_tokens": 0},
     }
-
-
-def _mask(name: str, value: str) -> str:
-    return "***" if name.lower() in ("authorization", "x-api-key", "api-key") else value
 
 
 def _cut(connection: socket.socket) -> None:
