@@ -22,10 +22,11 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
-from agentroute import ProviderError, Router, Target
+from agentroute import BadResponse, ProviderError, Router, Target
 from agentroute.effects import Done, Item, Try
+from agentroute.providers import PROVIDERS
 
-from .messages import done_of, has_content, origin_of, portable
+from .messages import done_of, finish_of, has_content, origin_of, portable
 from .native_errors import provider_error
 from .options import Options
 from .wire_model import WireChatModel
@@ -111,6 +112,15 @@ class _Attempt:
         self.reported.response_metadata |= message.response_metadata
         return Item(message, has_content(message), self.done().usage)
 
+    def unfinished(self, target: Target) -> ProviderError | None:
+        """What is wrong with an answer that ended without saying why: LangChain makes half a tool call a whole one.
+
+        Only known providers are held to it; others may never say.
+        """
+        if isinstance(self.model, WireChatModel) or target.provider not in PROVIDERS or finish_of(self.reported):
+            return None
+        return BadResponse(f"target {target.name!r}: the answer ended without a finish reason", target=target.name)
+
     def done(self) -> Done:
         done = self.model.done if isinstance(self.model, WireChatModel) else done_of(self.reported)
         return replace(done, warnings=(*done.warnings, *self.warnings))
@@ -125,6 +135,7 @@ class ModelPerformer:
 
     def perform(self, attempt: Try) -> Iterator[Item | Done]:
         a = self._step.begin(attempt, self._run.get_child())
+        whole: Item | None = None
         failure: ProviderError | None = None
         try:
             if self._step.rate_limiter is not None:
@@ -135,7 +146,8 @@ class ModelPerformer:
                     for chunk in chunks:
                         yield a.item(chunk)
             else:
-                yield a.item(a.model.invoke(a.messages, a.config, **a.kwargs))
+                whole = a.item(a.model.invoke(a.messages, a.config, **a.kwargs))
+            failure = a.unfinished(attempt.target)
         except Exception as error:
             failure = provider_error(error, attempt.target.name)
             if failure is None:
@@ -147,6 +159,8 @@ class ModelPerformer:
             if not attempt.stream and a.seen.chunks:
                 yield a.item(a.seen.partial())
             raise failure
+        if whole is not None:
+            yield whole
         yield a.done()
 
 
@@ -159,6 +173,7 @@ class AsyncModelPerformer:
 
     async def perform(self, attempt: Try) -> AsyncIterator[Item | Done]:
         a = self._step.begin(attempt, self._run.get_child())
+        whole: Item | None = None
         failure: ProviderError | None = None
         try:
             if self._step.rate_limiter is not None:
@@ -168,7 +183,8 @@ class AsyncModelPerformer:
                     async for chunk in chunks:
                         yield a.item(chunk)
             else:
-                yield a.item(await a.model.ainvoke(a.messages, a.config, **a.kwargs))
+                whole = a.item(await a.model.ainvoke(a.messages, a.config, **a.kwargs))
+            failure = a.unfinished(attempt.target)
         except Exception as error:
             failure = provider_error(error, attempt.target.name)
             if failure is None:
@@ -180,6 +196,8 @@ class AsyncModelPerformer:
             if not attempt.stream and a.seen.chunks:
                 yield a.item(a.seen.partial())
             raise failure
+        if whole is not None:
+            yield whole
         yield a.done()
 
 

@@ -50,6 +50,7 @@ from agentroute.messages import (
 __all__ = [
     "ChunkWriter",
     "done_of",
+    "finish_of",
     "has_content",
     "origin_of",
     "portable",
@@ -67,10 +68,12 @@ _ROLES: dict[str, Role] = {
     "ai": "assistant",
 }
 _CALL_BLOCKS = frozenset({"tool_call", "tool_call_chunk", "invalid_tool_call"})
+_FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "status")
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
+    "completed": "stop",
     "length": "length",
     "max_tokens": "length",
     "tool_calls": "tool_calls",
@@ -275,13 +278,15 @@ def has_content(message: BaseMessage) -> bool:
     return any(isinstance(block, str) or block.get("type") != "text" or block.get("text") for block in content)
 
 
-def done_of(message: AIMessage | None) -> Done:
-    """Usage and finish reason as a native model reported them; None for what it did not."""
-    if message is None:
-        return Done()
+def finish_of(message: AIMessage) -> str | None:
+    """Why a native model stopped, in its provider's own word. Without one its answer broke off."""
     said = message.response_metadata
-    reason = said.get("finish_reason") or said.get("stop_reason") or said.get("done_reason")
-    return Done(_read_usage(message.usage_metadata), _FINISH_REASONS.get(str(reason).lower()))
+    return next((str(said[key]) for key in _FINISH_KEYS if said.get(key)), None)
+
+
+def done_of(message: AIMessage) -> Done:
+    """Usage and finish reason as a native model reported them; None for what it did not."""
+    return Done(_read_usage(message.usage_metadata), _FINISH_REASONS.get(str(finish_of(message)).lower()))
 
 
 def _read_usage(usage: UsageMetadata | None) -> Usage | None:

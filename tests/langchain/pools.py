@@ -50,9 +50,7 @@ class Runs(BaseCallbackHandler):
         self.runs[run_id] = {"kind": kind, "parent": parent_run_id, "end": None, **facts}
 
     def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        self._start(
-            "llm", run_id, kwargs["parent_run_id"], metadata=kwargs["metadata"], kwargs=kwargs, messages=messages
-        )
+        self._start("llm", run_id, kwargs["parent_run_id"], metadata=kwargs["metadata"], kwargs=kwargs)
 
     def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self._start("chain", run_id, kwargs["parent_run_id"], metadata=kwargs["metadata"], name=kwargs.get("name"))

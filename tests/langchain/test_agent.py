@@ -147,9 +147,8 @@ def test_usage_is_counted_once_by_a_handler_of_the_model_itself(provider: Script
     usage = UsageMetadataCallbackHandler()
     with_handler = RoutedChatModel(targets=pool("native", provider), callbacks=[usage])
     message = with_handler.invoke("hello")
-    assert [entry["total_tokens"] for entry in usage.usage_metadata.values()] == [
-        message.usage_metadata["total_tokens"]
-    ]
+    (counted,) = usage.usage_metadata.values()
+    assert counted["total_tokens"] == message.usage_metadata["total_tokens"]
 
 
 def test_the_step_knows_its_conversation_agent_and_node(model: RoutedChatModel) -> None:

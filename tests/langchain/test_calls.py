@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -34,6 +34,17 @@ def serve(fault: Any = None, answer: str = ANSWER) -> ScriptedProvider:
 def provider() -> Iterator[ScriptedProvider]:
     with serve() as running:
         yield running
+
+
+def read(chunks: Iterable[Any]) -> tuple[str, StreamInterrupted]:
+    """The text of a stream that breaks off, and the error it ends with."""
+    seen = ""
+    try:
+        for chunk in chunks:
+            seen += str(chunk.text)
+    except StreamInterrupted as error:
+        return seen, error
+    raise AssertionError(f"the stream did not break off; it said {seen!r}")
 
 
 @pytest.mark.parametrize("kind", POOLS)
@@ -76,16 +87,13 @@ class TestFailover:
     def test_nothing_follows_a_cut_after_the_first_content(self, kind: str) -> None:
         with serve(nth(1, Fault.cut_after(2), model=SMALL)) as provider:
             model = RoutedChatModel(targets=pool(kind, provider))
-            seen = ""
-            with pytest.raises(StreamInterrupted) as caught:
-                for chunk in model.stream("hello", TO_SMALL):
-                    seen += str(chunk.text)
+            seen, error = read(model.stream("hello", TO_SMALL))
             model.router.close()
         assert seen == ANSWER[:16]
-        assert caught.value.partial is not None
-        assert caught.value.partial.text == seen
-        assert caught.value.decision is not None
-        assert caught.value.decision.outcome == "interrupted"
+        assert error.partial is not None
+        assert error.partial.text == seen
+        assert error.decision is not None
+        assert error.decision.outcome == "interrupted"
         assert [request.model for request in provider.requests] == [SMALL]
 
     def test_nothing_follows_text_that_langgraph_has_shown(self, kind: str) -> None:
@@ -95,14 +103,12 @@ class TestFailover:
             graph = StateGraph(MessagesState)
             graph.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"], TO_SMALL)]})
             graph.add_edge(START, "ask").add_edge("ask", END)
-            seen = ""
-            with pytest.raises(StreamInterrupted) as caught:
-                for chunk, _ in graph.compile().stream({"messages": [("user", "hi")]}, stream_mode="messages"):
-                    seen += str(chunk.text)
+            shown = graph.compile().stream({"messages": [("user", "hi")]}, stream_mode="messages")
+            seen, error = read(chunk for chunk, _ in shown)
             model.router.close()
         assert seen == ANSWER[:16]
-        assert caught.value.partial is not None
-        assert caught.value.partial.text == seen
+        assert error.partial is not None
+        assert error.partial.text == seen
         assert [request.model for request in provider.requests] == [SMALL]
 
     def test_all_failed(self, kind: str) -> None:
@@ -180,9 +186,7 @@ class TestFailover:
 
 class TestErrorsOfOurOwn:
     @pytest.mark.parametrize("error", [TypeError, ValueError, KeyError])
-    def test_a_mistake_in_the_program_never_fails_over(
-        self, provider: ScriptedProvider, error: type[Exception]
-    ) -> None:
+    def test_our_own_mistakes_never_fail_over(self, provider: ScriptedProvider, error: type[Exception]) -> None:
         class Broken(GenericFakeChatModel):
             def _generate(self, *args: Any, **kwargs: Any) -> Any:
                 raise error("a bug")
@@ -321,12 +325,11 @@ class TestSettings:
 
 
 class TestHistory:
-    THOUGHT: Any = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "It is 4."}]
-
     def test_what_another_family_wrote_is_sent_as_text_and_calls(self, provider: ScriptedProvider) -> None:
         model = RoutedChatModel(targets=pool("native", provider))
+        thought: Any = {"type": "thinking", "thinking": "hm", "signature": "s"}
         foreign = AIMessage(
-            self.THOUGHT,
+            [thought, {"type": "text", "text": "It is 4."}],
             tool_calls=[{"name": "add", "args": {"a": 2}, "id": "c1"}],
             response_metadata={"agentroute": {"target": "gone"}, "model_provider": "anthropic"},
         )

@@ -18,16 +18,22 @@ from agentroute import Target
 
 pytestmark = pytest.mark.requires("smollm2", "langchain")
 
-# The model's own template has no tools. This one shows them, and calls and results, the way Hermes and Qwen models do;
-# llama.cpp derives from it the grammar that a required call must follow.
+# The model's own template has no tools. This one shows them, calls and results the way Hermes and Qwen models do, with
+# two examples, for a model this small calls nothing it has not seen called. llama.cpp derives from it the grammar that
+# a required call must follow.
 TEMPLATE = """\
 {%- if tools %}
     {{- '<|im_start|>system\\nYou may call these functions:\\n<tools>' }}
     {%- for tool in tools %}
         {{- '\\n' }}{{- tool | tojson }}
     {%- endfor %}
-    {{- '\\n</tools>\\nFor each call return a JSON object with name and arguments within these tags:\\n<tool_call>\\n' }}
+    {{- '\\n</tools>\\nFor each call return a JSON object with name and arguments within tags:\\n<tool_call>\\n' }}
     {{- '{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' }}
+    {%- for city in ['Rome', 'Oslo'] %}
+        {{- '<|im_start|>user\\nWhat is the weather in ' + city + '?<|im_end|>\\n' }}
+        {{- '<|im_start|>assistant\\n<tool_call>\\n{"name": "get_weather", "arguments": {"city": "' + city }}
+        {{- '"}}\\n</tool_call><|im_end|>\\n' }}
+    {%- endfor %}
 {%- endif %}
 {%- for message in messages %}
     {%- if message.role == 'assistant' %}
@@ -66,7 +72,8 @@ def base_url() -> Iterator[str]:
     params.port = 0
     params.n_ctx = 2048
     params.n_parallel = 1
-    params.cpuparams.n_threads = 2
+    # One thread: more of them wait for each other by spinning, which costs a busy machine most of its time.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.warmup = False
     params.verbosity = 0
     server = xllamacpp.Server(params)
@@ -93,13 +100,14 @@ def test_an_agent_runs_on_a_server_not_written_by_us(base_url: str) -> None:
 
     target = Target(name="local", provider="llamacpp", model="smollm2", tier="budget", base_url=base_url)
     one_call = {"local": {"parallel_tool_calls": False}}
-    model = RoutedChatModel(targets=[target], temperature=0, max_tokens=400, target_kwargs=one_call)
+    model = RoutedChatModel(targets=[target], temperature=0, max_tokens=96, target_kwargs=one_call)
     counted = UsageMetadataCallbackHandler()
     agent = create_agent(model, tools=[get_weather], middleware=[FirstTheToolThenTheAnswer()])
-    question = HumanMessage("What is the weather in Paris? Answer only with a <tool_call>.")
+    question = HumanMessage("Is it cold in New York?")
 
     state = agent.invoke({"messages": [question]}, {"callbacks": [counted]})
 
+    model.router.close()
     _, call, result, answer = state["messages"]
     assert [c["name"] for c in call.tool_calls] == ["get_weather"]
     assert asked == [call.tool_calls[0]["args"]["city"]]
