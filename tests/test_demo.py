@@ -147,6 +147,25 @@ def test_the_models_say_the_same_whichever_target_serves(tmp_path: Path, shown: 
     assert conversations[0] == conversations[1] == conversations[2] == conversations[3]
 
 
+def test_the_estimate_of_always_premium_is_what_a_run_of_always_premium_costs(
+    tmp_path: Path, shown: tuple[Any, str]
+) -> None:
+    from langchain_agentroute import RoutedChatModel
+    from langchain_agentroute.demo import FLEET, build
+    from langchain_agentroute.demo.script import reply
+    from langchain_agentroute.demo.workspace import TICKET, Workspace
+
+    name, provider, model, tier = FLEET[-1]
+    with (
+        ScriptedProvider(reply, provider=provider, cache_from_tokens=1024, cache_writes=True) as server,
+        Router(targets=[server.target(name=name, model=model, tier=tier)]) as router,
+    ):
+        graph = build(RoutedChatModel(router=router), Workspace(tmp_path, tool_error=True))
+        graph.invoke({"text": TICKET})
+    assert shown[0].bill.baseline_target == name
+    assert router.ledger.totals.cost == shown[0].bill.baseline
+
+
 def test_the_tools_do_real_work(tmp_path: Path) -> None:
     from langchain_agentroute.demo.workspace import Workspace
 
