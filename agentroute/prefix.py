@@ -21,6 +21,8 @@ _MARKS = 4
 _SAMPLE = 256
 """Characters of a text that are looked at to tell its script."""
 
+_JSON_STARTS = frozenset("{[")
+
 _WIDE = ((1.12, 4.2), (1.6, 3.4), (2.3, 2.6), (9.9, 1.4))
 """(mean UTF-8 bytes a character up to, characters a token): accented Latin, mixed, Cyrillic/Arabic/Hebrew, CJK/Indic.
 Rounded from what current tokenizers do with such text; see `docs/routing.md` for the error measured on real usage."""
@@ -101,31 +103,35 @@ class _Walk:
         key, prose, json, wide = self.key, self.prose, self.json, self.wide
         calls, images, chars = self.calls, self.images, self.chars
         for message in messages:
-            key = hash((key, message.role))
+            role = message.role
+            if not message.parts:
+                key = hash((key, role))
             for part in message.parts:
-                if isinstance(part, (Text, Reasoning)):
+                name = None
+                if type(part) is Text or type(part) is Reasoning:
                     text = part.text
-                elif isinstance(part, ToolResult):
+                elif type(part) is ToolResult:
                     content = part.content
-                    if len(content) == 1 and isinstance(first := content[0], Text):
+                    if len(content) == 1 and type(first := content[0]) is Text:
                         text = first.text
                     else:
                         text = part.text
-                        images += sum(isinstance(piece, Image) for piece in content)
-                elif isinstance(part, ToolCall):
-                    text = part.arguments
-                    key = hash((key, part.name))
+                        images += sum(type(piece) is Image for piece in content)
+                elif type(part) is ToolCall:
+                    text, name = part.arguments, part.name
                     calls += 1
-                else:
+                elif type(part) is Image:
                     images += 1
-                    key = hash((key, part.url, part.data))
+                    key = hash((key, role, part.url, part.data))
                     continue
-                key = hash((key, text))
+                else:
+                    raise TypeError(f"a message cannot hold a {type(part).__name__}")
                 size = len(text)
                 chars += size
+                key = hash((key, role, name, text))
                 if not text.isascii():
                     wide += _wide_tokens(text)
-                elif text.startswith(("{", "[")):
+                elif text[:1] in _JSON_STARTS:
                     json += size
                 else:
                     prose += size

@@ -130,7 +130,7 @@ class Router:
         prefix = Prefix.of(request.messages, request.tools)
         recall = self.affinity.recall(prefix, self.pool, now)
         tokens = estimate(prefix, request.tools, _anchor(prefix, context) or recall.anchor)
-        step = Step.of(request, context)
+        step = Step.of(request, context, prefix.whole.bulk)
         prediction = self.classifier.predict(step, request)
         strategy = constraints.strategy or self.strategy
         row = self.table.row(prediction.task, prediction.complexity)

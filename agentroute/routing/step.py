@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentroute.decisions import StepContext, StepKind
-from agentroute.messages import ChatRequest, Message, Reasoning, Role, Text, ToolCall, ToolResult
+from agentroute.messages import ChatRequest, Message, Reasoning, Role, ToolCall, ToolResult
+from agentroute.prefix import Bulk, Prefix
 
 from .actions import CHANGES, Action, action, named
 from .ask import Ask, find_ask, is_result_text
@@ -89,11 +90,15 @@ class Step:
     is_subagent: bool
 
     @staticmethod
-    def of(request: ChatRequest, context: StepContext | None = None) -> Step:
-        """The features of `request`. Never raises on any messages; the same input gives the same features."""
+    def of(request: ChatRequest, context: StepContext | None = None, bulk: Bulk | None = None) -> Step:
+        """The features of `request`. Never raises on any messages; the same input gives the same features.
+
+        `bulk` is the size of its messages, where the caller has measured it already (`Prefix.whole.bulk`).
+        """
         messages = request.messages
-        size = _size(messages)
-        ask = find_ask(messages, size.users)
+        size = bulk if bulk is not None else Prefix.of(messages).whole.bulk
+        assistants = [index for index, message in enumerate(messages) if message.role == "assistant"]
+        ask = find_ask(messages, [index for index, message in enumerate(messages) if message.role == "user"])
         loop = _look_back(messages, ask.turn)
         shape = measure(ask.text)
         context = context or _NO_CONTEXT
@@ -109,8 +114,8 @@ class Step:
             first_ask=ask.first,
             n_messages=len(messages),
             n_user_turns=ask.turns,
-            steps_taken=size.assistants,
-            steps_in_turn=size.assistants_after(ask.turn),
+            steps_taken=len(assistants),
+            steps_in_turn=sum(index > ask.turn for index in assistants),
             n_tools=len(request.tools),
             tool_overlap=overlap(shape.plain, request.tools) if shape.script == "latin" else None,
             forced_tool=forced,
@@ -150,51 +155,6 @@ class Step:
 
 
 _NO_CONTEXT = StepContext()
-
-
-# ---- size of the whole prefix ----------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Size:
-    chars: int
-    images: int
-    calls: int
-    assistants: int
-    users: list[int]
-    places: list[int]
-
-    def assistants_after(self, turn: int) -> int:
-        """Assistant messages behind the message `turn`."""
-        return sum(place > turn for place in self.places)
-
-
-def _size(messages: Sequence[Message]) -> _Size:
-    chars = images = calls = 0
-    users: list[int] = []
-    places: list[int] = []
-    for index, message in enumerate(messages):
-        role = message.role
-        if role == "assistant":
-            places.append(index)
-        elif role == "user":
-            users.append(index)
-        for part in message.parts:
-            kind = type(part)
-            if kind is Text or kind is Reasoning:
-                chars += len(part.text)  # type: ignore[union-attr]
-            elif kind is ToolResult:
-                for piece in part.content:  # type: ignore[union-attr]
-                    if type(piece) is Text:
-                        chars += len(piece.text)
-                    else:
-                        images += 1
-            elif kind is ToolCall:
-                calls += 1
-                chars += len(part.name) + len(part.arguments)  # type: ignore[union-attr, arg-type]
-            else:
-                images += 1
-    return _Size(chars, images, calls, len(places), users, places)
 
 
 # ---- the tool loop ---------------------------------------------------------------------------------------------------
