@@ -9,7 +9,7 @@ from langchain_agentroute import RoutedChatModel
 from agentroute import ChatRequest, Router, Target
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
-MODELS = {"small": "gpt-4.1-nano", "strong": "gpt-4.1"}
+MODELS = {"small": "gpt-6-luna", "strong": "gpt-6-sol"}
 
 
 def weather(city: str) -> str:

@@ -7,7 +7,10 @@ from agentroute import ChatRequest, Router, Target
 from agentroute.events import TextDelta
 from agentroute.testing import ScriptedProvider
 
-MODELS = {"small": "gpt-4.1-nano", "strong": "gpt-4.1"}
+MODELS = {"small": "gpt-6-luna", "strong": "gpt-6-sol"}
+BUG = (
+    "This loses half a cent. Fix it:\n```python\ndef part(cents, percent):\n    return int(cents * percent / 100)\n```"
+)
 
 
 def targets(stack: ExitStack) -> list[Target]:
@@ -24,7 +27,7 @@ def ask(text: str) -> ChatRequest:
 with ExitStack() as stack:
     router = stack.enter_context(Router(targets=targets(stack)))
 
-    planned = router.route(ask("Prove that there is no largest prime, then generalise the proof."))
+    planned = router.route(ask(BUG))
     print(f"would go to {planned.target}: {'; '.join(planned.reasons)}")
 
     response = router.complete(ask("Hello!"))
