@@ -9,7 +9,7 @@ from agentroute.testing import ScriptedProvider
 
 MODELS = {"small": "gpt-6-luna", "strong": "gpt-6-sol"}
 BUG = (
-    "This loses half a cent. Fix it:\n```python\ndef part(cents, percent):\n    return int(cents * percent / 100)\n```"
+    "This loses half a cent, fix it:\n```python\ndef part(cents, percent):\n    return int(cents * percent / 100)\n```"
 )
 
 
