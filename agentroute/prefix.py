@@ -86,57 +86,64 @@ class Prefix:
 
 
 class _Walk:
-    """The running hash and the sizes so far."""
+    """The running hash and the sizes so far.
 
-    __slots__ = ("calls", "chars", "images", "json", "key", "prose", "wide")
+    Strings are gathered and hashed together, a stretch at a time. A new stretch begins with every assistant message,
+    wherever the request ends, so that the same messages always give the same key.
+    """
+
+    __slots__ = ("calls", "images", "json", "key", "prose", "stretch", "wide", "wide_tokens")
 
     def __init__(self, key: int) -> None:
         self.key = key
-        self.prose = self.json = self.calls = self.images = self.chars = 0
-        self.wide = 0.0
+        self.stretch: list[str | None] = []
+        self.prose = self.json = self.wide = self.calls = self.images = 0
+        self.wide_tokens = 0.0
 
     def mark(self, n_messages: int) -> Mark:
-        bulk = Bulk(self.prose, self.json, self.wide, n_messages, self.calls, self.images, self.chars)
-        return Mark(self.key, n_messages, bulk)
+        chars = self.prose + self.json + self.wide
+        bulk = Bulk(self.prose, self.json, self.wide_tokens, n_messages, self.calls, self.images, chars)
+        return Mark(hash((self.key, *self.stretch)), n_messages, bulk)
 
     def read(self, messages: Sequence[Message]) -> None:
-        key, prose, json, wide = self.key, self.prose, self.json, self.wide
-        calls, images, chars = self.calls, self.images, self.chars
+        key, stretch, prose, json = self.key, self.stretch, self.prose, self.json
+        gather = stretch.append
         for message in messages:
             role = message.role
-            if not message.parts:
-                key = hash((key, role))
+            if role == "assistant":
+                key = hash((key, *stretch))
+                stretch.clear()
+            gather(role)
             for part in message.parts:
-                name = None
-                if type(part) is Text or type(part) is Reasoning:
-                    text = part.text
-                elif type(part) is ToolResult:
+                if type(part) is ToolResult:
                     content = part.content
                     if len(content) == 1 and type(first := content[0]) is Text:
                         text = first.text
                     else:
                         text = part.text
-                        images += sum(type(piece) is Image for piece in content)
+                        self.images += sum(type(piece) is Image for piece in content)
                 elif type(part) is ToolCall:
-                    text, name = part.arguments, part.name
-                    calls += 1
+                    text = part.arguments
+                    gather(part.name)
+                    self.calls += 1
+                elif type(part) is Text or type(part) is Reasoning:
+                    text = part.text
                 elif type(part) is Image:
-                    images += 1
-                    key = hash((key, role, part.url, part.data))
+                    self.images += 1
+                    gather(part.url)
+                    gather(part.data)
                     continue
                 else:
                     raise TypeError(f"a message cannot hold a {type(part).__name__}")
-                size = len(text)
-                chars += size
-                key = hash((key, role, name, text))
+                gather(text)
                 if not text.isascii():
-                    wide += _wide_tokens(text)
+                    self.wide += len(text)
+                    self.wide_tokens += _wide_tokens(text)
                 elif text[:1] in _JSON_STARTS:
-                    json += size
+                    json += len(text)
                 else:
-                    prose += size
-        self.key, self.prose, self.json, self.wide = key, prose, json, wide
-        self.calls, self.images, self.chars = calls, images, chars
+                    prose += len(text)
+        self.key, self.prose, self.json = key, prose, json
 
 
 def _cuts(messages: Sequence[Message]) -> frozenset[int]:
