@@ -8,9 +8,7 @@ from agentroute.events import TextDelta
 from agentroute.testing import ScriptedProvider
 
 MODELS = {"small": "gpt-6-luna", "strong": "gpt-6-sol"}
-BUG = (
-    "This loses half a cent, fix it:\n```python\ndef part(cents, percent):\n    return int(cents * percent / 100)\n```"
-)
+BUG = "This loses half a cent, fix it:\n```python\ndef part(cents, percent):\n    return int(cents * percent / 100)```"
 
 
 def targets(stack: ExitStack) -> list[Target]:
