@@ -132,7 +132,9 @@ class _PoolTransport(httpx.BaseTransport):
                 },
             )
         )
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.stream))
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
+        )
 
     def close(self) -> None:
         self._pool.close()

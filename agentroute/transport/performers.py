@@ -108,6 +108,9 @@ class HttpPerformer:
             yield from answer.end()
         except ProviderError as error:
             error.possible_duplicate_cost = response.is_success
+            if response.is_success:
+                # Whatever else came on this connection is not to be read as the next answer.
+                response.extensions["network_stream"].close()
             raise
         finally:
             response.close()
@@ -201,6 +204,8 @@ class AsyncHttpPerformer:
                 yield last
         except ProviderError as error:
             error.possible_duplicate_cost = response.is_success
+            if response.is_success:
+                await response.extensions["network_stream"].aclose()
             raise
         finally:
             await response.aclose()
