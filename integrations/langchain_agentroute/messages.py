@@ -67,7 +67,6 @@ _ROLES: dict[str, Role] = {
     "assistant": "assistant",
     "ai": "assistant",
 }
-_CALL_BLOCKS = frozenset({"tool_call", "tool_call_chunk", "invalid_tool_call"})
 _FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "status")
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -125,12 +124,11 @@ def _read_content(message: BaseMessage, at: int) -> tuple[Part, ...]:
     content = message.content
     if isinstance(content, str) and "reasoning_content" not in message.additional_kwargs:
         return (Text(content),) if content else ()
-    origin = origin_of(message)
-    parts = (_read_block(dict(block), at, origin) for block in message.content_blocks)
+    parts = (_read_block(dict(block), message, at) for block in message.content_blocks)
     return tuple(part for part in parts if part is not None)
 
 
-def _read_block(block: dict[str, Any], at: int, origin: str | None) -> Part | None:
+def _read_block(block: dict[str, Any], message: BaseMessage, at: int) -> Part | None:
     kind = block["type"]
     if kind == "text":
         return Text(block["text"])
@@ -138,8 +136,8 @@ def _read_block(block: dict[str, Any], at: int, origin: str | None) -> Part | No
         return Image(url=block.get("url"), data=block.get("base64"), media_type=block.get("mime_type"))
     if kind == "reasoning":
         signature = (block.get("extras") or {}).get("signature")
-        return Reasoning(block.get("reasoning") or "", signature, origin)
-    if kind in _CALL_BLOCKS or origin is not None:
+        return Reasoning(block.get("reasoning") or "", signature, origin_of(message))
+    if isinstance(message, AIMessage):
         # Calls are read from `tool_calls`; what else a model wrote for itself (server tools) is of no use to others.
         return None
     shown = block["value"].get("type") if kind == "non_standard" and isinstance(block.get("value"), dict) else kind

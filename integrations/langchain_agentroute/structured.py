@@ -12,7 +12,7 @@ from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel
+from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from agentroute.errors import ConfigError
 
@@ -50,7 +50,7 @@ class Structured:
 def wire_parser(structured: Structured) -> Runnable[BaseMessage, Any]:
     """Reads a wire target's answer: a Pydantic object for a Pydantic class, a dict for any other schema."""
     schema = structured.schema
-    pydantic = isinstance(schema, type) and issubclass(schema, BaseModel)
+    pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
     if structured.method == "function_calling":
         if pydantic:
             return PydanticToolsParser(tools=[schema], first_tool_only=True)
