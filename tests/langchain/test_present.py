@@ -1,3 +1,5 @@
+"""Says aloud where LangChain is missing and the other tests of this folder were not collected."""
+
 import importlib.util
 
 import pytest
