@@ -19,6 +19,7 @@ import pytest
 
 from agentroute import Constraints, Router, Target
 from agentroute.decisions import Candidate, Decision, Dropped, StepContext, StepKind, Task
+from agentroute.errors import RequestError
 from agentroute.messages import ChatRequest, Usage
 from agentroute.targets import Tier
 from agentroute.testing import (
@@ -173,6 +174,8 @@ def test_unknown_models_paths_and_bodies_are_refused() -> None:
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
         assert httpx.post(f"{provider.base_url}/embeddings", json={}).status_code == 404
         assert ask(provider, model="known", messages=[]).status_code == 400
+        for junk in (b"{", b"[]", b"\xff"):
+            assert httpx.post(f"{provider.base_url}/chat/completions", content=junk).status_code == 400
 
 
 def test_a_target_carries_what_a_call_needs() -> None:
@@ -287,12 +290,26 @@ def test_leaving_ends_every_thread_and_refuses_connections() -> None:
             httpx.post(url, json={})
 
 
-def test_what_a_script_raises_reaches_the_test() -> None:
+@pytest.mark.parametrize("error", [KeyError("no such scene"), RequestError("no such scene")])
+def test_what_a_script_raises_reaches_the_test(error: Exception) -> None:
+    def broken(request: ChatRequest) -> str:
+        raise error
+
+    with pytest.raises(type(error), match="no such scene"), ScriptedProvider(broken) as provider:
+        assert ask(provider).status_code == 500
+
+
+def test_what_a_script_raises_does_not_hide_the_tests_own_failure() -> None:
     def broken(request: ChatRequest) -> str:
         raise KeyError("no such scene")
 
-    with pytest.raises(KeyError, match="no such scene"), ScriptedProvider(broken) as provider:
-        assert ask(provider).status_code == 500
+    def fail() -> None:
+        with ScriptedProvider(broken) as provider:
+            assert ask(provider).status_code == 200
+
+    with pytest.raises(AssertionError) as caught:
+        fail()
+    assert any("no such scene" in note for note in caught.value.__notes__)
 
 
 @pytest.mark.requires("langchain_openai")
