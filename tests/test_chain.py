@@ -247,6 +247,21 @@ class TestEveryEndIsLogged:
         assert performer.tried == ["a"]
         assert log.outcome == "cancelled"
 
+    @pytest.mark.parametrize("raised", [KeyboardInterrupt(), Overloaded("busy")])
+    def test_no_frame_of_the_performer_is_in_the_traceback(self, raised: BaseException) -> None:
+        class HoldsAKey:
+            def perform(self, attempt: Try) -> Iterator[Item | Done]:
+                key = "sk-canary"
+                if key:
+                    raise raised
+                yield Done()
+
+        clock = FrozenClock()
+        with pytest.raises(type(raised)) as caught:
+            list(drive(flow(Plan((target("a"),), REQUEST), Log(), clock), HoldsAKey(), clock))
+        assert [entry.name for entry in caught.traceback][-1] != "perform"
+        assert not any("key" in entry.frame.f_locals for entry in caught.traceback)
+
     async def test_a_cancelled_task(self) -> None:
         class Hangs:
             async def perform(self, attempt: Try) -> AsyncIterator[Item | Done]:
