@@ -37,4 +37,4 @@ PROVIDERS: Mapping[str, Provider] = {
     "vllm": Provider("http://127.0.0.1:8000/v1", local=True),
     "xai": Provider("https://api.x.ai/v1", ("XAI_API_KEY",)),
 }
-"""The documented endpoints, read 2026-11-24."""
+"""The endpoints as the providers document them, written from general knowledge (2026-11-24); `base_url` overrides."""

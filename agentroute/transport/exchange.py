@@ -42,7 +42,9 @@ _FLAVOURS: Final[Mapping[str, Flavour]] = {
     "openrouter": Flavour(max_tokens_field="max_tokens", reasoning_field="reasoning"),
     "vllm": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning_content"),
 }
-"""What each provider takes, from its API reference (read 2026-11)."""
+"""What each provider is believed to take: written from general knowledge, not read from their references and not tried
+against them. Recorded traffic confirms only DeepSeek's `reasoning_content` and the `max_completion_tokens` of OpenAI.
+"""
 
 _OTHER: Final = Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field=None)
 """What every server of this dialect is known to take."""
