@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import httpx
 from langchain_agentroute import native
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_openai import ChatOpenAI
@@ -18,8 +19,23 @@ POOLS = ("wire", "native", "mixed")
 Pool = dict[str, Any]
 
 
-def chat_openai(provider: ScriptedProvider, model: str, **settings: Any) -> ChatOpenAI:
-    return ChatOpenAI(model=model, base_url=provider.base_url, api_key=provider.api_key, stream_usage=True, **settings)
+def chat_openai(base_url: str, model: str, api_key: str) -> ChatOpenAI:
+    """ChatOpenAI whose asynchronous connections end with their answers.
+
+    Its own client is kept for the whole process, and its sockets outlive the event loops that opened them
+    (langchain-ai/langchain#35783), so that some later test would be warned of them.
+    """
+    return ChatOpenAI(
+        model=model,
+        base_url=base_url,
+        api_key=api_key,
+        stream_usage=True,
+        http_async_client=httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0)),
+    )
+
+
+def ready(provider: ScriptedProvider, model: str) -> ChatOpenAI:
+    return chat_openai(provider.base_url, model, provider.api_key)
 
 
 def pool(kind: str, small: ScriptedProvider, strong: ScriptedProvider | None = None) -> Pool:
@@ -31,8 +47,8 @@ def pool(kind: str, small: ScriptedProvider, strong: ScriptedProvider | None = N
 
     make: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         "wire": (wire, wire),
-        "native": (lambda p, m: native(chat_openai(p, m)), lambda p, m: native(chat_openai(p, m))),
-        "mixed": (wire, lambda p, m: native(chat_openai(p, m))),
+        "native": (lambda p, m: native(ready(p, m)), lambda p, m: native(ready(p, m))),
+        "mixed": (wire, lambda p, m: native(ready(p, m))),
     }
     first, second = make[kind]
     return {"small": first(small, SMALL), "strong": second(strong, STRONG)}

@@ -18,7 +18,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from agentroute import AllAttemptsFailed, ConfigError, InvalidRequest, Price, RequestError, StreamInterrupted
 from agentroute.testing import Fault, ScriptedProvider, nth
 
-from .pools import POOLS, SMALL, STRONG, Runs, chat_openai, pool
+from .pools import POOLS, SMALL, STRONG, Runs, pool, ready
 
 pytestmark = pytest.mark.requires("langchain", "langchain_openai")
 
@@ -194,7 +194,7 @@ class TestErrorsOfOurOwn:
         model = RoutedChatModel(
             targets={
                 "budget": native(Broken(messages=iter(())), price=Price(0, 0)),
-                "premium": chat_openai(provider, STRONG),
+                "premium": ready(provider, STRONG),
             }
         )
         with pytest.raises(error, match="a bug"):

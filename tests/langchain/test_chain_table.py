@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import pytest
 from langchain_agentroute import RoutedChatModel, native
-from langchain_openai import ChatOpenAI
 
 from agentroute import Decision, Price, StreamInterrupted, Usage
 from tests.loopback import ANSWER, HELLO, ROLE, SSE_HEAD, Loopback, chunk, refusal
+
+from .pools import chat_openai
 
 pytestmark = pytest.mark.requires("langchain", "langchain_openai")
 
@@ -32,12 +33,7 @@ def routed(servers: Iterable[Loopback | str]) -> RoutedChatModel:
     return RoutedChatModel(
         targets=[
             native(
-                ChatOpenAI(
-                    model="m",
-                    base_url=server if isinstance(server, str) else server.base_url,
-                    api_key="sk-loopback-key",
-                    stream_usage=True,
-                ),
+                chat_openai(server if isinstance(server, str) else server.base_url, "m", "sk-loopback-key"),
                 name=name,
                 tier="mid",
                 price=Price(cost, cost),
