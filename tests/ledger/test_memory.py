@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from agentroute.decisions import Decision
 from agentroute.ledger import MemoryLedger
-
 from tests.test_decisions import DECISION
 
 
