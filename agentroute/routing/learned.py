@@ -45,6 +45,7 @@ def features(step: Step, work: Work) -> dict[str, float]:
         "repeats": float(min(step.repeats, 2)),
         "spinning": float(step.spinning),
         "vision": float(step.needs_vision),
+        "form": float(step.kind is StepKind.STRUCTURED),
         "final": float(step.kind is StepKind.FORCED_FINAL),
         "compaction": float(step.kind is StepKind.SUMMARISE),
         "hand_over": float(step.kind is StepKind.DELEGATE),
@@ -65,6 +66,7 @@ FEATURES = (
     "repeats",
     "spinning",
     "vision",
+    "form",
     "final",
     "compaction",
     "hand_over",
@@ -81,19 +83,18 @@ class Weights:
     terms: tuple[tuple[str, float, str], ...]
 
     def predict(self, values: Mapping[str, float]) -> tuple[tuple[float, float, float, float], tuple[str, ...]]:
-        """P(tier suffices) for the four tiers, and the reasons that weighed most, heaviest first."""
+        """P(tier suffices) for the four tiers, and the reasons that weighed, in the artefact's order."""
         difficulty = self.caution
-        said: list[tuple[float, str]] = []
+        said: list[str] = []
         for name, weight, because in self.terms:
             value = values[name]
             if value:
                 part = weight * value
                 difficulty += part
                 if abs(part) >= _SAID:
-                    said.append((-abs(part), because))
-        said.sort()
+                    said.append(because)
         budget, mid, standard, premium = (1.0 / (1.0 + math.exp(difficulty - at)) for at in self.thresholds)
-        return (budget, mid, standard, premium), tuple(because for _, because in said)
+        return (budget, mid, standard, premium), tuple(said)
 
     @classmethod
     @cache
