@@ -46,6 +46,13 @@ _STEMS: dict[Task, str] = {
 """Stems in a dozen languages; the task whose stem stands first in the ask is taken."""
 
 _WORDS = re.compile("|".join(f"(?P<{task.value}>{stems})" for task, stems in _STEMS.items()))
+_LETTERS = re.compile("[a-z]+")
+_BEGINNINGS = frozenset(
+    "sum tl tld zus res ria sam str tra tru ver ueb ext lis pul cla cat lab kla ref for as imp wri pla roa arc des ent "
+    "pro der ste how sol bew dem ana com eva rev ass ver dra rew rep sch red scr".split()
+)
+"""The first letters of the Latin stems: an ASCII ask without any of them is not searched (the search takes 30 us)."""
+
 _WORDS_READ = 240
 """Characters of the ask that are read for a stem."""
 
@@ -73,9 +80,11 @@ def _task(request: ChatRequest, step: Step, in_loop: bool, on_source: bool, text
         return Task.CODE_REPAIR if on_source else Task.TOOL_USE
     if step.code >= 0.2:
         return Task.CODE_REPAIR if step.ask_chars >= 400 else Task.CODE_GENERATION
-    found = _WORDS.search(step.ask[:_WORDS_READ].lower())
-    if found is not None and found.lastgroup is not None:
-        return Task(found.lastgroup)
+    head = step.ask[:_WORDS_READ].lower()
+    if not head.isascii() or not _BEGINNINGS.isdisjoint([word[:3] for word in _LETTERS.findall(head)]):
+        found = _WORDS.search(head)
+        if found is not None and found.lastgroup is not None:
+            return Task(found.lastgroup)
     if request.tools:
         return Task.TOOL_USE
     if request.response_schema is not None:
