@@ -13,6 +13,7 @@ from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
 
 from agentroute import ChatRequest
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
@@ -141,6 +142,17 @@ def test_each_attempt_is_one_llm_run_of_the_real_model(model: RoutedChatModel, p
     counted = sum(entry["total_tokens"] for entry in usage.usage_metadata.values())
     assert counted == sum(m.usage_metadata["total_tokens"] for m in messages if isinstance(m, AIMessage))
     assert all(run["end"] == "ok" for run in runs.runs.values())
+
+
+def test_a_run_never_passes_for_the_node_it_runs_in(model: RoutedChatModel) -> None:
+    runs = Runs()
+    graph = StateGraph(MessagesState)
+    graph.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"], {"run_name": "ask"})]})
+    graph.add_edge(START, "ask").add_edge("ask", END)
+    graph.compile().invoke({"messages": [("user", "hi")]}, {"callbacks": [runs]})
+    assert len(runs.named("ask")) == len(runs.named("RoutedChatModel")) == 1
+    model.invoke("hi", {"run_name": "mine", "callbacks": [runs]})
+    assert len(runs.named("mine")) == 1
 
 
 def test_usage_is_counted_once_by_a_handler_of_the_model_itself(provider: ScriptedProvider) -> None:

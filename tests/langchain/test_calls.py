@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -182,6 +183,23 @@ class TestFailover:
         (record,) = model.router.ledger.decisions  # type: ignore[attr-defined]
         assert (record.target, record.outcome) == ("small", "cancelled")
         assert [request.model for request in provider.requests] == [SMALL]
+
+
+async def test_an_abandoned_stream_leaves_no_connection_to_the_collector() -> None:
+    """LangChain leaves its inner generators to be collected; the one that holds our connection is closed before."""
+    left: list[str] = []
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(finalizer=lambda agen: left.append(agen.ag_code.co_filename))
+    with serve() as provider:
+        model = RoutedChatModel(targets=pool("wire", provider))
+        stream = model.astream("hello", TO_SMALL)
+        while not (await anext(stream)).text:
+            pass
+        await stream.aclose()  # type: ignore[attr-defined]
+        sys.set_asyncgen_hooks(*hooks)
+        await model.router.aclose()
+    assert left
+    assert not [file for file in left if "agentroute/transport" in file]
 
 
 class TestErrorsOfOurOwn:

@@ -177,6 +177,16 @@ class TestStructuredOutputAround:
         await model.router.aclose()
 
 
+@pytest.mark.parametrize("kind", POOLS)
+def test_strict_reaches_every_target(kind: str, provider: ScriptedProvider) -> None:
+    model = RoutedChatModel(targets=pool(kind, provider))
+    asking = model.with_structured_output(CityDict, strict=True)
+    for target in ("small", "strong"):
+        asking.invoke("Paris?", {"configurable": {"agentroute": {"target": target}}})
+    model.router.close()
+    assert [request.body["response_format"]["json_schema"]["strict"] for request in provider.requests] == [True, True]
+
+
 def test_the_step_is_known_as_structured(provider: ScriptedProvider) -> None:
     model = RoutedChatModel(targets=pool("wire", provider))
     raw = model.with_structured_output(City, include_raw=True).invoke("Paris?")["raw"]
