@@ -258,7 +258,8 @@ def _still_worth_trying(rule: _Rule, failed: Target, waiting: list[Target]) -> l
             return []
         case "other_key":
             failing = failed.provider, failed.api_key
-            return [target for target in waiting if (target.provider, target.api_key) != failing]
+            # A native model holds a key of its own, which nobody here can compare.
+            return [t for t in waiting if t.dialect == "native" or (t.provider, t.api_key) != failing]
         case "larger_window":
             known = failed.context_window
             return [

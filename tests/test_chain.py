@@ -183,6 +183,12 @@ class TestOrder:
         assert log.warnings == ["AuthenticationFailed: a"]
         assert "check its key" in caplog.text
 
+    def test_native_models_hold_keys_of_their_own(self) -> None:
+        targets = (target(name, provider="openai", dialect="native") for name in ("a", "b"))
+        got, _, performer = run({"a": [AuthenticationFailed("no")], "b": GOOD}, *targets)
+        assert performer.tried == ["a", "b"]
+        assert got[-1] == "lo"
+
     def test_only_a_larger_window_after_a_conversation_too_long(self) -> None:
         targets = (
             target("a", context_window=8),
