@@ -158,6 +158,16 @@ def test_a_cut_after_content_is_an_error_with_the_part(way: Way) -> None:
     assert decision_of(partial).outcome == "interrupted"
 
 
+@WAYS
+def test_a_deadline_holds_for_the_whole_call(way: Way) -> None:
+    with ScriptedProvider("late", fault=Fault.stall(after_chunks=0)) as provider:
+        with Router(targets=pool(provider)) as router, pytest.raises(AllAttemptsFailed) as caught:
+            way(router, ask(), constraints=Constraints(deadline_s=0.4))
+    assert {attempt.error for attempt in caught.value.attempts} == {"ProviderTimeout"}
+    assert caught.value.decision is not None
+    assert caught.value.decision.outcome == "failed"
+
+
 def test_an_abandoned_stream_leaves_a_record(provider: ScriptedProvider) -> None:
     with Router(targets=pool(provider)) as router:
         with router.stream(ask()) as events:
