@@ -22,8 +22,9 @@ check: $(VENV)/.dev  ## lint, format, types, layers
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 bench: $(VENV)/.dev  ## the speed figures of the README
-	$(BIN)/python evals/bench/import.py
+	$(BIN)/python evals/bench/import.py --install
 	$(BIN)/python evals/bench/decision.py
+	$(BIN)/python evals/bench/replay.py
 
 $(VENV)/bin/python:
 	@for v in 3.12 3.11 3.13; do \

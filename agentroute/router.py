@@ -18,7 +18,7 @@ from .catalog import build_pool
 from .chain import Log, Plan, flow
 from .decisions import Constraints, Decision, StepContext, Strategy
 from .effects import AsyncPerformer, Clock, Performer, SystemClock, Timeouts
-from .errors import AgentRouteError, StreamInterrupted
+from .errors import AgentRouteError, ConfigError, RequestError, StreamInterrupted
 from .events import Event, fold
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage
@@ -71,6 +71,8 @@ class Router:
             from .config import targets_from_environment
 
             targets = targets_from_environment()
+        elif isinstance(targets, Target):
+            raise ConfigError(f"`targets` is the target {targets.name!r}; give a list of targets")
         self.pool: Pool = build_pool(targets)
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
@@ -97,8 +99,12 @@ class Router:
         """A router from a TOML file (`docs/configuration.md`). Raises ConfigError naming the file and the key."""
         from .config import load
 
-        settings = load(path)
-        return cls(**{**settings, **options})
+        settings = {**load(path), **options}
+        try:
+            return cls(**settings)
+        except ConfigError as error:
+            problem = str(error)
+        raise ConfigError(f"{path}: {problem}")
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -124,8 +130,18 @@ class Router:
         stream: bool = True,
     ) -> Call:
         """A decided call that has not begun: what integrations build on. See `Call.run`."""
-        context = context or _NO_CONTEXT
-        constraints = constraints or _NO_CONSTRAINTS
+        context = _NO_CONTEXT if context is None else context
+        constraints = _NO_CONSTRAINTS if constraints is None else constraints
+        for name, value, kind in (
+            ("request", request, ChatRequest),
+            ("context", context, StepContext),
+            ("constraints", constraints, Constraints),
+        ):
+            if not isinstance(value, kind):
+                hint = "; ChatRequest.from_openai reads a chat-completions body" if kind is ChatRequest else ""
+                raise RequestError(f"`{name}` is a {type(value).__name__}; give a {kind.__name__}{hint}")
+        if not request.messages:
+            raise RequestError("`request.messages` is empty; give at least one message")
         now = self._clock.monotonic()
         prefix = Prefix.of(request.messages, request.tools)
         recall = self.affinity.recall(prefix, self.pool, now)

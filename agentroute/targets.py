@@ -264,24 +264,25 @@ class Target:
     ) -> None:
         # First of all, so that no traceback of what follows can show a literal key among its locals.
         api_key = None if api_key is None else Secret.parse(api_key)
-        for key, text in (("provider", provider), ("model", model), ("name", name or model)):
+        name = model if name is None else name
+        for key, text in (("provider", provider), ("model", model), ("name", name)):
             if not isinstance(text, str) or not text:
                 raise ConfigError(f"target `{key}` is {text!r}; give a non-empty text")
         for key, count in (("context_window", context_window), ("max_output_tokens", max_output_tokens)):
             if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count <= 0):
-                raise ConfigError(f"target {name or model!r}: `{key}` is {count!r}; give a whole number above 0")
+                raise ConfigError(f"target {name!r}: `{key}` is {count!r}; give a whole number above 0")
         seconds = cache_ttl_s is None or (isinstance(cache_ttl_s, int | float) and 0 <= cache_ttl_s < math.inf)
         if not seconds or isinstance(cache_ttl_s, bool):
-            raise ConfigError(f"target {name or model!r}: `cache_ttl_s` is {cache_ttl_s!r}; give seconds, 0 or more")
+            raise ConfigError(f"target {name!r}: `cache_ttl_s` is {cache_ttl_s!r}; give seconds, 0 or more")
         problem = None if base_url is None else _url_problem(base_url)
         if problem is not None:
             base_url = None
-            raise ConfigError(f"target {name or model!r}: `base_url` {problem}")
+            raise ConfigError(f"target {name!r}: `base_url` {problem}")
         for key, value, kind in (("price", price, Price), ("capabilities", capabilities, Capabilities)):
             if value is not None and not isinstance(value, kind):
-                raise ConfigError(f"target {name or model!r}: `{key}` is {value!r}; give a {kind.__name__}")
+                raise ConfigError(f"target {name!r}: `{key}` is {value!r}; give a {kind.__name__}")
         put = object.__setattr__
-        put(self, "name", name or model)
+        put(self, "name", name)
         put(self, "provider", provider)
         put(self, "model", model)
         put(self, "tier", None if tier is None else Tier.parse(tier))
@@ -336,6 +337,8 @@ class Pool:
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ConfigError(f"two targets are named {twice[0]!r}; every name must be its own")
         for target in self.targets:
+            if target.name == "auto":
+                raise ConfigError("a target is named 'auto', which means that the router chooses; give another name")
             if target.tier is None:
                 raise ConfigError(
                     f"target {target.name!r}: neither the catalog nor the price of {target.provider}/{target.model} "

@@ -6,10 +6,15 @@ import importlib.util
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+# How fast a machine draws examples is no property of the code.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 _PRESENT = {
     "langchain": lambda: importlib.util.find_spec("langchain") is not None,

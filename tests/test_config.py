@@ -85,6 +85,7 @@ def test_what_is_wrong_is_named(folder: Path, change: tuple[str, str], names: st
     with pytest.raises(ConfigError) as caught:
         Router.from_config(folder / "agentroute.toml")
     assert names in str(caught.value)
+    assert "agentroute.toml" in str(caught.value) or "gone.toml" in str(caught.value)
     shown = io.StringIO()
     Console(file=shown, width=200).print(
         Traceback.from_exception(

@@ -23,6 +23,7 @@ from agentroute import (
     InvalidRequest,
     NoCandidateError,
     Price,
+    RequestError,
     Router,
     StepContext,
     StepKind,
@@ -160,8 +161,9 @@ def test_a_cut_after_content_is_an_error_with_the_part(way: Way) -> None:
 
 @WAYS
 def test_a_deadline_holds_for_the_whole_call(way: Way) -> None:
-    with ScriptedProvider("late", fault=Fault.stall(after_chunks=0)) as provider:
-        with Router(targets=pool(provider)) as router, pytest.raises(AllAttemptsFailed) as caught:
+    silent = Fault.stall(after_chunks=0)
+    with ScriptedProvider("late", fault=silent) as provider, Router(targets=pool(provider)) as router:
+        with pytest.raises(AllAttemptsFailed) as caught:
             way(router, ask(), constraints=Constraints(deadline_s=0.4))
     assert {attempt.error for attempt in caught.value.attempts} == {"ProviderTimeout"}
     assert caught.value.decision is not None
@@ -300,6 +302,39 @@ def test_dominated_targets_are_named_when_the_pool_is_built(caplog: pytest.LogCa
     assert "'better'" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "options", "names"),
+    [
+        (("hi",), {}, "`request` is a str; give a ChatRequest; ChatRequest.from_openai reads"),
+        (({"messages": []},), {}, "`request` is a dict"),
+        ((ChatRequest(messages=()),), {}, "`request.messages` is empty"),
+        ((ask(),), {"context": {}}, "`context` is a dict; give a StepContext"),
+        ((ask(),), {"constraints": {"tier": "mid"}}, "`constraints` is a dict; give a Constraints"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: tuple[Any, ...], options: dict[str, Any], names: str) -> None:
+    router = Router(targets=[Target(name="m", provider="x", model="x", tier="mid")])
+    with pytest.raises(RequestError, match=names):
+        router.route(*arguments, **options)
+
+
+def test_a_single_target_is_no_list_and_auto_is_no_name() -> None:
+    only = Target(name="m", provider="x", model="x", tier="mid")
+    with pytest.raises(ConfigError, match="give a list of targets"):
+        Router(targets=only)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="named 'auto'"):
+        Router(targets=[Target(name="auto", provider="x", model="x", tier="mid")])
+    with pytest.raises(ConfigError, match="`name` is ''"):
+        Target(name="", provider="x", model="x")
+
+
+def test_a_missing_key_names_its_target(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    target = Target(name="m", provider="x", model="x", tier="mid", base_url=provider.base_url, api_key="env:NOT_THERE")
+    with Router(targets=[target]) as router, pytest.raises(ConfigError, match=r"target 'm'.*NOT_THERE"):
+        router.complete(ask())
+
+
 def test_injected_time_and_ids(provider: ScriptedProvider) -> None:
     clock = FrozenClock()
     with Router(targets=pool(provider), clock=clock, new_id=lambda: "id-1") as router:
@@ -364,6 +399,11 @@ def test_odd_histories_are_routed(messages: list[dict[str, Any]], kind: StepKind
         ({"messages": [{"role": "wizard", "content": "x"}]}, "'wizard'"),
         ({"messages": "hello"}, "messages"),
         ({"messages": [{"role": "user", "content": 3}]}, "content"),
+        ({"messages": [{"role": "user", "content": "x"}], "max_tokens": -1000}, "max_tokens.*-1000.*above 0"),
+        (
+            {"messages": [{"role": "user", "content": "x"}], "max_completion_tokens": 0},
+            "max_completion_tokens.*above 0",
+        ),
     ],
 )
 def test_malformed_requests_are_named(body: dict[str, Any], names: str) -> None:

@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.command)
@@ -47,6 +47,6 @@ def main() -> None:
     """The console script. Our own errors end in one line, not a traceback."""
     try:
         app()
-    except AgentRouteError as error:
+    except (AgentRouteError, OSError) as error:
         typer.secho(f"agentroute: {error}", fg="red", err=True)
         raise SystemExit(1) from None

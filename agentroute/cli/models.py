@@ -43,6 +43,8 @@ def command(
     """
     console = Console()
     console = console if console.is_terminal else Console(width=_WIDTH)
+    if table and (as_json or provider or tier or everything):
+        raise ConfigError("--table prints the strategy table alone; leave the other options out")
     if table:
         render_table(console, StrategyTable.default())
         return

@@ -56,11 +56,21 @@ def _strategy(name: str) -> Strategy:
 
 def _request(prompt: str) -> ChatRequest:
     if prompt != "-":
+        if not prompt.strip():
+            raise RequestError("the prompt is empty; give a text, or `-` and a chat-completions body on standard input")
         return ChatRequest(messages=(Message("user", (TextPart(prompt),)),))
+    text = sys.stdin.read().removeprefix("\ufeff")
+    if not text.strip():
+        raise RequestError(
+            "standard input is empty; give a prompt, or a chat-completions body (JSON) on standard input"
+        )
     try:
-        body: Any = json.load(sys.stdin)
-    except ValueError as error:
-        raise RequestError(f"standard input is not JSON ({error}); give a prompt, or a chat-completions body") from None
+        body: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise RequestError(
+            f"standard input is not JSON ({problem}); give a prompt, or a chat-completions body"
+        ) from None
     if not isinstance(body, dict):
         raise RequestError(f"standard input holds a {type(body).__name__}; a chat-completions body is an object")
     return ChatRequest.from_openai(body)

@@ -53,7 +53,7 @@ def expected_output(kind: StepKind, task: Task, request: ChatRequest) -> int:
     if kind is StepKind.FIRST_ASK and not request.tools:
         expected = _LONG_OUTPUT.get(task, expected)
     limit = request.sampling.max_output_tokens
-    return expected if limit is None else min(expected, limit)
+    return expected if limit is None or limit < 1 else min(expected, limit)
 
 
 def step_cost(target: Target, input_tokens: int, output_tokens: int, warm_tokens: int = 0) -> StepCost:

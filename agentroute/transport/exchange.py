@@ -75,10 +75,17 @@ class Outgoing:
         """The header's value, made at the moment of sending. Never keep it."""
         if self._secret is None:
             return None
-        key = self._secret.reveal()
+        key = self._key(self._secret)
         if not key.isascii() or not key.isprintable() or " " in key:
             raise ConfigError(f"target {self.target!r}: the key holds a space or a sign that no header can carry")
         return f"Bearer {key}"
+
+    def _key(self, secret: Secret) -> str:
+        try:
+            return secret.reveal()
+        except ConfigError as error:
+            problem = str(error)
+        raise ConfigError(f"target {self.target!r}: {problem}")
 
     def without_key(self, error: ProviderError) -> ProviderError:
         """The same error, should the provider or the client have quoted the key in it."""

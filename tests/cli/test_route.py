@@ -53,6 +53,10 @@ def test_a_config_and_constraints(tmp_path: Path) -> None:
     [
         (["route"], "not json", "standard input is not JSON"),
         (["route"], "[1]", "holds a list"),
+        (["route"], "", "standard input is empty"),
+        (["route"], "[" * 100_000, "standard input is not JSON"),
+        (["route", "  "], "", "the prompt is empty"),
+        (["models", "--table", "--json"], "", "--table"),
         (["route"], '{"messages": []}', "messages"),
         (["route", "--strategy", "magic", "x"], "", "'magic'"),
         (["route", "--max-tier", "huge", "x"], "", "'huge'"),

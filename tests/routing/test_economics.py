@@ -42,3 +42,5 @@ def test_output_keeps_to_the_callers_limit() -> None:
     limited = ChatRequest(messages=REQUEST.messages, sampling=Sampling(max_output_tokens=16))
     assert expected_output(StepKind.FIRST_ASK, Task.CODE_GENERATION, REQUEST) == 700
     assert expected_output(StepKind.FIRST_ASK, Task.CODE_GENERATION, limited) == 16
+    senseless = ChatRequest(messages=REQUEST.messages, sampling=Sampling(max_output_tokens=-1))
+    assert expected_output(StepKind.FIRST_ASK, Task.CODE_GENERATION, senseless) == 700

@@ -499,6 +499,8 @@ def _decode_sampling(body: Raw) -> Sampling:
         if value is not None:
             if isinstance(value, bool) or not isinstance(value, int):
                 wrong(name, value, "a whole number")
+            if held == "max_output_tokens" and value < 1:
+                wrong(name, value, "a whole number above 0")
             found[held] = value
     stop = body.get("stop")
     if stop is not None:
