@@ -178,6 +178,30 @@ def test_unknown_models_paths_and_bodies_are_refused() -> None:
             assert httpx.post(f"{provider.base_url}/chat/completions", content=junk).status_code == 400
 
 
+def test_the_responses_api_is_refused_with_what_to_do_instead() -> None:
+    with ScriptedProvider("hi") as provider:
+        answer = httpx.post(f"{provider.base_url}/responses", json={"model": "m", "input": "hello"})
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error["message"] == "this double speaks chat completions; give ChatOpenAI use_responses_api=False"
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.requires("langchain_openai")
+def test_a_model_that_chatopenai_asks_by_the_responses_api_is_told_how_to_be_asked() -> None:
+    from langchain_openai import ChatOpenAI
+    from openai import NotFoundError
+
+    with ScriptedProvider("hi") as provider:
+        common = {"model": "gpt-5.4-pro", "base_url": provider.base_url, "api_key": provider.api_key, "max_retries": 0}
+        by_itself, told = ChatOpenAI(**common), ChatOpenAI(**common, use_responses_api=False)
+        with pytest.raises(NotFoundError, match="give ChatOpenAI use_responses_api=False"):
+            by_itself.invoke("hello")
+        assert told.invoke("hello").text == "hi"
+        for model in (by_itself, told):
+            model.root_client.close()
+
+
 def test_a_target_carries_what_a_call_needs() -> None:
     with ScriptedProvider("ok", provider="openai") as provider:
         target = provider.target(model="gpt-4.1-nano", tier="budget")

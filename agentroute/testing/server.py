@@ -18,6 +18,8 @@ from .wire import Answer, error_body
 __all__ = ["LoopbackServer", "Respond", "Response"]
 
 _POLL_S = 0.02
+_NO_RESPONSES = "this double speaks chat completions; give ChatOpenAI use_responses_api=False"
+"""ChatOpenAI chooses the Responses API by itself for some models and for some of what is bound to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,9 @@ class _Connection(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if not self.path.rstrip("/").endswith("/chat/completions"):
-            return self._fail(Fault.error(404, code="not_found", message=f"no such path: {self.path}"))
+            responses = self.path.rstrip("/").endswith("/responses")
+            said = _NO_RESPONSES if responses else f"no such path: {self.path}"
+            return self._fail(Fault.error(404, code="not_found", message=said))
         response = self.server.respond(body, {name.lower(): value for name, value in self.headers.items()})
         if response.answer is None:
             assert response.fault is not None
