@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import threading
@@ -22,6 +23,8 @@ from agentroute.errors import ConfigError
 from agentroute.testing import ScriptedProvider
 
 pytestmark = pytest.mark.requires("langchain")
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def run(*, width: int = 110, **accidents: bool) -> tuple[Any, str]:
@@ -96,6 +99,70 @@ def test_no_line_is_wrapped_or_too_long(width: int, shown: tuple[Any, str]) -> N
     assert max(len(line) for line in text.splitlines()) <= width
     steps = [line for line in text.splitlines() if line[:3].strip().isdigit()]
     assert len(steps) == len(shown[0].decisions)
+
+
+def test_eighty_columns_are_enough_for_who_asked_and_what_was_cached(shown: tuple[Any, str]) -> None:
+    text = run(width=80)[1]
+    head = next(line for line in text.splitlines() if line.split()[:1] == ["#"])
+    assert head.split() == ["#", "who", "step", "target", "in", "out", "cached", "cost"]
+    rows = [line.split() for line in text.splitlines() if line[:3].strip().isdigit()]
+    for row, decision in zip(rows, shown[0].decisions, strict=True):
+        context = decision.context
+        assert row[1] == (context.agent or context.role or context.node)
+        assert row[-2] == f"{decision.usage.cache_read_tokens:,}"
+    assert any(row[-2] != "0" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("width", "hidden"),
+    [
+        (56, ["out 61", "who 70", "why 100", "task 124"]),
+        (80, ["why 100", "task 124"]),
+        (110, ["task 124"]),
+        (124, []),
+    ],
+)
+def test_a_column_that_finds_no_room_is_named_with_the_width_that_shows_it(width: int, hidden: list[str]) -> None:
+    from langchain_agentroute.demo.display import Board
+
+    def head(columns: int) -> tuple[str, str]:
+        out = io.StringIO()
+        board = Board(Console(file=out, width=columns))
+        board.show_head()
+        titles, *_ = out.getvalue().splitlines()
+        board.show_hidden()
+        return titles, out.getvalue()
+
+    said = head(width)[1]
+    assert ("A wider terminal shows" in said) is bool(hidden)
+    assert re.findall(r"(\w+)\s+\(from\s+(\d+)\s+columns", said) == [tuple(column.split()) for column in hidden]
+    for title, least in map(str.split, hidden):
+        assert title in head(int(least))[0].split()
+        assert title not in head(int(least) - 1)[0].split()
+
+
+def test_one_step_is_not_called_steps(shown: tuple[Any, str]) -> None:
+    assert re.search(r"^luna +1 step  ", shown[1], re.MULTILINE)
+    assert re.search(r"^flash +6 steps  ", shown[1], re.MULTILINE)
+
+
+def test_the_picture_in_the_docs_shows_what_the_demo_prints_now(shown: tuple[Any, str]) -> None:
+    svg = (DOCS / "img" / "demo.svg").read_text(encoding="utf-8")
+    drawn = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", svg[svg.index("<text") :])).split())
+    result, text = shown
+    bill = result.bill
+    for target in {decision.target for decision in result.decisions}:
+        (count,) = re.findall(rf"^{target} +(\d+ steps?) ", text, re.MULTILINE)
+        assert re.search(rf"\b{target} {count} ", drawn)
+    assert f"saved ${bill.savings:.5f} ({bill.savings / bill.baseline:.0%})" in drawn
+    assert f"spent ${bill.spent:.5f}" in drawn
+
+
+def test_the_page_about_the_demo_shows_a_fallback_as_the_demo_does(shown: tuple[Any, str]) -> None:
+    quoted = re.findall(r"`([^`]* > [^`]*)`", (DOCS / "demo.md").read_text(encoding="utf-8"))
+    assert quoted
+    for example in quoted:
+        assert example in shown[1]
 
 
 def test_the_case_is_settled(shown: tuple[Any, str]) -> None:

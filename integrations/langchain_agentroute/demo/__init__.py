@@ -74,6 +74,7 @@ def run(*, console: Console | None = None, tool_error: bool = True, rate_limit: 
         graph = build(RoutedChatModel(router=router), Workspace(folder, tool_error=tool_error))
         board.show_head()
         case = cast(Case, graph.invoke({"text": TICKET}))
+        board.show_hidden()
         console.print()
         decisions = board.decisions
         bill = Bill.of(decisions)

@@ -52,6 +52,8 @@ class Board:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._columns = [column for column in _COLUMNS if console.width >= column.from_width]
+        hidden = [column for column in _COLUMNS if console.width < column.from_width]
+        self._hidden = sorted(hidden, key=lambda column: column.from_width)
         self._lock = threading.Lock()
         self._decisions: list[Decision] = []
 
@@ -64,6 +66,12 @@ class Board:
         self._print([Text(column.title, style="dim") for column in self._columns])
         self._console.rule(style="dim")
 
+    def show_hidden(self) -> None:
+        """Which columns found no room, and the width of a terminal that shows each; nothing where none is missing."""
+        if self._hidden:
+            listed = ", ".join(f"{column.title} (from {column.from_width} columns on)" for column in self._hidden)
+            self._console.print(Text(f"A wider terminal shows {listed}.", style="dim"))
+
     def append(self, decision: Decision) -> None:
         with self._lock:
             self._decisions.append(decision)
@@ -71,7 +79,8 @@ class Board:
 
     def _print(self, cells: Sequence[RenderableType]) -> None:
         """One row as a table of its own: every width but one is fixed, so rows line up, and none is ever redrawn."""
-        row = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False, expand=True)
+        stretches = any(column.ratio for column in self._columns)
+        row = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False, expand=stretches)
         for column in self._columns:
             row.add_column(
                 justify=column.justify, no_wrap=True, overflow="ellipsis", width=column.width, ratio=column.ratio
@@ -129,16 +138,18 @@ def _usd(amount: Decimal | None) -> str:
     return "unknown" if amount is None else f"{'-' if amount < 0 else ''}${abs(amount):.5f}"
 
 
+# `cached`, `out` and `who` come in as soon as all fixed widths and a space between each fit; `why` where it gets 29, as
+# in less it says nothing, and `task` where that leaves `why` enough.
 _COLUMNS = (
     _Column("#", lambda number, _: Text(str(number), style="dim"), "right", width=2),
-    _Column("who", lambda _, decision: _who(decision), width=8, from_width=100),
+    _Column("who", lambda _, decision: _who(decision), width=8, from_width=70),
     _Column("step", lambda _, decision: decision.step_kind.value, width=12),
     _Column("task", lambda _, decision: decision.task.value, width=15, from_width=124),
-    _Column("why", lambda _, decision: _why(decision), ratio=1),
+    _Column("why", lambda _, decision: _why(decision), ratio=1, from_width=100),
     _Column("target", lambda _, decision: _target(decision), width=18),
     _Column("in", lambda _, decision: _input(decision), "right", width=5),
-    _Column("out", lambda _, decision: _output(decision), "right", width=4, from_width=100),
-    _Column("cached", lambda _, decision: _cached(decision), "right", width=6, from_width=90),
+    _Column("out", lambda _, decision: _output(decision), "right", width=4, from_width=61),
+    _Column("cached", lambda _, decision: _cached(decision), "right", width=6, from_width=56),
     _Column("cost", lambda _, decision: _usd(decision.cost), "right", width=8),
 )
 
@@ -183,7 +194,8 @@ def show_bill(console: Console, decisions: Sequence[Decision], bill: Bill, targe
         steps = sum(decision.target == target.name for decision in decisions)
         spent = _sum([decision.cost for decision in decisions if decision.target == target.name])
         bar = Text("\u2588" * steps, style=_COLOURS[_tier(target)])
-        table.add_row(target.name, Text(f"{steps} steps", justify="right"), Text(_usd(spent), justify="right"), bar)
+        count = f"{steps} step" if steps == 1 else f"{steps} steps"
+        table.add_row(target.name, _right(count), _right(_usd(spent)), bar)
     console.print(table)
     console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
