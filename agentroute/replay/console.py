@@ -107,13 +107,19 @@ def _step_row(name: str, tiers: Mapping[str, int], total: int) -> Iterable[str]:
 def _unsure(report: ReplayReport) -> Table:
     with_label = any(each.needed is not None for each in report.least_sure)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("least sure", justify="right", no_wrap=True)
-    for heading in ("sure", "kind", "task", "sent to", *(["needed"] if with_label else []), "where"):
-        table.add_column(heading, no_wrap=True, max_width=_PLACE_WIDTH if heading == "where" else None)
+    table.add_column("least sure", justify="right", no_wrap=True, min_width=len("least sure"))
+    table.add_column("sure", no_wrap=True, min_width=len("sure"))
+    for heading in ("kind", "task", "sent to", *(["needed"] if with_label else []), "where"):
+        table.add_column(_one_line(heading), max_width=_PLACE_WIDTH if heading == "where" else None)
     for each in report.least_sure:
-        row = [f"step {each.step}", f"{each.confidence:.2f}", each.step_kind, each.task, each.target]
-        table.add_row(*(Text(cell) for cell in [*row, *([each.needed or ""] if with_label else []), each.place]))
+        cells = [each.step_kind, each.task, each.target, *([each.needed or ""] if with_label else []), each.place]
+        table.add_row(f"step {each.step}", f"{each.confidence:.2f}", *map(_one_line, cells))
     return table
+
+
+def _one_line(cell: str) -> Text:
+    """Cut where the terminal is narrow. A `no_wrap` column would not do: rich then shrinks every column alike."""
+    return Text(cell, no_wrap=True, overflow="ellipsis")
 
 
 def _problems(report: ReplayReport) -> list[RenderableType]:

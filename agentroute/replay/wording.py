@@ -44,9 +44,8 @@ def headline(report: ReplayReport) -> list[str]:
         source = "all estimated: the traces record no usage"
     else:
         source = f"recorded for {count(report.measured, 'step')}, estimated for {report.estimated:,}"
-    lines = [
-        f"{count(report.steps, 'step')} in {count(report.conversations, 'conversation')}; {tokens} ({source})",
-    ]
+    read = f"{count(report.steps, 'step')} in {count(report.conversations, 'conversation')}"
+    lines = [f"{read}; {tokens} ({source})" if report.steps else read]
     if report.greetings:
         lines.append(f"{count(report.greetings, 'canned greeting')} left out: no model wrote them")
     if report.malformed:
