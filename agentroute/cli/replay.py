@@ -20,6 +20,7 @@ from agentroute.replay import GAP_S, ReplayReport, replay
 from agentroute.replay.console import render
 from agentroute.replay.html import page
 from agentroute.replay.records import Format
+from agentroute.replay.wording import count
 from agentroute.router import Router
 from agentroute.targets import Target
 
@@ -42,7 +43,11 @@ def command(
         typer.Option(help="The pool as provider/model, comma-separated, in place of a config file."),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="The strategy shown step by step: cheapest, balanced or best.")
+        str | None,
+        typer.Option(
+            help="The strategy shown step by step: cheapest, balanced or best.",
+            show_default="the config file's, else balanced",
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -63,6 +68,8 @@ def command(
 
     agentroute replay traces.jsonl.gz --out report.html
     """
+    if out is not None:
+        _check_page(out)
     router = Router(**_pool(config, targets, strategy))
     only_explain = explain is not None and not as_json and out is None
     with _progress() as on_progress:
@@ -80,7 +87,7 @@ def command(
         out.write_text(page(report), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
-    elif only_explain:
+    elif only_explain and report.steps:
         _show_explained(report)
     else:
         console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
@@ -91,7 +98,35 @@ def command(
     if out is not None:
         typer.echo(f"wrote {out}", err=True)
     if not report.steps:
-        raise typer.Exit(1)
+        raise ConfigError(_no_step(report))
+
+
+def _check_page(out: Path) -> None:
+    """Before the replay, which may take minutes: can the page be written at all?"""
+    folder = out.parent
+    if out.is_dir():
+        raise ConfigError(
+            f"--out is {str(out)!r}: that is a folder; name a file in it, like {str(out / 'report.html')!r}"
+        )
+    if not folder.exists():
+        raise ConfigError(
+            f"--out is {str(out)!r}: the folder {str(folder)!r} does not exist; create it or name another file"
+        )
+    if not folder.is_dir():
+        raise ConfigError(f"--out is {str(out)!r}: {str(folder)!r} is not a folder; name another file")
+
+
+def _no_step(report: ReplayReport) -> str:
+    files = ", ".join(repr(file) for file in report.files)
+    if report.unroutable:
+        steps = count(report.unroutable, "step")
+        return (
+            f"no step routed from {files}: no target of the pool could serve the {steps} read; --config gives another"
+        )
+    return (
+        f"no step in {files}; read are OpenAI and Anthropic conversations and request logs, tau2-bench conversations "
+        "and step rows, one JSON object a line (docs/replay.md)"
+    )
 
 
 def _pool(config: Path | None, targets: str | None, strategy: str | None) -> dict[str, Any]:

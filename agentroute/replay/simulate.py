@@ -36,6 +36,9 @@ GAP_S = 10.0
 _OPEN_CONVERSATIONS = 1_000
 """Conversations spread over many lines whose state is kept; an older one that goes on is taken to be cold."""
 
+_MAX_GAP_S = 31_536_000
+"""A year: no cache lives that long, and the clock of a long conversation stays within the dates there are."""
+
 _KEPT_PROBLEMS = 1_000
 _KEPT_REASONS = 5
 
@@ -68,7 +71,8 @@ def replay(
         on_progress: called after each line with the bytes read so far and in all.
 
     Raises:
-        ConfigError: a path that is not a file, an unknown format or strategy, an empty pool.
+        ConfigError: a path that is not a file, an unknown format or strategy, an empty pool, a limit, gap or step to
+            explain that cannot be. Traces without any step are no error: their report says so.
     """
     names = tuple(dict.fromkeys((*strategies, strategy)))
     paths = [paths] if isinstance(paths, str | Path) else paths
@@ -207,9 +211,11 @@ class _Run:
         n_least_sure: int,
     ) -> None:
         self._constraints: dict[str, Constraints] = {name: Constraints(strategy=name) for name in strategies}
-        for name, number in (("limit", limit), ("explain", explain)):
+        for name, number in (("explain", explain), ("limit", limit)):
             if number is not None and number < 1:
                 raise ConfigError(f"{name} is {number!r}; steps count from 1")
+        if not 0 <= gap_s <= _MAX_GAP_S:
+            raise ConfigError(f"the gap is {gap_s!r}; give seconds from 0 to {_MAX_GAP_S:,}")
         self._clock = _ReplayClock()
         ids = itertools.count(1)
         # A router of our own: the caller's remembers live conversations, and this one must begin with none.
@@ -384,7 +390,7 @@ class _Run:
             push(self._least_sure, (*key, unsure))
 
     def report(self, files: tuple[str, ...], notes: tuple[str, ...]) -> ReplayReport:
-        if self._explain is not None and self._explained is None:
+        if self._explain is not None and self._explained is None and self._steps:
             raise ConfigError(f"there is no step {self._explain} to explain; {self._steps:,} were routed")
         strategies: dict[str, Bill] = {name: tally.bill() for name, tally in self._tallies.items()}
         singles = {name: tally.bill() for name, tally in self._singles.items()}
