@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -114,8 +115,13 @@ class Constraints:
                 object.__setattr__(self, name, tuple(value))
         for name in ("deadline_s", "max_cost"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float | Decimal) and 0 < value < float("inf")):
+            if value is None:
+                continue
+            number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value <= 0:
                 raise ConfigError(f"{name} is {value!r}; give a number above 0")
+        if self.deadline_s is not None:
+            object.__setattr__(self, "deadline_s", float(self.deadline_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +219,12 @@ class Decision:
 
     @property
     def savings(self) -> Decimal | None:
-        """USD saved against the baseline (negative where it cost more), or None where either side is unknown."""
+        """USD saved against the baseline (negative where it cost more).
+
+        None where either side is unknown, and for a step without an answer: what failed has saved nothing.
+        """
+        if self.outcome not in ("planned", "ok"):
+            return None
         spent = self.expected_cost if self.outcome == "planned" else self.cost
         return None if self.baseline_cost is None or spent is None else self.baseline_cost - spent
 
@@ -278,7 +289,7 @@ class Decision:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Decision:
-        """Reads `to_dict` back. Of `previous` only the id was kept. Raises ConfigError for another schema."""
+        """Reads `to_dict` back. Of `previous` only the id is written, for other readers. Raises ConfigError."""
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
             raise ConfigError(

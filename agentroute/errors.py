@@ -16,8 +16,8 @@ AgentRouteError
 │   ├── InvalidRequest             back to the caller, unchanged
 │   ├── ContentFiltered            back to the caller, unchanged
 │   ├── ContextTooLong             only a target with a larger window is tried
-│   └── StreamInterrupted          after the first content: never another model's text; the partial response is attached
-└── AllAttemptsFailed            nothing is left to try: every attempt, and the deciding cause
+│   ├── StreamInterrupted          after the first content: never another model's text; the partial response is attached
+│   └── AllAttemptsFailed          nothing is left to try: every attempt, and the deciding cause
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ class Prefix:
     whole: Mark
     earlier: tuple[Mark, ...]
     system: Mark | None
+    tools_chars: int = 0
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -70,7 +71,8 @@ class Prefix:
         """Reads every message once; about a microsecond each."""
         end = len(messages)
         n_system = _leading_system(messages)
-        walk = _Walk(hash(tuple((tool.name, len(tool.description), len(tool.parameters)) for tool in tools)))
+        schemas = tuple((tool.name, tool.description, _text(tool)) for tool in tools)
+        walk = _Walk(hash(schemas))
         found: list[Mark] = []
         system: Mark | None = None
         start = 0
@@ -82,7 +84,7 @@ class Prefix:
                 system = mark
             if stop < end and messages[stop].role == "assistant":
                 found.append(mark)
-        return cls(walk.mark(end), tuple(reversed(found)), system)
+        return cls(walk.mark(end), tuple(reversed(found)), system, sum(len(text) for each in schemas for text in each))
 
 
 class _Walk:
@@ -121,7 +123,11 @@ class _Walk:
                         text = first.text
                     else:
                         text = part.text
-                        self.images += sum(type(piece) is Image for piece in content)
+                        for piece in content:
+                            if type(piece) is Image:
+                                self.images += 1
+                                gather(piece.url)
+                                gather(piece.data)
                 elif type(part) is ToolCall:
                     text = part.arguments
                     gather(part.name)
@@ -144,6 +150,14 @@ class _Walk:
                 else:
                     prose += len(text)
         self.key, self.prose, self.json = key, prose, json
+
+
+def _text(tool: Tool) -> str:
+    """The schema as text (Python's, which is as long as spaced JSON and quicker to make)."""
+    try:
+        return str(tool.parameters)
+    except RecursionError:
+        return ""
 
 
 def _cuts(messages: Sequence[Message]) -> frozenset[int]:

@@ -22,7 +22,7 @@ from .errors import AgentRouteError, ConfigError, RequestError, StreamInterrupte
 from .events import Event, fold
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage
-from .prefix import Prefix
+from .prefix import Mark, Prefix
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.step import Step
@@ -76,9 +76,9 @@ class Router:
         self.pool: Pool = build_pool(targets)
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
-        self.table = table or StrategyTable.default()
-        self.classifier: Classifier = classifier or StandardClassifier()
-        self.affinity = affinity or Affinity()
+        self.table = StrategyTable.default() if table is None else table
+        self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
+        self.affinity = Affinity() if affinity is None else affinity
         self.ledger: Ledger = ledger if ledger is not None else MemoryLedger()
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._clock: Clock = clock or SystemClock()
@@ -145,7 +145,7 @@ class Router:
         now = self._clock.monotonic()
         prefix = Prefix.of(request.messages, request.tools)
         recall = self.affinity.recall(prefix, self.pool, now)
-        tokens = estimate(prefix, request.tools, _anchor(prefix, context) or recall.anchor)
+        tokens = estimate(prefix, self._anchor(prefix, context) or recall.anchor)
         step = Step.of(request, context, prefix.whole.bulk)
         prediction = self.classifier.predict(step, request)
         strategy = constraints.strategy or self.strategy
@@ -172,10 +172,8 @@ class Router:
             id=self._new_id(),
             created_at=self._clock.now(),
             policy_version=self.policy_version,
-            context=context,
-            request_digest=hashlib.blake2b(
-                str(prefix.whole.key).encode(), key=self._digest_key, digest_size=16
-            ).hexdigest(),
+            context=_cut_off(context),
+            request_digest=self._digest(prefix.whole),
             request_chars=prefix.whole.bulk.chars,
             target=first.target,
             tier=first.tier,
@@ -201,7 +199,21 @@ class Router:
             timeouts=self._timeouts,
             deadline=None if deadline_s is None else now + deadline_s,
         )
-        return Call(self, request, decision, plan, prefix, baseline_warm)
+        alone = recall.last_target in (None, self.baseline.name)
+        return Call(self, request, decision, plan, prefix, baseline_warm, baseline_alone=alone)
+
+    def _digest(self, mark: Mark) -> str:
+        return hashlib.blake2b(str(mark.key).encode(), key=self._digest_key, digest_size=16).hexdigest()
+
+    def _anchor(self, prefix: Prefix, context: StepContext) -> Anchor | None:
+        """The previous decision's own count, where its request is a prefix of this one."""
+        previous = context.previous
+        if previous is None or previous.usage is None or previous.usage.input_tokens is None:
+            return None
+        for mark in prefix.earlier:
+            if self._digest(mark) == previous.request_digest:
+                return Anchor(previous.usage.input_tokens, mark.bulk)
+        return None
 
     def _baseline_warm(self, recall: Recall, now: float) -> int:
         """The baseline is taken to have served every step so far, so it holds what the last one sent."""
@@ -337,6 +349,9 @@ class Router:
 class Call:
     """One routed call: decided, and run at most once. `decision` is the plan before, the whole record after.
 
+    `baseline_warm` tokens lie in the baseline's cache, had it served the conversation so far; `baseline_alone` says
+    that nobody else did, as far as is known, so that its own bill is the baseline where it serves this step too.
+
     With a performer of its own, an integration runs native models through the same chain: payloads are then whatever
     its performer yields, untouched.
     """
@@ -349,6 +364,8 @@ class Call:
         plan: Plan,
         prefix: Prefix,
         baseline_warm: int,
+        *,
+        baseline_alone: bool,
     ) -> None:
         self.request = request
         self.decision = decision
@@ -356,6 +373,8 @@ class Call:
         self._plan = plan
         self._prefix = prefix
         self._baseline_warm = baseline_warm
+        self._baseline_alone = baseline_alone
+        self._begun = False
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -363,8 +382,9 @@ class Call:
         return self._plan.targets
 
     def run(self, performer: Performer | None = None) -> Generator[Any, None, None]:
-        """Performs the call and yields its payloads (our events on our own transport)."""
-        log = Log()
+        """Performs the call and yields its payloads (our events on our own transport). Raises RuntimeError where begun
+        already."""
+        log = self._begin()
         clock = self._router.clock
         try:
             yield from transport.drive(flow(self._plan, log, clock), performer or self._router.performer, clock)
@@ -377,7 +397,7 @@ class Call:
 
     async def arun(self, performer: AsyncPerformer | None = None) -> AsyncGenerator[Any, None]:
         """`run` on an event loop. Close the iterator (`aclose`) where it is not read to its end."""
-        log = Log()
+        log = self._begin()
         clock = self._router.clock
         payloads = transport.adrive(flow(self._plan, log, clock), performer or self._router.async_performer, clock)
         try:
@@ -388,15 +408,25 @@ class Call:
             error.decision = self.decision
             raise
         finally:
-            await payloads.aclose()
-            self._finish(log)
+            try:
+                await payloads.aclose()
+            finally:
+                self._finish(log)
+
+    def _begin(self) -> Log:
+        if self._begun:
+            raise RuntimeError("this call has begun already; prepare another one")
+        self._begun = True
+        return Log()
 
     def _finish(self, log: Log) -> None:
         if self.decision.outcome != "planned":
             return
         router, planned, usage, served = self._router, self.decision, log.usage, log.winner
         baseline_cost = planned.baseline_cost
-        if usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
+        if served is router.baseline and self._baseline_alone and log.attempts[-1].cost is not None:
+            baseline_cost = log.attempts[-1].cost
+        elif usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
             baseline_cost = step_cost(
                 router.baseline, usage.input_tokens, usage.output_tokens, self._baseline_warm
             ).cost
@@ -411,12 +441,16 @@ class Call:
             outcome="abandoned" if log.outcome == "planned" else log.outcome,
             warnings=tuple(log.warnings),
         )
-        if served is not None and log.outcome == "ok":
-            router.observe(self._prefix, served.name, usage, planned.estimated_usage)
         try:
             router.ledger.append(self.decision)
         except Exception:
             logger.exception("the ledger did not take decision %s", self.decision.id)
+        if served is None or log.outcome != "ok":
+            return
+        try:
+            router.observe(self._prefix, served.name, usage, planned.estimated_usage)
+        except Exception:
+            logger.exception("the affinity did not take decision %s", self.decision.id)
 
 
 class ResponseStream:
@@ -443,7 +477,7 @@ class ResponseStream:
             raise
 
     def close(self) -> None:
-        """Gives up what was not read; the provider's connection is closed and the decision recorded."""
+        """Gives up what was not read: closes the connection and records the decision, where the call had begun."""
         self._source.close()
 
     @property
@@ -480,7 +514,7 @@ class AsyncResponseStream:
             raise
 
     async def aclose(self) -> None:
-        """Gives up what was not read; the provider's connection is closed and the decision recorded."""
+        """Gives up what was not read: closes the connection and records the decision, where the call had begun."""
         await self._source.aclose()
 
     @property
@@ -493,15 +527,12 @@ class AsyncResponseStream:
         return replace(fold(self._events), decision=self.decision)
 
 
-def _anchor(prefix: Prefix, context: StepContext) -> Anchor | None:
-    """The previous decision's own count, where its request is a prefix of this one."""
+def _cut_off(context: StepContext) -> StepContext:
+    """The context with one decision before it and no more: a record must not hold all of its trajectory."""
     previous = context.previous
-    if previous is None or previous.usage is None or previous.usage.input_tokens is None:
-        return None
-    for mark in prefix.earlier:
-        if mark.bulk.chars == previous.request_chars:
-            return Anchor(previous.usage.input_tokens, mark.bulk)
-    return None
+    if previous is None or previous.context.previous is None:
+        return context
+    return replace(context, previous=replace(previous, context=replace(previous.context, previous=None)))
 
 
 def _spent(log: Log) -> Decimal | None:

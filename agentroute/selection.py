@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeAlias
 
 from .decisions import Candidate, Constraints, Dropped, Prediction, Strategy
 from .errors import ConfigError, NoCandidateError
@@ -40,6 +41,10 @@ class _Option:
     tier: Tier
     sufficiency: float
     cost: StepCost
+
+
+_Order: TypeAlias = tuple[float, float, float, float]
+"""What candidates are sorted by: how far P is below the floor, unknown price, score in USD, then the higher P."""
 
 
 def pinned(request: ChatRequest, constraints: Constraints, pool: Pool) -> str | None:
@@ -159,14 +164,15 @@ def _why_not(
             return "its price is unknown, so max_cost cannot be kept"
         if cost.cost > Decimal(str(constraints.max_cost)):
             return f"expected ${cost.cost:.4f} is above max_cost ${constraints.max_cost}"
-    if pin is not None:
-        return None
+    limit = request.sampling.max_output_tokens
+    if limit is not None and target.max_output_tokens is not None and limit > target.max_output_tokens:
+        return f"writes at most {target.max_output_tokens:,} tokens, {limit:,} are asked for"
     if isinstance(constraints.tier, Tier) and tier is not constraints.tier:
         return f"the caller asked for tier {constraints.tier.value}"
     ceiling = constraints.max_tier if isinstance(constraints.max_tier, Tier) else None
     if ceiling is not None and tier > ceiling:
         return f"above max_tier {ceiling.value}"
-    if constraints.tier is not None:
+    if pin is not None or constraints.tier is not None:
         return None
     if row.max_tier is not None and tier > row.max_tier:
         return f"above the table's max_tier {row.max_tier.value}"
@@ -187,22 +193,22 @@ def _rank(
     if strategy == "cheapest" and best < floor:
         note = f"no target reaches P {floor:.2f}: the most likely ones come first"
         floor = best
-    entries: list[tuple[tuple[float, float, float], _Option, float | None, str]] = []
+    entries: list[tuple[_Order, _Option, float | None, str]] = []
     for option in options:
         usd = _usd(option)
         p = option.sufficiency
         below = 0.0 if p >= floor else floor - p
         if usd is None:
-            entries.append(((below, 1.0, -p), option, None, f"price unknown; P {p:.2f}"))
+            entries.append(((below, 1.0, 0.0, -p), option, None, f"price unknown; P {p:.2f}"))
             continue
         cached = f", {option.cost.cached_tokens:,} tokens cached" if option.cost.cached_tokens else ""
         if strategy == "balanced":
             risk = row.k * unit * (1.0 - p)
             score = usd + risk
-            entries.append(((0.0, 0.0, score), option, score, f"${usd:.5f} + risk ${risk:.5f} (P {p:.2f}{cached})"))
+            entries.append(((0.0, 0.0, score, -p), option, score, f"${usd:.5f} + risk ${risk:.5f} (P {p:.2f}{cached})"))
         else:
             reach = f"reaches {floor:.2f}" if below == 0.0 else f"below {floor:.2f}"
-            entries.append(((below, 0.0, usd), option, usd, f"${usd:.5f}, P {p:.2f} {reach}{cached}"))
+            entries.append(((below, 0.0, usd, -p), option, usd, f"${usd:.5f}, P {p:.2f} {reach}{cached}"))
     entries.sort(key=lambda entry: entry[0])
     if row.prefer:
         entries = _preferred_first(entries, row.prefer)
@@ -210,9 +216,9 @@ def _rank(
 
 
 def _preferred_first(
-    entries: list[tuple[tuple[float, float, float], _Option, float | None, str]], prefer: tuple[str, ...]
-) -> list[tuple[tuple[float, float, float], _Option, float | None, str]]:
-    (below, unknown, score), *_ = entries[0]
+    entries: list[tuple[_Order, _Option, float | None, str]], prefer: tuple[str, ...]
+) -> list[tuple[_Order, _Option, float | None, str]]:
+    (below, unknown, score, _), *_ = entries[0]
     for name in prefer:
         for index, (key, option, value, reason) in enumerate(entries):
             tied = key[:2] == (below, unknown) and key[2] <= score * (1 + _TIE)

@@ -303,6 +303,8 @@ def _url_problem(url: object) -> str | None:
         return "is no http:// or https:// URL"
     if "@" in url.split("/")[2]:
         return "has a user or password before the host; put the key into `api_key`"
+    if "?" in url or "#" in url:
+        return "has a query or fragment, where the path of the API would be put behind; put a key into `api_key`"
     return None
 
 

@@ -6,13 +6,11 @@ from here is an estimate and is shown as one (`estimated_usage`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .messages import Tool
 from .prefix import Bulk, Prefix
 
-__all__ = ["Anchor", "TokenEstimate", "estimate", "tools_chars"]
+__all__ = ["Anchor", "TokenEstimate", "estimate"]
 
 PROSE_CHARS = 4.2
 JSON_CHARS = 2.85
@@ -44,7 +42,7 @@ class TokenEstimate:
     anchored: bool
 
 
-def estimate(prefix: Prefix, tools: Sequence[Tool] = (), anchor: Anchor | None = None) -> TokenEstimate:
+def estimate(prefix: Prefix, anchor: Anchor | None = None) -> TokenEstimate:
     """The input tokens of a request. With an anchor only what came after it is estimated."""
     size = _by_characters(prefix.whole.bulk)
     if anchor is not None and anchor.bulk.chars:
@@ -52,13 +50,8 @@ def estimate(prefix: Prefix, tools: Sequence[Tool] = (), anchor: Anchor | None =
         if size >= before:
             return TokenEstimate(round(anchor.input_tokens + size - before), 0, True)
         return TokenEstimate(max(round(anchor.input_tokens * size / before), 1), 0, True)
-    tools_tokens = round(tools_chars(tools) / TOOLS_CHARS) if tools else 0
+    tools_tokens = round(prefix.tools_chars / TOOLS_CHARS)
     return TokenEstimate(max(round(size), 1) + tools_tokens, tools_tokens, False)
-
-
-def tools_chars(tools: Sequence[Tool]) -> int:
-    """The size of the tool schemas as text (Python's, which is as long as spaced JSON and quicker to make)."""
-    return sum(len(tool.name) + len(tool.description) + len(str(tool.parameters)) for tool in tools)
 
 
 def _by_characters(bulk: Bulk) -> float:

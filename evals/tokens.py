@@ -59,10 +59,10 @@ def main() -> None:
             request = replace(trace.request, messages=trace.request.messages[: call.n_messages])
             prefix = Prefix.of(request.messages, request.tools)
             model = call.model or "unknown"
-            error = abs(estimate(prefix, request.tools).input_tokens - usage.input_tokens) / usage.input_tokens
+            error = abs(estimate(prefix).input_tokens - usage.input_tokens) / usage.input_tokens
             cold[model].append(error)
             if anchor is not None:
-                guess = estimate(prefix, request.tools, anchor).input_tokens
+                guess = estimate(prefix, anchor).input_tokens
                 anchored[model].append(abs(guess - usage.input_tokens) / usage.input_tokens)
             anchor = Anchor(usage.input_tokens, prefix.whole.bulk)
             if usage.output_tokens is not None:

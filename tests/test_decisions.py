@@ -78,6 +78,8 @@ def test_savings_may_be_negative_and_unknown_is_none() -> None:
     assert replace(DECISION, outcome="ok", cost=Decimal("0.02")).savings == Decimal("-0.01")
     assert replace(DECISION, outcome="ok", cost=None).savings is None
     assert replace(DECISION, baseline_cost=None).savings is None
+    assert replace(DECISION, outcome="failed", cost=Decimal(0)).savings is None
+    assert isinstance(Constraints(deadline_s=Decimal(5)).deadline_s, float)  # type: ignore[arg-type]
 
 
 def test_previous_is_kept_by_id_only() -> None:
@@ -94,6 +96,8 @@ def test_previous_is_kept_by_id_only() -> None:
         ({"max_cost": float("nan")}, "max_cost is nan"),
         ({"max_cost": -1}, "max_cost is -1"),
         ({"deadline_s": 0}, "deadline_s is 0"),
+        ({"deadline_s": True}, "deadline_s is True"),
+        ({"max_cost": Decimal("NaN")}, "max_cost is Decimal"),
         ({"deny_providers": "openai"}, "deny_providers is the text 'openai'"),
     ],
 )

@@ -34,6 +34,15 @@ def test_other_tools_are_another_prefix() -> None:
     assert Prefix.of([ASK], [Tool("read")]).whole.key != Prefix.of([ASK]).whole.key
 
 
+def test_schemas_and_pictures_in_results_count() -> None:
+    small = Tool("read", "reads", {"properties": {"a": {}}})
+    large = Tool("read", "reads", {"properties": {f"p{i}": {} for i in range(60)}})
+    assert Prefix.of([ASK], [small]).whole.key != Prefix.of([ASK], [large]).whole.key
+    assert Prefix.of([ASK], [large]).tools_chars > Prefix.of([ASK], [small]).tools_chars > 0
+    seen = [Message("tool", (ToolResult("c1", (Image(data=data),)),)) for data in ("AAAA", "BBBB")]
+    assert Prefix.of([ASK, CALL, seen[0]]).whole.key != Prefix.of([ASK, CALL, seen[1]]).whole.key
+
+
 def test_sizes() -> None:
     bulk = Prefix.of([SYSTEM, ASK, CALL, RESULT, Message("user", (Image(url="http://127.0.0.1/x.png"),))]).whole.bulk
     assert bulk.prose == len("be brief" + "fix the bug" + "looking" + "x = 1")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -25,12 +26,15 @@ from agentroute import (
     Price,
     RequestError,
     Router,
+    Secret,
     StepContext,
     StepKind,
     StreamInterrupted,
     Target,
     Tier,
 )
+from agentroute.affinity import Affinity
+from agentroute.effects import Done, Item, Try
 from agentroute.ledger import MemoryLedger
 from agentroute.testing import Fault, FrozenClock, ScriptedProvider, ScriptedReply, nth, tool_call
 
@@ -162,9 +166,12 @@ def test_a_cut_after_content_is_an_error_with_the_part(way: Way) -> None:
 @WAYS
 def test_a_deadline_holds_for_the_whole_call(way: Way) -> None:
     silent = Fault.stall(after_chunks=0)
-    with ScriptedProvider("late", fault=silent) as provider, Router(targets=pool(provider)) as router:
-        with pytest.raises(AllAttemptsFailed) as caught:
-            way(router, ask(), constraints=Constraints(deadline_s=0.4))
+    with (
+        ScriptedProvider("late", fault=silent) as provider,
+        Router(targets=pool(provider)) as router,
+        pytest.raises(AllAttemptsFailed) as caught,
+    ):
+        way(router, ask(), constraints=Constraints(deadline_s=0.4))
     assert {attempt.error for attempt in caught.value.attempts} == {"ProviderTimeout"}
     assert caught.value.decision is not None
     assert caught.value.decision.outcome == "failed"
@@ -292,6 +299,71 @@ def test_a_ledger_that_fails_never_fails_the_call(provider: ScriptedProvider, ca
     assert "disk full" in caplog.text
 
 
+def test_an_affinity_that_fails_never_fails_the_call(
+    provider: ScriptedProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Affinity):
+        def __len__(self) -> int:
+            return 0
+
+        def record(self, *_: Any, **__: Any) -> None:
+            raise OSError("shared store is down")
+
+    with Router(targets=pool(provider), affinity=Broken()) as router:
+        assert router.complete(ask()).text == "It was Ada."
+        assert router.ledger.totals.steps == 1  # type: ignore[attr-defined]
+    assert "shared store is down" in caplog.text
+
+
+def test_the_baseline_serving_alone_saves_and_loses_nothing() -> None:
+    with ScriptedProvider("It was Ada. " * 20, cache_from_tokens=10**9) as provider:
+        price = Price(Decimal(5), Decimal(25), cache_read=Decimal("0.5"), cache_write=Decimal("6.25"))
+        only = provider.target(name="only", model="only", tier="premium", price=price, cache_ttl_s=300)
+        with Router(targets=[only]) as router:
+            history: list[dict[str, Any]] = [{"role": "user", "content": "tell me more " * 600}]
+            for _ in range(3):
+                response = router.complete(ChatRequest.from_openai({"messages": history}))
+                assert decision_of(response).savings == 0
+                history += [{"role": "assistant", "content": response.text}, {"role": "user", "content": "more"}]
+
+
+def test_a_call_runs_once(provider: ScriptedProvider) -> None:
+    with Router(targets=pool(provider)) as router:
+        call = router.prepare(ask())
+        assert list(call.run())
+        with pytest.raises(RuntimeError, match="has begun already"):
+            list(call.run())
+        assert len(provider.requests) == 1
+
+
+async def test_a_close_that_fails_still_leaves_a_record(provider: ScriptedProvider) -> None:
+    class Clumsy:
+        async def perform(self, attempt: Try) -> AsyncIterator[Item | Done]:
+            try:
+                yield Item("a", is_content=True)
+                yield Item("b", is_content=True)
+            finally:
+                raise RuntimeError("will not close")
+
+    router = Router(targets=pool(provider))
+    payloads = router.prepare(ask()).arun(Clumsy())
+    assert await anext(payloads) == "a"
+    with pytest.raises(RuntimeError, match="will not close"):
+        await payloads.aclose()
+    assert len(router.ledger.decisions) == 1  # type: ignore[attr-defined]
+
+
+def test_a_record_holds_one_decision_before_it_and_no_more(provider: ScriptedProvider) -> None:
+    with Router(targets=pool(provider)) as router:
+        previous = None
+        for _ in range(5):
+            previous = router.route(ask(), context=StepContext(previous=previous))
+        assert previous is not None
+        before = previous.context.previous
+        assert before is not None
+        assert before.context.previous is None
+
+
 def test_dominated_targets_are_named_when_the_pool_is_built(caplog: pytest.LogCaptureFixture) -> None:
     able = Capabilities(tools=True, vision=True, structured_output=True, reasoning=True)
     facts: dict[str, Any] = {"provider": "x", "capabilities": able, "context_window": 100_000}
@@ -333,6 +405,16 @@ def test_a_missing_key_names_its_target(provider: ScriptedProvider, monkeypatch:
     target = Target(name="m", provider="x", model="x", tier="mid", base_url=provider.base_url, api_key="env:NOT_THERE")
     with Router(targets=[target]) as router, pytest.raises(ConfigError, match=r"target 'm'.*NOT_THERE"):
         router.complete(ask())
+
+
+@WAYS
+def test_a_key_that_no_header_can_carry_is_in_no_frame(provider: ScriptedProvider, way: Way) -> None:
+    key = Secret("sk-CANARY-7\n")
+    target = Target(name="m", provider="x", model="x", tier="mid", base_url=provider.base_url, api_key=key)
+    with Router(targets=[target]) as router, pytest.raises(ConfigError, match="target 'm': the key holds") as caught:
+        way(router, ask())
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "CANARY" not in "".join(shown.format())
 
 
 def test_injected_time_and_ids(provider: ScriptedProvider) -> None:

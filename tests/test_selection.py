@@ -9,7 +9,7 @@ import pytest
 
 from agentroute.decisions import Constraints, Prediction, Strategy, Task
 from agentroute.errors import ConfigError, NoCandidateError
-from agentroute.messages import ChatRequest, Image, Message, ResponseSchema, Text, Tool
+from agentroute.messages import ChatRequest, Image, Message, ResponseSchema, Sampling, Text, Tool
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import Row
 from agentroute.selection import Selection, select
@@ -168,6 +168,25 @@ def test_a_pin_that_cannot_do_it_is_refused() -> None:
     blind = target("blind", "v", "budget", "0.01", capabilities=Capabilities(tools=False))
     with pytest.raises(NoCandidateError, match="cannot call tools"):
         choose(EASY, pool=Pool([blind, PREMIUM]), model="blind", tools=(Tool("f"),))
+
+
+def test_policy_holds_for_pins_too() -> None:
+    for constraints in (Constraints(max_tier="mid"), Constraints(tier="budget"), Constraints(deny_providers=("c",))):
+        with pytest.raises(NoCandidateError):
+            choose(EASY, model="premium", constraints=constraints)
+
+
+def test_a_target_that_cannot_write_as_much_is_left_out() -> None:
+    short = target("short", "v", "budget", "0.01", max_output_tokens=4_096)
+    selection = choose(EASY, pool=Pool([short, PREMIUM]), sampling=Sampling(max_output_tokens=100_000))
+    assert names(selection) == ["premium"]
+    assert "writes at most 4,096" in selection.dropped[0].reason
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_where_everything_is_free_the_likelier_target_comes_first(backwards: bool) -> None:
+    free = [target("small", "x", "budget", "0"), target("big", "x", "premium", "0")]
+    assert names(choose(HARD, pool=Pool(free[::-1] if backwards else free)))[0] == "big"
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -69,7 +69,7 @@ def command(
     agentroute replay traces.jsonl.gz --out report.html
     """
     if out is not None:
-        _check_page(out)
+        _check_page(out, files)
     router = Router(**_pool(config, targets, strategy))
     only_explain = explain is not None and not as_json and out is None
     with _progress() as on_progress:
@@ -101,9 +101,11 @@ def command(
         raise ConfigError(_no_step(report))
 
 
-def _check_page(out: Path) -> None:
-    """Before the replay, which may take minutes: can the page be written at all?"""
+def _check_page(out: Path, files: Sequence[Path]) -> None:
+    """Before the replay, which may take minutes: can the page be written at all, and over nothing that is read?"""
     folder = out.parent
+    if out.exists() and any(file.exists() and file.samefile(out) for file in files):
+        raise ConfigError(f"--out is {str(out)!r}, one of the traces: it would be overwritten; name another file")
     if out.is_dir():
         raise ConfigError(
             f"--out is {str(out)!r}: that is a folder; name a file in it, like {str(out / 'report.html')!r}"

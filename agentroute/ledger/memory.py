@@ -16,7 +16,8 @@ __all__ = ["MemoryLedger", "Totals"]
 class Totals:
     """Over every step so far. Money in USD; `unpriced` counts the steps whose cost is unknown, which no sum includes.
 
-    `savings` adds only steps where both cost and baseline are known; it may be negative.
+    `savings` and `baseline_cost` add only steps that were answered and whose cost and baseline are known; `cost` adds
+    what failed calls cost too. Savings may be negative.
     """
 
     steps: int = 0
@@ -42,7 +43,7 @@ class MemoryLedger:
                 steps=before.steps + 1,
                 unpriced=before.unpriced + (cost is None),
                 cost=before.cost + (cost or 0),
-                baseline_cost=before.baseline_cost + (decision.baseline_cost or 0),
+                baseline_cost=before.baseline_cost + (0 if saved is None else decision.baseline_cost or 0),
                 savings=before.savings + (saved or 0),
             )
 

@@ -327,7 +327,7 @@ class _Run:
             self._served[call.model].steps += 1
         n_in = recorded.input_tokens
         if n_in is None:
-            n_in = estimate(prefix, request.tools, recall.anchor).input_tokens
+            n_in = estimate(prefix, recall.anchor).input_tokens
         n_out = recorded.output_tokens
         if n_out is None:
             n_out = _answer_tokens(call.answer) or shown.estimated_usage.output_tokens or 0

@@ -75,17 +75,10 @@ class Outgoing:
         """The header's value, made at the moment of sending. Never keep it."""
         if self._secret is None:
             return None
-        key = self._key(self._secret)
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ConfigError(f"target {self.target!r}: the key holds a space or a sign that no header can carry")
-        return f"Bearer {key}"
-
-    def _key(self, secret: Secret) -> str:
-        try:
-            return secret.reveal()
-        except ConfigError as error:
-            problem = str(error)
-        raise ConfigError(f"target {self.target!r}: {problem}")
+        header, problem = _header(self._secret)
+        if problem is not None:
+            raise ConfigError(f"target {self.target!r}: {problem}")
+        return header
 
     def without_key(self, error: ProviderError) -> ProviderError:
         """The same error, should the provider or the client have quoted the key in it."""
@@ -97,6 +90,17 @@ class Outgoing:
                 if text is not None:
                     setattr(error, name, text.replace(key, "***"))
         return error
+
+
+def _header(secret: Secret) -> tuple[str | None, str | None]:
+    """The header's value, or what is wrong: nothing is raised where the key stands in a frame."""
+    try:
+        key = secret.reveal()
+    except ConfigError as error:
+        return None, str(error)
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return None, "the key holds a space or a sign that no header can carry"
+    return f"Bearer {key}", None
 
 
 def _url(target: Target) -> str:

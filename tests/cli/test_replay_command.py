@@ -39,6 +39,7 @@ def refused(
         ("missing/x.html", "does not exist; create it or name another file"),
         ("traces.jsonl/x.html", "is not a folder; name another file"),
         ("", "is a folder; name a file in it, like"),
+        ("traces.jsonl", "one of the traces: it would be overwritten"),
     ],
 )
 def test_a_page_that_cannot_be_written_is_refused_before_anything_is_read(

@@ -27,6 +27,12 @@ def test_totals_outlive_the_window() -> None:
     assert (ledger.totals.steps, ledger.totals.cost, ledger.totals.savings) == (3, Decimal("2.3"), Decimal("0.7"))
 
 
+def test_what_failed_has_saved_nothing() -> None:
+    ledger = MemoryLedger()
+    ledger.append(replace(decision("0"), outcome="failed"))
+    assert (ledger.totals.steps, ledger.totals.savings, ledger.totals.baseline_cost) == (1, 0, 0)
+
+
 def test_unknown_is_counted_not_summed() -> None:
     ledger = MemoryLedger()
     ledger.append(decision(None))
