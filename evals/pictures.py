@@ -26,7 +26,7 @@ from agentroute.replay.html import page
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "img"
-_WIDTH = 118
+_WIDTH = 126
 
 
 def draw_demo() -> None:
