@@ -154,8 +154,10 @@ def test_the_picture_in_the_docs_shows_what_the_demo_prints_now(shown: tuple[Any
     for target in {decision.target for decision in result.decisions}:
         (count,) = re.findall(rf"^{target} +(\d+ steps?) ", text, re.MULTILINE)
         assert re.search(rf"\b{target} {count} ", drawn)
-    assert f"saved ${bill.savings:.5f} ({bill.savings / bill.baseline:.0%})" in drawn
-    assert f"spent ${bill.spent:.5f}" in drawn
+    # The engineer's failing tests print a traceback, whose length depends on the Python that runs them.
+    for word, amount in (("spent", bill.spent), ("saved", bill.savings)):
+        (pictured,) = re.findall(rf"{word} \$([\d.]+)", drawn)
+        assert float(pictured) == pytest.approx(float(amount), rel=0.03)
 
 
 def test_the_page_about_the_demo_shows_a_fallback_as_the_demo_does(shown: tuple[Any, str]) -> None:
