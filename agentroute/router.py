@@ -235,14 +235,10 @@ class Router:
 
         Raises what `route` raises; ProviderError and its kinds where no target answered (`.decision` is on the error).
         """
-        call = self.prepare(request, context=context, constraints=constraints, stream=False)
-        events: list[Event] = []
-        try:
-            events.extend(call.run())
-        except StreamInterrupted as error:
-            error.partial = replace(fold(events), decision=call.decision)
-            raise
-        return replace(fold(events), decision=call.decision)
+        answer = ResponseStream(self.prepare(request, context=context, constraints=constraints, stream=False))
+        for _ in answer:
+            pass
+        return answer.response
 
     async def acomplete(
         self,
@@ -252,15 +248,10 @@ class Router:
         constraints: Constraints | None = None,
     ) -> ChatResponse:
         """`complete` on an event loop."""
-        call = self.prepare(request, context=context, constraints=constraints, stream=False)
-        events: list[Event] = []
-        try:
-            async for event in call.arun():
-                events.append(event)
-        except StreamInterrupted as error:
-            error.partial = replace(fold(events), decision=call.decision)
-            raise
-        return replace(fold(events), decision=call.decision)
+        answer = AsyncResponseStream(self.prepare(request, context=context, constraints=constraints, stream=False))
+        async for _ in answer:
+            pass
+        return answer.response
 
     def stream(
         self,
