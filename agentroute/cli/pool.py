@@ -10,10 +10,16 @@ from agentroute.catalog.example import EXAMPLE_POOL, example_targets
 __all__ = ["EXAMPLE_POOL", "pool_options"]
 
 
-def pool_options(config: Path | None) -> dict[str, Any]:
-    """The arguments of a Router: from the config file, else the example pool."""
-    if config is None:
-        return {"targets": example_targets()}
-    from agentroute.config import load
+def pool_options(config: Path | None, strategy: str | None = None) -> dict[str, Any]:
+    """The arguments of a Router: from the config file, else the example pool; `strategy` (None: the file's) goes first.
 
-    return load(config)
+    Whether it is one is for the Router to say.
+    """
+    options: dict[str, Any]
+    if config is None:
+        options = {"targets": example_targets()}
+    else:
+        from agentroute.config import load
+
+        options = load(config)
+    return options if strategy is None else {**options, "strategy": strategy}

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from agentroute.decisions import Constraints
 from agentroute.errors import ConfigError
 from agentroute.replay import GAP_S, ReplayReport, replay
 from agentroute.replay.console import render
@@ -132,15 +131,12 @@ def _no_step(report: ReplayReport) -> str:
 
 
 def _pool(config: Path | None, targets: str | None, strategy: str | None) -> dict[str, Any]:
-    if targets is None:
-        options = pool_options(config)
-    elif config is None:
-        options = {"targets": [_target(name.strip()) for name in targets.split(",") if name.strip()]}
-    else:
+    if targets is not None and config is not None:
         raise ConfigError("--config and --targets both give a pool; use one of them")
-    if strategy is not None:
-        options["strategy"] = Constraints(strategy=strategy).strategy  # type: ignore[arg-type]
-    return options
+    options = pool_options(config, strategy)
+    if targets is None:
+        return options
+    return {**options, "targets": [_target(name.strip()) for name in targets.split(",") if name.strip()]}
 
 
 def _target(name: str) -> Target:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from agentroute.decisions import Constraints, Decision, StepContext, Strategy
+from agentroute.decisions import Constraints, Decision, StepContext
 from agentroute.errors import RequestError
 from agentroute.messages import ChatRequest, Message
 from agentroute.messages import Text as TextPart
@@ -29,7 +29,10 @@ def command(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="A config file with your pool (docs/configuration.md).")
     ] = None,
-    strategy: Annotated[str, typer.Option(help="cheapest, balanced or best.")] = "balanced",
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="cheapest, balanced or best.", show_default="the config file's, else balanced"),
+    ] = None,
     max_tier: Annotated[str | None, typer.Option(help="Nothing above: budget, mid, standard or premium.")] = None,
     agent: Annotated[str | None, typer.Option(help="The agent that asks.")] = None,
     role: Annotated[str | None, typer.Option(help="Its role.")] = None,
@@ -41,17 +44,13 @@ def command(
 
     echo '{"messages": [{"role": "user", "content": "hi"}]}' | agentroute route --json
     """
-    router = Router(**pool_options(config))
-    constraints = Constraints(strategy=_strategy(strategy), max_tier=max_tier)
-    decision = router.route(_request(prompt), context=StepContext(agent=agent, role=role), constraints=constraints)
+    router = Router(**pool_options(config, strategy))
+    context, constraints = StepContext(agent=agent, role=role), Constraints(max_tier=max_tier)
+    decision = router.route(_request(prompt), context=context, constraints=constraints)
     if as_json:
         typer.echo(json.dumps(decision.to_dict(), indent=2, ensure_ascii=False))
     else:
         Console(soft_wrap=True).print(explain(decision))
-
-
-def _strategy(name: str) -> Strategy:
-    return Constraints(strategy=name).strategy or "balanced"  # type: ignore[arg-type]
 
 
 def _request(prompt: str) -> ChatRequest:

@@ -43,6 +43,8 @@ def test_a_request_from_standard_input() -> None:
 def test_a_config_and_constraints(tmp_path: Path) -> None:
     path = tmp_path / "agentroute.toml"
     path.write_text('[[target]]\nprovider = "ollama"\nmodel = "home"\ntier = "mid"\n')
+    path.write_text('strategy = "cheapest"\n' + path.read_text())
+    assert "cheapest (" in RUNNER.invoke(app, ["route", "--config", str(path), "Hello"]).stdout
     result = RUNNER.invoke(app, ["route", "--config", str(path), "--strategy", "best", "Hello"])
     assert "-> home" in result.stdout
     assert "best" in result.stdout
