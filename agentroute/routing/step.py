@@ -202,11 +202,10 @@ def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
             seen_assistant = True
             made = 0
             for part in message.parts[::-1]:
-                kind = type(part)
-                if kind is ToolCall:
-                    calls.append((part.name, part.arguments))  # type: ignore[union-attr, arg-type]
+                if type(part) is ToolCall:
+                    calls.append((part.name, part.arguments))
                     made += 1
-                elif kind is Reasoning and (part.signature is not None or part.redacted):  # type: ignore[union-attr]
+                elif type(part) is Reasoning and (part.signature is not None or part.redacted):
                     reasoning = True
             if made:
                 groups.append(made)
