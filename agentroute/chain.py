@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from .decisions import Attempt, AttemptOutcome, Outcome
-from .effects import Clock, Done, Effect, Emit, Failed, Flow, Item, Next, Reply, Timeouts, Try, Wait
+from .effects import Clock, Done, Effect, Emit, Failed, Flow, Item, Next, Reply, Sent, Timeouts, Try, Wait
 from .errors import (
     AllAttemptsFailed,
     AuthenticationFailed,
@@ -159,6 +159,7 @@ def _attempt(
     started = clock.monotonic()
     first_content: float | None = None
     usage: Usage | None = None
+    changes: tuple[str, ...] = ()
     held: list[Any] = []
 
     def record(outcome: AttemptOutcome, error: BaseException | None = None) -> None:
@@ -177,6 +178,7 @@ def _attempt(
                 usage=usage,
                 cost=None if usage is None or target.price is None else target.price.cost(usage),
                 possible_duplicate_cost=known is not None and _may_be_billed(known),
+                changes=changes,
             )
         )
         log.outcome = outcome
@@ -217,8 +219,11 @@ def _attempt(
                     return _interrupted(error, target)
                 record("failed", error)
                 return error
+            elif isinstance(reply, Sent):
+                changes = reply.changes
+                reply = yield _NEXT
             else:
-                raise TypeError(f"the driver answered {reply!r}; an attempt is answered by Item, Done or Failed")
+                raise TypeError(f"the driver answered {reply!r}; an attempt is answered by Sent, Item, Done or Failed")
     except GeneratorExit:
         record("abandoned")
         raise

@@ -165,7 +165,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target. Times in seconds; `cost` None where the provider gave no usage or has no known price."""
+    """One try at one target. Times in seconds; `cost` None where the provider gave no usage or has no known price.
+
+    `changes` says what of the request had to be repaired or left out for this target.
+    """
 
     target: str
     outcome: AttemptOutcome
@@ -179,6 +182,7 @@ class Attempt:
     usage: Usage | None = None
     cost: Decimal | None = None
     possible_duplicate_cost: bool = False
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +281,7 @@ class Decision:
                     **{name: getattr(a, name) for name in _ATTEMPT_FIELDS},
                     "usage": a.usage.to_dict() if a.usage else None,
                     "cost": _money(a.cost),
+                    "changes": list(a.changes),
                 }
                 for a in self.attempts
             ],
@@ -326,6 +331,7 @@ class Decision:
                         **a,
                         "usage": Usage.from_dict(a["usage"]) if a["usage"] else None,
                         "cost": _decimal(a["cost"]),
+                        "changes": tuple(a.get("changes", ())),
                     }
                 )
                 for a in data["attempts"]

@@ -29,6 +29,7 @@ __all__ = [
     "Next",
     "Performer",
     "Reply",
+    "Sent",
     "SystemClock",
     "Timeouts",
     "Try",
@@ -77,7 +78,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """Begin an attempt: send this request to this target and reply with the first Item, Done or Failed.
+    """Begin an attempt: send this request to this target and reply with the first Sent, Item, Done or Failed.
 
     `deadline` is on the monotonic clock (seconds), None for no limit. `stream` False allows a plain JSON answer.
     """
@@ -112,6 +113,13 @@ Effect: TypeAlias = Try | Next | Emit | Wait
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """The request is about to go out. `changes` says in words what had to be repaired or left out for this target."""
+
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One payload of the answer: our event for a wire target, the framework's own chunk for a native one.
 
@@ -139,7 +147,7 @@ class Failed:
     error: ProviderError
 
 
-Reply: TypeAlias = Item | Done | Failed
+Reply: TypeAlias = Sent | Item | Done | Failed
 
 Flow: TypeAlias = Generator[Effect, Reply | None, None]
 """Try and Next are answered with a Reply, the others with None. Any other exception of the driver's is thrown in."""
@@ -148,14 +156,15 @@ Flow: TypeAlias = Generator[Effect, Reply | None, None]
 class Performer(Protocol):
     """Performs attempts, synchronously. Closing the iterator closes the connection behind it.
 
-    Yields Items and then one Done; raises a ProviderError where the attempt fails. A driver closes the iterator (where
-    it has a `close`, as generators have) as soon as it is done with it, in every case.
+    Yields Sent (where the request had to be changed), Items and then one Done; raises a ProviderError where the attempt
+    fails. A driver closes the iterator (where it has a `close`, as generators have) as soon as it is done with it, in
+    every case.
     """
 
-    def perform(self, attempt: Try) -> Iterator[Item | Done]: ...
+    def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]: ...
 
 
 class AsyncPerformer(Protocol):
     """The same on an event loop."""
 
-    def perform(self, attempt: Try) -> AsyncIterator[Item | Done]: ...
+    def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]: ...

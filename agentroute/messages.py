@@ -38,10 +38,15 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """Fields we do not know: kept for a target that speaks the same dialect (`openai_chat`, ...), dropped elsewhere."""
+    """Fields we do not know: kept for a target that speaks the same dialect (`openai_chat`, ...), dropped elsewhere.
+
+    `origin` (`provider/model`) names the one model that said them and may be told them again; None for a caller's own,
+    which any target of the dialect gets.
+    """
 
     dialect: str
     fields: Mapping[str, Any]
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,11 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """What the model thought. `signature` is opaque and valid only at `origin`, the target that produced it."""
+    """What the model thought.
+
+    `signature` is opaque (of redacted reasoning: all there is) and valid only at `origin`, the `provider/model` that
+    produced it; where a caller's history does not tell, `extra` names the dialect it came in.
+    """
 
     text: str
     signature: str | None = None
@@ -240,7 +249,7 @@ class ChatRequest:
         """The OpenAI chat-completions body, tools and all."""
         from .formats import openai_chat
 
-        return openai_chat.encode_request(self)
+        return openai_chat.encode_request(self).body
 
 
 @dataclass(frozen=True, slots=True)

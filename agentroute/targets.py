@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 from .errors import ConfigError
 from .messages import Usage
+from .providers import PROVIDERS, Endpoint, Provider
 
 __all__ = ["Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Secret", "Target", "Tier"]
 
@@ -224,8 +225,11 @@ class Target:
     """A model we can call: provider, model and settings, under a name of the user's choice.
 
     Facts left out (tier, price, context window, capabilities) are filled from the catalog when the pool is built.
-    `tier_inferred` says that the tier was read off the output price. `dialect` is the wire format, or `native` for a
-    model object that an integration calls itself.
+    `tier_inferred` says that the tier was read off the output price. `dialect` is the wire format (default: the one
+    the provider is usually called in), or `native` for a model object that an integration calls itself. `provider` is a
+    known name, or a `Provider` of your own. Several keys in `api_key`: the first is used, the others stand in when it
+    is refused or used up. `settings` are fields of the dialect that every request to this target gets, unless it has
+    its own (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`).
 
     >>> Target(name="small", provider="openai", model="gpt-4.1-mini", tier="mid", api_key="env:OPENAI_API_KEY").tier
     <Tier.MID: 'mid'>
@@ -237,34 +241,48 @@ class Target:
     tier: Tier | None
     base_url: str | None
     api_key: Secret | None
+    spare_keys: tuple[Secret, ...]
+    endpoint: Endpoint
     price: Price | None
     context_window: int | None
     max_output_tokens: int | None
     capabilities: Capabilities
     cache_ttl_s: float | None
     dialect: str
+    settings: Mapping[str, Any] = field(hash=False)
     tier_inferred: bool = field(default=False)
 
     def __init__(
         self,
         *,
-        provider: str,
+        provider: str | Provider,
         model: str,
         name: str | None = None,
         tier: str | Tier | None = None,
         base_url: str | None = None,
-        api_key: str | Secret | None = None,
+        api_key: str | Secret | Sequence[str | Secret] | None = None,
         price: Price | None = None,
         context_window: int | None = None,
         max_output_tokens: int | None = None,
         capabilities: Capabilities | None = None,
         cache_ttl_s: float | None = None,
-        dialect: str = "openai_chat",
+        dialect: str | None = None,
+        settings: Mapping[str, Any] | None = None,
         tier_inferred: bool = False,
+        spare_keys: tuple[Secret, ...] = (),
+        endpoint: Endpoint | None = None,
     ) -> None:
         # First of all, so that no traceback of what follows can show a literal key among its locals.
+        if api_key is not None and not isinstance(api_key, str | Secret):
+            keys = tuple(Secret.parse(key) for key in api_key)
+            api_key, spare_keys = (keys[0] if keys else None), (*keys[1:], *spare_keys)
         api_key = None if api_key is None else Secret.parse(api_key)
         name = model if name is None else name
+        known = provider if isinstance(provider, Provider) else PROVIDERS.get(provider)
+        if isinstance(provider, Provider):
+            provider = provider.name
+        if endpoint is None or (dialect is not None and endpoint.dialect != dialect):
+            endpoint = known.endpoint(dialect) if known is not None else Endpoint(dialect or "openai_chat")
         for key, text in (("provider", provider), ("model", model), ("name", name)):
             if not isinstance(text, str) or not text:
                 raise ConfigError(f"target `{key}` is {text!r}; give a non-empty text")
@@ -278,7 +296,11 @@ class Target:
         if problem is not None:
             base_url = None
             raise ConfigError(f"target {name!r}: `base_url` {problem}")
-        for key, value, kind in (("price", price, Price), ("capabilities", capabilities, Capabilities)):
+        for key, value, kind in (
+            ("price", price, Price),
+            ("capabilities", capabilities, Capabilities),
+            ("settings", settings, Mapping),
+        ):
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"target {name!r}: `{key}` is {value!r}; give a {kind.__name__}")
         put = object.__setattr__
@@ -288,13 +310,28 @@ class Target:
         put(self, "tier", None if tier is None else Tier.parse(tier))
         put(self, "base_url", base_url)
         put(self, "api_key", api_key)
+        put(self, "spare_keys", spare_keys)
+        put(self, "endpoint", endpoint)
         put(self, "price", price)
         put(self, "context_window", context_window)
         put(self, "max_output_tokens", max_output_tokens)
         put(self, "capabilities", capabilities or Capabilities())
         put(self, "cache_ttl_s", cache_ttl_s)
-        put(self, "dialect", dialect)
+        put(self, "dialect", endpoint.dialect)
+        put(self, "settings", dict(settings or {}))
         put(self, "tier_inferred", tier_inferred)
+
+    @property
+    def origin(self) -> str:
+        """What a signature or an unknown field of its answers is bound to: `provider/model`."""
+        return f"{self.provider}/{self.model}"
+
+    def each_key(self) -> tuple[Target, ...]:
+        """This target with each of its keys alone, in order."""
+        if not self.spare_keys:
+            return (self,)
+        keys = () if self.api_key is None else (self.api_key, *self.spare_keys)
+        return tuple(replace(self, api_key=key, spare_keys=()) for key in keys)
 
 
 def _url_problem(url: object) -> str | None:

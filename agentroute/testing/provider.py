@@ -157,6 +157,7 @@ class ScriptedProvider:
             max_output_tokens=max_output_tokens,
             capabilities=capabilities,
             cache_ttl_s=cache_ttl_s,
+            dialect="openai_chat",
         )
 
     def __repr__(self) -> str:

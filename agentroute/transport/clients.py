@@ -31,9 +31,9 @@ class KeyAuth(httpx.Auth):
         self._outgoing = outgoing
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        value = self._outgoing.authorization()
-        if value is not None:
-            request.headers["authorization"] = value
+        header = self._outgoing.key_header()
+        if header is not None:
+            request.headers[header[0]] = header[1]
         yield request
 
 

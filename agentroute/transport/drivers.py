@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any
 
-from agentroute.effects import AsyncPerformer, Clock, Done, Emit, Failed, Flow, Item, Performer, Reply, Try, Wait
+from agentroute.effects import AsyncPerformer, Clock, Done, Emit, Failed, Flow, Item, Performer, Reply, Sent, Try, Wait
 from agentroute.errors import ProviderError
 
 __all__ = ["adrive", "drive"]
@@ -13,7 +13,7 @@ __all__ = ["adrive", "drive"]
 
 def drive(flow: Flow, performer: Performer, clock: Clock) -> Generator[Any, None, None]:
     """Runs a flow and yields what it emits. Closing this generator abandons the call and frees its connection."""
-    current: Iterator[Item | Done] | None = None
+    current: Iterator[Sent | Item | Done] | None = None
     reply: Reply | None = None
     thrown: BaseException | None = None
     try:
@@ -37,7 +37,7 @@ def drive(flow: Flow, performer: Performer, clock: Clock) -> Generator[Any, None
                 reply = Failed(error)
             except BaseException as error:
                 thrown = _bare(error)
-            if type(reply) is not Item:
+            if type(reply) is not Item and type(reply) is not Sent:
                 _close(current)
     finally:
         flow.close()
@@ -46,7 +46,7 @@ def drive(flow: Flow, performer: Performer, clock: Clock) -> Generator[Any, None
 
 async def adrive(flow: Flow, performer: AsyncPerformer, clock: Clock) -> AsyncGenerator[Any, None]:
     """`drive` on an event loop. Close it (`aclose`) where it is not read to its end."""
-    current: AsyncIterator[Item | Done] | None = None
+    current: AsyncIterator[Sent | Item | Done] | None = None
     reply: Reply | None = None
     thrown: BaseException | None = None
     try:
@@ -70,14 +70,14 @@ async def adrive(flow: Flow, performer: AsyncPerformer, clock: Clock) -> AsyncGe
                 reply = Failed(error)
             except BaseException as error:
                 thrown = _bare(error)
-            if type(reply) is not Item:
+            if type(reply) is not Item and type(reply) is not Sent:
                 await _aclose(current)
     finally:
         flow.close()
         await _aclose(current)
 
 
-def _reply(item: Item | Done | None) -> Reply:
+def _reply(item: Sent | Item | Done | None) -> Reply:
     if item is None:
         raise TypeError("the performer ended without Done; an attempt ends with Done or a ProviderError")
     return item

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from agentroute import formats
 from agentroute.effects import Clock, Done, Item, Try
 from agentroute.errors import BadResponse, ConfigError, ProviderError, ProviderTimeout, RequestError
 from agentroute.events import Event, UsageReported, is_content, unfold
-from agentroute.formats.openai_chat import (
-    Flavour,
-    StreamDecoder,
-    decode_error,
-    decode_response,
-    encode_request,
-    response_warnings,
-)
+from agentroute.formats import response_warnings
+from agentroute.formats.failures import decode_error
 from agentroute.formats.sse import SseDecoder
+from agentroute.history import repair
+from agentroute.messages import ChatRequest, Extra
 from agentroute.providers import PROVIDERS
 from agentroute.targets import Secret, Target
 
@@ -30,55 +28,44 @@ MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
-_FLAVOURS: Final[Mapping[str, Flavour]] = {
-    "azure": Flavour(max_tokens_field="max_completion_tokens", reasoning_field=None),
-    "cerebras": Flavour(max_tokens_field="max_completion_tokens", reasoning_field="reasoning"),
-    "deepseek": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning_content"),
-    "groq": Flavour(developer_role=False, max_tokens_field="max_completion_tokens", reasoning_field="reasoning"),
-    "llamacpp": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning_content"),
-    "mistral": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field=None, stream_usage=False),
-    "ollama": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning"),
-    "openai": Flavour(max_tokens_field="max_completion_tokens", reasoning_field=None),
-    "openrouter": Flavour(max_tokens_field="max_tokens", reasoning_field="reasoning"),
-    "vllm": Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning_content"),
-}
-"""What each provider is believed to take: written from general knowledge, not read from their references and not tried
-against them. Recorded traffic confirms only DeepSeek's `reasoning_content` and the `max_completion_tokens` of OpenAI.
-"""
-
-_OTHER: Final = Flavour(developer_role=False, max_tokens_field="max_tokens", reasoning_field=None)
-"""What every server of this dialect is known to take."""
-
 
 class Outgoing:
     """What is sent for one attempt. Raises ConfigError for a target that cannot be called, naming the remedy."""
 
-    __slots__ = ("_secret", "content", "headers", "stream", "target", "url")
+    __slots__ = ("_auth", "_secret", "changes", "content", "format", "headers", "origin", "stream", "target", "url")
 
     def __init__(self, attempt: Try) -> None:
         target = attempt.target
         self.target: Final = target.name
+        self.origin: Final = target.origin
         self.stream: Final = attempt.stream
-        self.url: Final = _url(target)
+        self.format: Final = _format(target)
+        base_url = _base_url(target)
+        self._auth: Final = target.endpoint.auth
         self._secret: Final = _secret(target)
-        flavour = _FLAVOURS.get(target.provider, _OTHER)
-        self.content: Final = _dump(
-            encode_request(attempt.request, model=target.model, stream=attempt.stream, flavour=flavour)
+        repaired = repair(_with_settings(attempt.request, target), target)
+        encoded = self.format.encode_request(
+            repaired.request, model=target.model, stream=attempt.stream, quirks=target.endpoint.quirks
         )
+        self.changes: Final = (*repaired.changes, *encoded.changes)
+        self.url: Final = base_url + encoded.path
+        self.content: Final = _dump(encoded.body)
         self.headers: Final = {
             "content-type": "application/json",
             "accept": "text/event-stream" if attempt.stream else "application/json",
             "accept-encoding": "identity",
+            **encoded.headers,
+            **dict(target.endpoint.headers),
         }
 
-    def authorization(self) -> str | None:
-        """The header's value, made at the moment of sending. Never keep it."""
-        if self._secret is None:
+    def key_header(self) -> tuple[str, str] | None:
+        """The header that holds the key, made at the moment of sending. Never keep it."""
+        if self._secret is None or self._auth == "none":
             return None
-        header, problem = _header(self._secret)
+        key, problem = _key(self._secret)
         if problem is not None:
             raise ConfigError(f"target {self.target!r}: {problem}")
-        return header
+        return ("authorization", f"Bearer {key}") if self._auth == "bearer" else (self._auth, key)
 
     def without_key(self, error: ProviderError) -> ProviderError:
         """The same error, should the provider or the client have quoted the key in it."""
@@ -92,30 +79,41 @@ class Outgoing:
         return error
 
 
-def _header(secret: Secret) -> tuple[str | None, str | None]:
-    """The header's value, or what is wrong: nothing is raised where the key stands in a frame."""
+def _key(secret: Secret) -> tuple[str, str | None]:
+    """The key, or what is wrong: nothing is raised where it stands in a frame."""
     try:
         key = secret.reveal()
     except ConfigError as error:
-        return None, str(error)
+        return "", str(error)
     if not key.isascii() or not key.isprintable() or " " in key:
-        return None, "the key holds a space or a sign that no header can carry"
-    return f"Bearer {key}", None
+        return "", "the key holds a space or a sign that no header can carry"
+    return key, None
 
 
-def _url(target: Target) -> str:
-    if target.dialect != "openai_chat":
+def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
+    if not target.settings:
+        return request
+    own = request.extra.fields if request.extra is not None and request.extra.dialect == target.dialect else {}
+    return replace(request, extra=Extra(target.dialect, {**target.settings, **own}))
+
+
+def _format(target: Target) -> formats.Format:
+    if target.dialect == "native":
         raise ConfigError(
-            f"target {target.name!r} speaks {target.dialect!r}, which is not called over HTTP here; "
-            f"use dialect='openai_chat', or the integration that this target was made for"
+            f"target {target.name!r} speaks 'native', which is not called over HTTP; "
+            f"use the integration that this target was made for"
         )
-    known = PROVIDERS.get(target.provider)
-    base = target.base_url or (known.base_url if known else None)
+    return formats.of(target.dialect)
+
+
+def _base_url(target: Target) -> str:
+    base = target.base_url or target.endpoint.base_url
     if base is None:
         raise ConfigError(
-            f"target {target.name!r}: no address is known for provider {target.provider!r}; give base_url="
+            f"target {target.name!r}: no address is known for provider {target.provider!r} "
+            f"in the dialect {target.dialect!r}; give base_url="
         )
-    return base.rstrip("/") + "/chat/completions"
+    return base.rstrip("/")
 
 
 def _secret(target: Target) -> Secret | None:
@@ -234,7 +232,7 @@ class Answer:
         self._now = now
         self._body = bytearray()
         self._sse: SseDecoder | None = None
-        self._stream = StreamDecoder(target=outgoing.target)
+        self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin)
         self._warnings: list[str] = []
         self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -291,7 +289,8 @@ class Answer:
             yield from self._items(self._stream.close())
             yield Done(self._stream.usage, self._stream.finish_reason, (*self._stream.warnings(), *self._warnings))
             return
-        response = decode_response(self._json(), target=self._outgoing.target)
+        outgoing = self._outgoing
+        response = outgoing.format.decode_response(self._json(), target=outgoing.target, origin=outgoing.origin)
         yield from self._items(unfold(response))
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 

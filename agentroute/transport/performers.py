@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from agentroute.effects import Clock, Done, Item, SystemClock, Try
+from agentroute.effects import Clock, Done, Item, Sent, SystemClock, Try
 from agentroute.errors import AgentRouteError, ConfigError, ConnectionFailed, ProviderError
 
 from .exchange import Answer, Limits, Outgoing
@@ -74,10 +74,12 @@ class HttpPerformer:
         self._auth = clients.KeyAuth
         self._client = clients.client()
 
-    def perform(self, attempt: Try) -> Generator[Item | Done, None, None]:
+    def perform(self, attempt: Try) -> Generator[Sent | Item | Done, None, None]:
         """One attempt. Raises ProviderError where it fails, ConfigError for a target that cannot be called."""
         outgoing = Outgoing(attempt)
         limits = Limits(attempt, self._clock)
+        if outgoing.changes:
+            yield Sent(outgoing.changes)
         try:
             yield from self._perform(outgoing, limits)
         except ProviderError as error:
@@ -164,10 +166,12 @@ class AsyncHttpPerformer:
         self._lock = threading.Lock()
         self._clients: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[None, None]]] = {}
 
-    async def perform(self, attempt: Try) -> AsyncGenerator[Item | Done, None]:
+    async def perform(self, attempt: Try) -> AsyncGenerator[Sent | Item | Done, None]:
         """One attempt. Raises ProviderError where it fails, ConfigError for a target that cannot be called."""
         outgoing = Outgoing(attempt)
         limits = Limits(attempt, self._clock)
+        if outgoing.changes:
+            yield Sent(outgoing.changes)
         items = self._perform(outgoing, limits)
         try:
             async for item in items:

@@ -23,7 +23,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from agentroute import BadResponse, ProviderError, Router, Target
-from agentroute.effects import Done, Item, Try
+from agentroute.effects import Done, Item, Sent, Try
 from agentroute.providers import PROVIDERS
 
 from .messages import done_of, finish_of, has_content, origin_of, portable
@@ -121,6 +121,10 @@ class _Attempt:
             return None
         return BadResponse(f"target {target.name!r}: the answer ended without a finish reason", target=target.name)
 
+    def sent(self) -> tuple[Sent, ...]:
+        """What our own transport had to change of the request, if anything."""
+        return self.model.sent if isinstance(self.model, WireChatModel) else ()
+
     def done(self) -> Done:
         done = self.model.done if isinstance(self.model, WireChatModel) else done_of(self.reported)
         return replace(done, warnings=(*done.warnings, *self.warnings))
@@ -133,7 +137,7 @@ class ModelPerformer:
         self._step = step
         self._run = run
 
-    def perform(self, attempt: Try) -> Iterator[Item | Done]:
+    def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
         a = self._step.begin(attempt, self._run.get_child())
         whole: Item | None = None
         failure: ProviderError | None = None
@@ -155,6 +159,7 @@ class ModelPerformer:
         finally:
             if isinstance(a.model, WireChatModel):
                 a.model.close()
+        yield from a.sent()
         if failure is not None:
             if not attempt.stream and a.seen.chunks:
                 yield a.item(a.seen.partial())
@@ -171,7 +176,7 @@ class AsyncModelPerformer:
         self._step = step
         self._run = run
 
-    async def perform(self, attempt: Try) -> AsyncIterator[Item | Done]:
+    async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
         a = self._step.begin(attempt, self._run.get_child())
         whole: Item | None = None
         failure: ProviderError | None = None
@@ -192,6 +197,8 @@ class AsyncModelPerformer:
         finally:
             if isinstance(a.model, WireChatModel):
                 await a.model.aclose()
+        for sent in a.sent():
+            yield sent
         if failure is not None:
             if not attempt.stream and a.seen.chunks:
                 yield a.item(a.seen.partial())

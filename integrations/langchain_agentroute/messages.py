@@ -33,9 +33,9 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
+from agentroute.formats import finish_reason
 from agentroute.messages import (
     ChatResponse,
-    FinishReason,
     Image,
     Message,
     Part,
@@ -68,22 +68,6 @@ _ROLES: dict[str, Role] = {
     "ai": "assistant",
 }
 _FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "status")
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "completed": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "safety": "content_filter",
-    "refusal": "content_filter",
-}
-
-
 # --- LangChain -> canonical ------------------------------------------------------------------------------------------
 
 
@@ -284,7 +268,7 @@ def finish_of(message: AIMessage) -> str | None:
 
 def done_of(message: AIMessage) -> Done:
     """Usage and finish reason as a native model reported them; None for what it did not."""
-    return Done(_read_usage(message.usage_metadata), _FINISH_REASONS.get(str(finish_of(message)).lower()))
+    return Done(_read_usage(message.usage_metadata), finish_reason(str(finish_of(message))))
 
 
 def _read_usage(usage: UsageMetadata | None) -> Usage | None:

@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from agentroute.effects import AsyncPerformer, Done, Item, Performer, Try
+from agentroute.effects import AsyncPerformer, Done, Item, Performer, Sent, Try
 from agentroute.events import Event, fold
 
 from .messages import ChunkWriter, write_message
@@ -33,8 +33,9 @@ class WireChatModel(BaseChatModel):
     _attempt: Try = PrivateAttr()
     _performer: Performer | None = PrivateAttr(default=None)
     _async_performer: AsyncPerformer | None = PrivateAttr(default=None)
-    _items: Iterator[Item | Done] | AsyncIterator[Item | Done] | None = PrivateAttr(default=None)
+    _items: Iterator[Sent | Item | Done] | AsyncIterator[Sent | Item | Done] | None = PrivateAttr(default=None)
     _done: Done = PrivateAttr(default=Done())
+    _sent: tuple[Sent, ...] = PrivateAttr(default=())
 
     @classmethod
     def of(
@@ -55,6 +56,10 @@ class WireChatModel(BaseChatModel):
     @property
     def done(self) -> Done:
         return self._done
+
+    @property
+    def sent(self) -> tuple[Sent, ...]:
+        return self._sent
 
     @property
     def _llm_type(self) -> str:
@@ -136,6 +141,9 @@ class WireChatModel(BaseChatModel):
             if isinstance(item, Done):
                 self._done = item
                 return
+            if isinstance(item, Sent):
+                self._sent = (item,)
+                continue
             if item.usage is not None:
                 self._done = Done(item.usage)
             yield item.payload
@@ -147,6 +155,9 @@ class WireChatModel(BaseChatModel):
             if isinstance(item, Done):
                 self._done = item
                 return
+            if isinstance(item, Sent):
+                self._sent = (item,)
+                continue
             if item.usage is not None:
                 self._done = Done(item.usage)
             yield item.payload

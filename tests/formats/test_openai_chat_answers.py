@@ -22,13 +22,13 @@ from agentroute.events import (
     ToolCallStarted,
     unfold,
 )
+from agentroute.formats import response_warnings
 from agentroute.formats.openai_chat import (
     DIALECT,
     StreamDecoder,
     decode_response,
     decode_usage,
     encode_response,
-    response_warnings,
 )
 from agentroute.formats.sse import SseDecoder
 from agentroute.messages import Extra, Reasoning, Text

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentroute import ChatRequest, Message, RequestError, Tool, ToolCall, ToolResult
-from agentroute.formats.openai_chat import DIALECT, Flavour, decode_request, encode_request
+from agentroute.formats import openai_chat
+from agentroute.formats.openai_chat import DIALECT, decode_request
 from agentroute.messages import Extra, Image, Reasoning, ResponseSchema, Sampling, Text, ToolChoice
+from agentroute.providers import Quirks
 
 USER = {"role": "user", "content": "hello"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}}
@@ -26,6 +28,10 @@ LOOP = [
     {"role": "assistant", "content": "done"},
 ]
 TOOL = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object"}}}
+
+
+def encode_request(request: ChatRequest, **options: Any) -> dict[str, Any]:
+    return openai_chat.encode_request(request, **options).body
 
 
 def messages(*raw: Any) -> tuple[Message, ...]:
@@ -284,14 +290,14 @@ class TestTheRest:
             ],
             "max_tokens": 5,
         }
-        plain = Flavour(False, "max_completion_tokens", None, False)
-        assert encode_request(decode_request(body), stream=True, flavour=plain) == {
+        plain = Quirks(False, "max_completion_tokens", None, False)
+        assert encode_request(decode_request(body), stream=True, quirks=plain) == {
             "messages": [{"role": "system", "content": "d"}, {"role": "assistant", "content": "x"}],
             "max_completion_tokens": 5,
             "stream": True,
         }
-        deepseek = Flavour(reasoning_field="reasoning_content")
-        sent = encode_request(decode_request(body), flavour=deepseek)["messages"][1]
+        deepseek = Quirks(reasoning_field="reasoning_content")
+        sent = encode_request(decode_request(body), quirks=deepseek)["messages"][1]
         assert sent == {"role": "assistant", "content": "x", "reasoning_content": "hm"}
 
     def test_several_results_in_one_message_become_several(self) -> None:

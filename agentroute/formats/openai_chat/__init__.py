@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from agentroute.formats.failures import decode_error
 
-from .answers import decode_response, decode_usage, encode_response, response_warnings
+from .answers import decode_response, decode_usage, encode_response
 from .decoding import decode_request
-from .encoding import Flavour, encode_request
+from .encoding import encode_request
 from .fields import DIALECT
 from .streams import StreamDecoder
 
 __all__ = [
     "DIALECT",
-    "Flavour",
     "StreamDecoder",
     "decode_error",
     "decode_request",
@@ -24,5 +23,4 @@ __all__ = [
     "decode_usage",
     "encode_request",
     "encode_response",
-    "response_warnings",
 ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from agentroute.errors import BadResponse, RequestError
+from agentroute.formats.base import PLAIN, finish_reason
 from agentroute.formats.failures import decode_error
-from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
+from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, Usage
 
 from .decoding import decode_assistant
-from .encoding import PLAIN, encode_assistant
+from .encoding import encode_assistant
 from .fields import DIALECT, REASONING, Raw, known_fields, said, show
 
 __all__ = [
@@ -20,34 +21,14 @@ __all__ = [
     "decode_response",
     "decode_usage",
     "encode_response",
-    "response_warnings",
     "spare_id_of",
 ]
-
-_FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
-    "stop": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_calls": "tool_calls",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "safety": "content_filter",
-    "refusal": "content_filter",
-    "sensitive": "content_filter",
-}
-"""What providers of this dialect say, lower case, and what it means; any other word stays as it is, and unknown."""
 
 RESPONSE_FIELDS = frozenset({"id", "object", "model", "choices", "usage", "error"})
 _CHOICE_FIELDS = frozenset({"index", "message", "finish_reason", "native_finish_reason"})
 
 
-def decode_response(body: Any, *, target: str | None = None) -> ChatResponse:
+def decode_response(body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse:
     """Reads a whole answer (parsed JSON).
 
     Raises BadResponse where it is none, and the error it stands for where it is an error object with a success status.
@@ -105,7 +86,7 @@ def decode_finish(choice: Raw) -> tuple[FinishReason | None, str | None]:
     word = choice.get("finish_reason")
     if not isinstance(word, str) or not word:
         return None, None
-    reason = _FINISH_REASONS.get(word.lower())
+    reason = finish_reason(word)
     native = choice.get("native_finish_reason")
     if not isinstance(native, str) or not native:
         native = word
@@ -139,32 +120,6 @@ _NO_USAGE = Usage()
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def response_warnings(response: ChatResponse) -> tuple[str, ...]:
-    """What is odd about an answer that is delivered all the same, as words for the record."""
-    found = []
-    if response.finish_reason is None:
-        native = response.native_finish_reason
-        found.append("provider_missing_finish_reason" if native is None else "unknown_finish_reason")
-    if response.usage is None:
-        found.append("provider_missing_usage")
-    parts = response.message.parts
-    if not any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in parts):
-        found.append("empty_response")
-    if any(not _is_object(call) for call in response.tool_calls):
-        found.append("invalid_tool_arguments")
-    return tuple(found)
-
-
-def _is_object(call: ToolCall) -> bool:
-    if known_fields(call.extra).get("type") == "custom":
-        return True
-    try:
-        call.parsed()
-    except RequestError:
-        return False
-    return True
 
 
 def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:

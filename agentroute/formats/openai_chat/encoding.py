@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any
 
 from agentroute.errors import RequestError
+from agentroute.formats.base import PLAIN, Encoded
 from agentroute.messages import (
     ChatRequest,
     Image,
@@ -20,33 +20,17 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.providers import Quirks
 
 from .fields import REFUSAL, known_fields
 
-__all__ = ["PLAIN", "Flavour", "encode_assistant", "encode_request"]
-
-
-@dataclass(frozen=True, slots=True)
-class Flavour:
-    """Where the providers of this dialect differ in what they accept. The default changes nothing.
-
-    `developer_role` False sends such messages as `system`. `max_tokens_field` and `reasoning_field` name the field;
-    `"as_given"` keeps the caller's, None for reasoning leaves it out (OpenAI itself rejects it).
-    """
-
-    developer_role: bool = True
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens", "as_given"] = "as_given"
-    reasoning_field: Literal["reasoning_content", "reasoning", "as_given"] | None = "as_given"
-    stream_usage: bool = True
-
-
-PLAIN: Final = Flavour()
+__all__ = ["encode_assistant", "encode_request"]
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, flavour: Flavour = PLAIN
-) -> dict[str, Any]:
-    """The chat-completions body. `encode_request(decode_request(body))` says what `body` said.
+    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+) -> Encoded:
+    """The chat-completions body. `encode_request(decode_request(body)).body` says what `body` said.
 
     `model` replaces the request's own; `stream` asks for a stream that ends with its usage. Schemas and unknown fields
     are shared with the request, so the body is to be read or sent, not changed.
@@ -57,7 +41,7 @@ def encode_request(
     name = model or request.model
     if name is not None:
         body["model"] = name
-    body["messages"] = [raw for message in request.messages for raw in _encode_message(message, flavour)]
+    body["messages"] = [raw for message in request.messages for raw in _encode_message(message, quirks)]
     if request.tools:
         body["tools"] = [_encode_tool(tool) for tool in request.tools]
     if request.tool_choice is not None:
@@ -72,7 +56,7 @@ def encode_request(
         if value is not None:
             body[setting] = value
     if sampling.max_output_tokens is not None:
-        chosen = spelled if flavour.max_tokens_field == "as_given" else flavour.max_tokens_field
+        chosen = spelled if quirks.max_tokens_field == "as_given" else quirks.max_tokens_field
         body[chosen] = sampling.max_output_tokens
     if sampling.stop:
         body["stop"] = list(sampling.stop)
@@ -80,15 +64,15 @@ def encode_request(
         body.setdefault(key, value)
     if stream:
         body["stream"] = True
-        if flavour.stream_usage:
+        if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    return body
+    return Encoded(body, "/chat/completions")
 
 
-def _encode_message(message: Message, flavour: Flavour) -> list[dict[str, Any]]:
+def _encode_message(message: Message, quirks: Quirks) -> list[dict[str, Any]]:
     """The wire messages of one message: a message with several tool results becomes several."""
     if message.role == "assistant":
-        return [encode_assistant(message, flavour)]
+        return [encode_assistant(message, quirks)]
     spare = known_fields(message.extra)
     raw: dict[str, Any]
     if message.role == "tool":
@@ -105,14 +89,14 @@ def _encode_message(message: Message, flavour: Flavour) -> list[dict[str, Any]]:
         if others:
             found.append({"role": "user", "content": _encode_content(others)})
         return found
-    role = "system" if message.role == "developer" and not flavour.developer_role else message.role
+    role = "system" if message.role == "developer" and not quirks.developer_role else message.role
     raw = {"role": role, "content": _encode_content(message.parts)}
     if message.name is not None:
         raw["name"] = message.name
     return [{**raw, **spare} if spare else raw]
 
 
-def encode_assistant(message: Message, flavour: Flavour) -> dict[str, Any]:
+def encode_assistant(message: Message, quirks: Quirks) -> dict[str, Any]:
     raw: dict[str, Any] = {"role": "assistant", "content": None}
     content: list[Part] = []
     calls: list[dict[str, Any]] = []
@@ -125,7 +109,7 @@ def encode_assistant(message: Message, flavour: Flavour) -> dict[str, Any]:
             case Text(extra=extra) if extra is REFUSAL or known_fields(extra).get("type") == "refusal":
                 refusals.append(part.text)
             case Reasoning():
-                place = _reasoning_field(part, flavour)
+                place = _reasoning_field(part, quirks)
                 if place == "content":
                     content.append(part)
                 elif place is not None:
@@ -145,10 +129,10 @@ def encode_assistant(message: Message, flavour: Flavour) -> dict[str, Any]:
     return raw
 
 
-def _reasoning_field(part: Reasoning, flavour: Flavour) -> str | None:
+def _reasoning_field(part: Reasoning, quirks: Quirks) -> str | None:
     """Where this reasoning goes: a field of the message, `content` for a part kept whole, or None for nowhere."""
-    if flavour.reasoning_field != "as_given":
-        return flavour.reasoning_field
+    if quirks.reasoning_field != "as_given":
+        return quirks.reasoning_field
     spare = known_fields(part.extra)
     if spare.get("type") == "thinking":
         return "content"

@@ -18,10 +18,11 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
+from agentroute.formats.base import response_warnings
 from agentroute.formats.failures import decode_error
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
 
-from .answers import RESPONSE_FIELDS, decode_finish, decode_usage, response_warnings, spare_id_of
+from .answers import RESPONSE_FIELDS, decode_finish, decode_usage, spare_id_of
 from .decoding import ASSISTANT_FIELDS, decode_content
 from .fields import DIALECT, Raw, said
 
@@ -47,7 +48,7 @@ class StreamDecoder:
     apart by index and id (some providers give every call the index 0) and numbered anew.
     """
 
-    def __init__(self, *, target: str | None = None) -> None:
+    def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason: str | None = None

@@ -1,0 +1,175 @@
+"""What every wire dialect offers, in both directions: pure functions over parsed JSON, and the codecs of its streams.
+
+A dialect is a package whose names are those of `Format`; `formats.of("anthropic_messages")` gives it. The client side
+writes requests and reads answers, the server side (the gateway, the public doubles) reads requests and writes answers.
+Errors are read by `failures.decode_error`, one table for all dialects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from agentroute.errors import AgentRouteError, RequestError
+from agentroute.events import Event
+from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Text, ToolCall, Usage
+from agentroute.providers import Quirks
+
+__all__ = ["PLAIN", "Encoded", "Format", "StreamDecoder", "StreamEncoder", "finish_reason", "response_warnings"]
+
+PLAIN: Final = Quirks()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A request as it goes on the wire: `path` is put behind the base URL, `headers` beside the key.
+
+    `changes` says in words what the dialect (or this version of it) cannot hold and was left out.
+    """
+
+    body: dict[str, Any]
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+
+class StreamDecoder(Protocol):
+    """Reads one streamed answer: feed it the data of each server-sent event, then close it.
+
+    `usage` and `finish_reason` hold what the provider has said so far. `ended`: nothing more needs to be read.
+    `finished`: the provider has said why it stopped, so that an answer that breaks off now is whole but for its usage.
+    """
+
+    usage: Usage | None
+    finish_reason: FinishReason | None
+    native_finish_reason: str | None
+    ended: bool
+
+    @property
+    def finished(self) -> bool: ...
+
+    def feed(self, data: str, event: str = "message") -> list[Event]:
+        """The events of one server-sent event. Raises the ProviderError that the stream reports, or BadResponse."""
+
+    def close(self) -> list[Event]:
+        """The end of the stream, Finished last. Raises BadResponse where the answer is not complete."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What `response_warnings` would say of the answer so far."""
+
+
+class StreamEncoder(Protocol):
+    """Writes one streamed answer for a client of the dialect: server-sent events, as bytes.
+
+    Finished (which comes last) writes everything that ends a stream of the dialect.
+    """
+
+    def encode(self, event: Event) -> bytes: ...
+
+    def error(self, error: AgentRouteError) -> bytes:
+        """The event by which this dialect says that the answer broke off, and the end of the stream."""
+
+
+class _NewDecoder(Protocol):
+    def __call__(self, *, target: str | None = None, origin: str | None = None) -> StreamDecoder: ...
+
+
+class _NewEncoder(Protocol):
+    def __call__(self, *, model: str | None = None, created: int | None = None) -> StreamEncoder: ...
+
+
+class Format(Protocol):
+    """One dialect.
+
+    `target` (a name) stands in errors; `origin` (`provider/model`) is put on every signature and unknown field of an
+    answer. What a client got wrong raises RequestError, what a provider did, BadResponse.
+    """
+
+    @property
+    def DIALECT(self) -> str: ...
+
+    @property
+    def StreamDecoder(self) -> _NewDecoder: ...
+
+    @property
+    def StreamEncoder(self) -> _NewEncoder: ...
+
+    def encode_request(
+        self, request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    ) -> Encoded: ...
+
+    def decode_response(self, body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse: ...
+
+    def decode_request(self, body: Mapping[str, Any]) -> ChatRequest: ...
+
+    def encode_response(
+        self, response: ChatResponse, *, model: str | None = None, created: int | None = None
+    ) -> dict[str, Any]: ...
+
+    def encode_error(self, error: AgentRouteError) -> tuple[int, dict[str, Any]]:
+        """The HTTP status and the body."""
+
+
+_FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "completed": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "content_filtered": "content_filter",
+    "safety": "content_filter",
+    "image_safety": "content_filter",
+    "refusal": "content_filter",
+    "sensitive": "content_filter",
+    "recitation": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "spii": "content_filter",
+    "model_armor": "content_filter",
+    "guardrail_intervened": "content_filter",
+}
+
+
+def finish_reason(word: str) -> FinishReason | None:
+    """What a provider's word for the end means, in any case; None for a word that is not known, which stays as it is.
+
+    One table for every dialect and framework: no word means two things.
+    """
+    return _FINISH_REASONS.get(word.lower())
+
+
+def response_warnings(response: ChatResponse) -> tuple[str, ...]:
+    """What is odd about an answer that is delivered all the same, as words for the record."""
+    found = []
+    if response.finish_reason is None:
+        native = response.native_finish_reason
+        found.append("provider_missing_finish_reason" if native is None else "unknown_finish_reason")
+    if response.usage is None:
+        found.append("provider_missing_usage")
+    parts = response.message.parts
+    if not any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in parts):
+        found.append("empty_response")
+    if any(not _is_object(call) for call in response.tool_calls):
+        found.append("invalid_tool_arguments")
+    return tuple(found)
+
+
+def _is_object(call: ToolCall) -> bool:
+    if call.extra is not None and call.extra.fields.get("type") == "custom":
+        return True
+    try:
+        call.parsed()
+    except RequestError:
+        return False
+    return True
