@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import secrets
@@ -236,6 +237,7 @@ class Router:
         Raises what `route` raises; ProviderError and its kinds where no target answered (`.decision` is on the error).
         """
         answer = ResponseStream(self.prepare(request, context=context, constraints=constraints, stream=False))
+        del request, context  # An error's traceback shows this frame, and may show its locals.
         for _ in answer:
             pass
         return answer.response
@@ -249,6 +251,7 @@ class Router:
     ) -> ChatResponse:
         """`complete` on an event loop."""
         answer = AsyncResponseStream(self.prepare(request, context=context, constraints=constraints, stream=False))
+        del request, context
         async for _ in answer:
             pass
         return answer.response
@@ -382,7 +385,10 @@ class Call:
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
-            raise
+            # The frames below hold the request: a traceback that shows locals would show the conversation.
+            raise error.with_traceback(None)
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:
+            raise error.with_traceback(None)
         finally:
             self._finish(log)
 
@@ -397,7 +403,10 @@ class Call:
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
-            raise
+            # The frames below hold the request: a traceback that shows locals would show the conversation.
+            raise error.with_traceback(None)
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:
+            raise error.with_traceback(None)
         finally:
             try:
                 await payloads.aclose()

@@ -1,0 +1,15 @@
+"""Fixtures of the fault tests."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+
+@pytest.fixture
+def canaries(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The logs, at DEBUG, those of httpx and httpcore too."""
+    for name in (None, "agentroute", "httpx", "httpcore", "asyncio"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    return caplog
