@@ -386,9 +386,11 @@ class Call:
             self._finish(log)
             error.decision = self.decision
             # The frames below hold the request: a traceback that shows locals would show the conversation.
-            raise error.with_traceback(None)
+            error.__traceback__ = None
+            raise
         except (KeyboardInterrupt, asyncio.CancelledError) as error:
-            raise error.with_traceback(None)
+            error.__traceback__ = None
+            raise
         finally:
             self._finish(log)
 
@@ -404,9 +406,11 @@ class Call:
             self._finish(log)
             error.decision = self.decision
             # The frames below hold the request: a traceback that shows locals would show the conversation.
-            raise error.with_traceback(None)
+            error.__traceback__ = None
+            raise
         except (KeyboardInterrupt, asyncio.CancelledError) as error:
-            raise error.with_traceback(None)
+            error.__traceback__ = None
+            raise
         finally:
             try:
                 await payloads.aclose()
