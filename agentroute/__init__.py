@@ -50,6 +50,7 @@ from .errors import (
 )
 from .events import Event, fold
 from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
+from .providers import Endpoint, Provider, Quirks
 from .targets import Capabilities, Pool, Price, Secret, Target, Tier
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ __all__ = [
     "ContextTooLong",
     "Decision",
     "Dropped",
+    "Endpoint",
     "Event",
     "InvalidRequest",
     "Message",
@@ -81,8 +83,10 @@ __all__ = [
     "Pool",
     "Prediction",
     "Price",
+    "Provider",
     "ProviderError",
     "ProviderTimeout",
+    "Quirks",
     "QuotaExhausted",
     "RateLimited",
     "RequestError",

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .catalog import default_models
 from .effects import Timeouts
 from .errors import ConfigError
-from .providers import PROVIDERS
+from .providers import PROVIDERS, Provider
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
 
@@ -22,6 +22,7 @@ __all__ = ["load", "targets_from_environment"]
 
 _Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_KeyName = Annotated[str, Field(pattern=r"^env:.+")]
 _Count = Annotated[int, Field(gt=0, strict=True)]
 
 
@@ -49,7 +50,9 @@ class _Target(_Section):
     name: str | None = None
     tier: Literal["budget", "mid", "standard", "premium"] | None = None
     base_url: str | None = None
-    api_key: Annotated[str, Field(pattern=r"^env:.+")] | None = None
+    api_key: _KeyName | Annotated[list[_KeyName], Field(min_length=1)] | None = None
+    dialect: Literal["openai_chat", "anthropic_messages", "gemini", "openai_responses"] | None = None
+    settings: dict[str, Any] = {}
     price: _Price | None = None
     context_window: _Count | None = None
     max_output_tokens: _Count | None = None
@@ -71,6 +74,7 @@ class _File(_Section):
     table: str | None = None
     deadline_s: _Seconds = 600.0
     timeouts: _Timeouts = _Timeouts()
+    provider: dict[str, dict[str, Any]] = {}
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -78,12 +82,40 @@ def load(path: str | Path) -> dict[str, Any]:
 
     Keys are named, never written: `api_key = "env:OPENAI_API_KEY"`.
     """
-    path = Path(path)
-    settings = _read(path)
-    if isinstance(settings, str):
-        raise ConfigError(settings)
+    options = _read(Path(path))
+    if isinstance(options, str):
+        raise ConfigError(options)
+    return options
+
+
+def _read(path: Path) -> dict[str, Any] | str:
+    """What the file says, or what is wrong with it.
+
+    A file may hold a key where only its name belongs: the error is raised by the caller, whose frames and exception
+    context have not seen the content.
+    """
+    where = str(path)
+    try:
+        settings = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        providers = {}
+        for name, facts in settings.provider.items():
+            where = f"{path}: provider.{name}"
+            providers[name] = Provider.of(name, facts, PROVIDERS.get(name))
+        targets = []
+        for number, entry in enumerate(settings.target, 1):
+            where = f"{path}: target.{number}"
+            targets.append(_target(entry, providers))
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail) for detail in error.errors(include_url=False, include_input=False))
+        return f"{path}: {problems}"
+    except ConfigError as error:
+        return f"{where}: {error}"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"the config {str(path)!r} cannot be read: {error}"
+    except tomllib.TOMLDecodeError as error:
+        return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
     return {
-        "targets": [_target(entry) for entry in settings.target],
+        "targets": targets,
         "strategy": settings.strategy,
         "baseline": settings.baseline,
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
@@ -92,25 +124,9 @@ def load(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> _File | str:
-    """The checked file, or what is wrong with it.
-
-    A file may hold a key where only its name belongs: the error is raised by the caller, whose frames and exception
-    context have not seen the content.
-    """
-    try:
-        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors(include_url=False, include_input=False))
-        return f"{path}: {problems}"
-    except (OSError, UnicodeDecodeError) as error:
-        return f"the config {str(path)!r} cannot be read: {error}"
-    except tomllib.TOMLDecodeError as error:
-        return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
-
-
-def _target(entry: _Target) -> Target:
+def _target(entry: _Target, providers: Mapping[str, Provider]) -> Target:
     facts = entry.model_dump(exclude={"price", "capabilities"}, exclude_none=True)
+    facts["provider"] = providers.get(entry.provider, entry.provider)
     price = None if entry.price is None else Price(**entry.price.model_dump(), source="config")
     return Target(**facts, price=price, capabilities=Capabilities(**entry.capabilities.model_dump()))
 
@@ -120,7 +136,8 @@ def _problem(detail: Any) -> str:
     where = ".".join(f"{part + 1}" if isinstance(part, int) else str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"unknown key {where!r}"
-    if detail["type"] == "string_pattern_mismatch" and where.endswith("api_key"):
+    if "api_key" in detail["loc"] and detail["type"] in ("string_pattern_mismatch", "string_type", "list_type"):
+        where = where[: where.index("api_key") + len("api_key")]
         return f"{where}: keys do not belong in a file; name the variable that holds it, like 'env:OPENAI_API_KEY'"
     return f"{where}: {detail['msg']}"
 
@@ -140,7 +157,9 @@ def targets_from_environment(environ: Mapping[str, str] | None = None) -> list[T
                 for model in default_models(name)
             ]
     if not targets:
-        looked_for = ", ".join(key for provider in PROVIDERS.values() for key in provider.key_names[:1])
+        looked_for = ", ".join(
+            key for name in PROVIDERS if default_models(name) for key in PROVIDERS[name].key_names[:1]
+        )
         raise ConfigError(
             f"no provider key is set, so there is nothing to route to. Set one of {looked_for}, "
             f"or give targets: Router(targets=[Target(provider=..., model=..., base_url=...)])"

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-__all__ = ["PROVIDERS", "Auth", "Endpoint", "Provider", "Quirks"]
+from .errors import ConfigError
+
+__all__ = ["DIALECTS", "PROVIDERS", "Auth", "Endpoint", "Provider", "Quirks", "url_problem"]
+
+DIALECTS: Final = ("openai_chat", "anthropic_messages", "gemini", "openai_responses")
+"""The dialects that are spoken over HTTP. `native` stands for a model object that an integration calls itself."""
 
 Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"]
 """Where the key goes: `Authorization: Bearer ...`, or the header of that name."""
+
+_USUAL_AUTH: Final[Mapping[str, Auth]] = {"anthropic_messages": "x-api-key", "gemini": "x-goog-api-key"}
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NEVER: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key"})
+_OURS: Final = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +32,12 @@ class Quirks:
     """Where servers of one dialect differ in what they accept. The default changes nothing.
 
     `developer_role` False sends such messages as `system`. `max_tokens_field` and `reasoning_field` name the field;
-    `"as_given"` keeps the caller's, None for reasoning leaves it out (OpenAI itself rejects it). `api_version` is the
-    version that is asked for, where the dialect has versions (Anthropic).
+    `"as_given"` keeps the caller's, None for reasoning leaves it out (OpenAI itself rejects it). `stream_usage` False
+    does not ask for the usage of a stream. `api_version` is the version that is asked for, where the dialect has
+    versions (Anthropic). `refused` names fields of the body that the server answers with an error: they are left out
+    and recorded. `renamed` pairs a field with the server's own name for it. `json_schema` False asks for JSON where an
+    answer of a schema was wanted (DeepSeek has no more). `message_names` False leaves out the `name` of a message.
+    Raises ConfigError for any other value.
     """
 
     developer_role: bool = True
@@ -26,126 +45,266 @@ class Quirks:
     reasoning_field: Literal["reasoning_content", "reasoning", "as_given"] | None = "as_given"
     stream_usage: bool = True
     api_version: str | None = None
+    refused: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    json_schema: bool = True
+    message_names: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("developer_role", "stream_usage", "json_schema", "message_names"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"quirk `{name}` is {getattr(self, name)!r}; give true or false")
+        for name, known in (
+            ("max_tokens_field", ("max_tokens", "max_completion_tokens", "as_given")),
+            ("reasoning_field", ("reasoning_content", "reasoning", "as_given", None)),
+        ):
+            if getattr(self, name) not in known:
+                shown = ", ".join("none" if word is None else word for word in known)
+                raise ConfigError(f"quirk `{name}` is {getattr(self, name)!r}; give one of {shown}")
+        if self.api_version is not None and not _is_header_value(self.api_version):
+            raise ConfigError("quirk `api_version` holds what no header can carry; give a version like '2023-06-01'")
+        object.__setattr__(self, "refused", _texts(self.refused, "quirk `refused`"))
+        pairs = self.renamed.items() if isinstance(self.renamed, Mapping) else self.renamed
+        if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+            raise ConfigError("quirk `renamed` is no list of pairs")
+        object.__setattr__(self, "renamed", tuple(_texts(pair, "quirk `renamed`", 2) for pair in pairs))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Endpoint:
-    """One way in: a dialect at an address. `base_url` None wants the target's own."""
+    """One way in: a dialect at an address. `base_url` None wants the target's own.
 
-    dialect: str = "openai_chat"
-    base_url: str | None = None
-    auth: Auth = "bearer"
-    headers: tuple[tuple[str, str], ...] = ()
-    quirks: Quirks = Quirks(developer_role=False, max_tokens_field="max_tokens", reasoning_field=None)
+    What is left out is what most servers of the dialect have: the header of the key, the quirks. `headers` are sent
+    with every request and hold no key. Raises ConfigError naming the field that cannot be.
+    """
+
+    dialect: str
+    base_url: str | None
+    auth: Auth
+    headers: tuple[tuple[str, str], ...]
+    quirks: Quirks
+
+    def __init__(
+        self,
+        dialect: str = "openai_chat",
+        base_url: str | None = None,
+        auth: Auth | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        quirks: Quirks | None = None,
+    ) -> None:
+        if dialect not in (*DIALECTS, "native"):
+            raise ConfigError(f"`dialect` is {dialect!r}; give one of {', '.join(DIALECTS)}")
+        problem = None if base_url is None else url_problem(base_url)
+        if problem is not None:
+            base_url = None
+            raise ConfigError(f"`base_url` {problem}")
+        auth = _USUAL_AUTH.get(dialect, "bearer") if auth is None else auth
+        if auth not in get_args(Auth):
+            raise ConfigError(f"`auth` is none of {', '.join(get_args(Auth))}")
+        if quirks is not None and not isinstance(quirks, Quirks):
+            raise ConfigError(f"`quirks` is a {type(quirks).__name__}; give Quirks(...)")
+        put = object.__setattr__
+        put(self, "dialect", dialect)
+        put(self, "base_url", base_url)
+        put(self, "auth", auth)
+        put(self, "headers", _headers(headers))
+        put(self, "quirks", usual_quirks(dialect) if quirks is None else quirks)
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
     """A provider's ways in, the usual one first, and the environment variables that usually hold its key.
 
-    `local` needs no key and costs nothing.
+    `local` needs no key and costs nothing. `address` shows what a `base_url` looks like where every customer has one of
+    their own. `source` (a URL) and `date` say where and when this was read, `note` what no documentation told us.
+    Raises ConfigError naming the field that cannot be.
+
+    >>> house = Provider("house", (Endpoint(base_url="https://llm.example.com/v1"),), ("HOUSE_API_KEY",))
+    >>> house.endpoint().auth
+    'bearer'
     """
 
     name: str
     endpoints: tuple[Endpoint, ...]
     key_names: tuple[str, ...] = ()
     local: bool = False
+    address: str = ""
+    source: str = ""
+    date: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigError(f"a provider's `name` is {self.name!r}; give a non-empty text")
+        ways = (self.endpoints,) if isinstance(self.endpoints, Endpoint) else tuple(self.endpoints)
+        if not ways or not all(isinstance(way, Endpoint) for way in ways):
+            raise ConfigError(f"provider {self.name!r}: `endpoints` are no Endpoint objects; give at least one")
+        if len({way.dialect for way in ways}) < len(ways):
+            raise ConfigError(f"provider {self.name!r}: two of the `endpoints` have one dialect; give each once")
+        names = _texts(self.key_names, f"provider {self.name!r}: `key_names`")
+        if not all(_VARIABLE.fullmatch(name) for name in names):
+            raise ConfigError(
+                f"provider {self.name!r}: `key_names` holds what is no name of a variable; name the environment "
+                f"variables that hold the key, like 'HOUSE_API_KEY', never the key"
+            )
+        object.__setattr__(self, "endpoints", ways)
+        object.__setattr__(self, "key_names", names)
 
     def endpoint(self, dialect: str | None = None) -> Endpoint:
         """The usual way in, or the one of this dialect (without an address where none is known)."""
         if dialect is None:
             return self.endpoints[0]
-        return next((way for way in self.endpoints if way.dialect == dialect), Endpoint(dialect))
+        return next((way for way in self.endpoints if way.dialect == dialect), None) or Endpoint(dialect)
+
+    @classmethod
+    def of(cls, name: str, facts: Mapping[str, Any], known: Provider | None = None) -> Provider:
+        """A provider from a table of `providers.toml` or of a config file; `known` gives what the table leaves out.
+
+        Raises ConfigError naming the key. Values that may be a key by mistake are not shown.
+        """
+        _no_others(facts, {*_ENDPOINT_KEYS, "key_names", "api_key", "local", "also", *_FACTS})
+        dialect = facts.get("dialect") or (known.endpoint().dialect if known else "openai_chat")
+        also = facts.get("also", {})
+        if not isinstance(also, Mapping) or not all(isinstance(more, Mapping) for more in also.values()):
+            raise ConfigError("`also` is no table; write [provider.NAME.also.DIALECT]")
+        if dialect in also:
+            raise ConfigError(f"`also` has the dialect {dialect!r} again; put its keys beside `dialect`")
+        ways = {way.dialect: way for way in known.endpoints} if known else {}
+        usual = _endpoint(dialect, facts, ways.pop(dialect, None))
+        for other, more in also.items():
+            _no_others(more, _ENDPOINT_KEYS - {"dialect"}, f"also.{other}.")
+            ways[other] = _endpoint(other, more, ways.get(other))
+        told: dict[str, Any] = {key: facts[key] for key in ("local", *_FACTS) if key in facts}
+        if "key_names" in facts or "api_key" in facts:
+            told["key_names"] = _key_names(facts)
+        if not isinstance(told.get("local", False), bool):
+            raise ConfigError("`local` is neither true nor false")
+        wrong = next((key for key in _FACTS if not isinstance(told.get(key, ""), str)), None)
+        if wrong is not None:
+            raise ConfigError(f"`{wrong}` is no text")
+        kept = {} if known is None else {field.name: getattr(known, field.name) for field in fields(known)[2:]}
+        return cls(name, (usual, *ways.values()), **{**kept, **told})
 
 
-def _chat(
-    name: str,
-    base_url: str | None,
-    *key_names: str,
-    quirks: Quirks = Endpoint().quirks,
-    auth: Auth = "bearer",
-    local: bool = False,
-) -> Provider:
-    return Provider(name, (Endpoint("openai_chat", base_url, auth, quirks=quirks),), key_names, local)
+_FACTS: Final = ("address", "source", "date", "note")
+_ENDPOINT_KEYS: Final = frozenset({"dialect", "base_url", "auth", "headers", "quirks"})
 
 
-_OPENAI = Quirks(max_tokens_field="max_completion_tokens", reasoning_field=None)
-_CONTENT = Quirks(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning_content")
+def usual_quirks(dialect: str) -> Quirks:
+    """What servers of the dialect have in common: an unknown OpenAI-compatible one is asked for no more than is old."""
+    if dialect == "openai_chat":
+        return Quirks(developer_role=False, max_tokens_field="max_tokens", reasoning_field=None)
+    return Quirks(api_version="2023-06-01") if dialect == "anthropic_messages" else Quirks()
 
-PROVIDERS: Mapping[str, Provider] = {
-    provider.name: provider
-    for provider in (
-        Provider(
-            "anthropic",
-            (
-                Endpoint(
-                    "anthropic_messages",
-                    "https://api.anthropic.com/v1",
-                    "x-api-key",
-                    quirks=Quirks(api_version="2023-06-01"),
-                ),
-                Endpoint("openai_chat", "https://api.anthropic.com/v1"),
-            ),
-            ("ANTHROPIC_API_KEY",),
-        ),
-        _chat("azure", None, "AZURE_OPENAI_API_KEY", quirks=_OPENAI, auth="api-key"),
-        _chat(
-            "cerebras",
-            "https://api.cerebras.ai/v1",
-            "CEREBRAS_API_KEY",
-            quirks=Quirks(max_tokens_field="max_completion_tokens", reasoning_field="reasoning"),
-        ),
-        _chat("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", quirks=_CONTENT),
-        _chat("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
-        Provider(
-            "google",
-            (
-                Endpoint(
-                    "gemini", "https://generativelanguage.googleapis.com/v1beta", "x-goog-api-key", quirks=Quirks()
-                ),
-                Endpoint("openai_chat", "https://generativelanguage.googleapis.com/v1beta/openai"),
-            ),
-            ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        ),
-        _chat(
-            "groq",
-            "https://api.groq.com/openai/v1",
-            "GROQ_API_KEY",
-            quirks=Quirks(developer_role=False, max_tokens_field="max_completion_tokens", reasoning_field="reasoning"),
-        ),
-        _chat("llamacpp", "http://127.0.0.1:8080/v1", quirks=_CONTENT, local=True),
-        _chat("lmstudio", "http://127.0.0.1:1234/v1", local=True),
-        _chat(
-            "mistral",
-            "https://api.mistral.ai/v1",
-            "MISTRAL_API_KEY",
-            quirks=Quirks(
-                developer_role=False, max_tokens_field="max_tokens", reasoning_field=None, stream_usage=False
-            ),
-        ),
-        _chat(
-            "ollama",
-            "http://127.0.0.1:11434/v1",
-            quirks=Quirks(developer_role=False, max_tokens_field="max_tokens", reasoning_field="reasoning"),
-            local=True,
-        ),
-        Provider(
-            "openai",
-            (
-                Endpoint("openai_chat", "https://api.openai.com/v1", quirks=_OPENAI),
-                Endpoint("openai_responses", "https://api.openai.com/v1", quirks=Quirks()),
-            ),
-            ("OPENAI_API_KEY",),
-        ),
-        _chat(
-            "openrouter",
-            "https://openrouter.ai/api/v1",
-            "OPENROUTER_API_KEY",
-            quirks=Quirks(max_tokens_field="max_tokens", reasoning_field="reasoning"),
-        ),
-        _chat("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
-        _chat("vllm", "http://127.0.0.1:8000/v1", quirks=_CONTENT, local=True),
-        _chat("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
+
+def url_problem(url: object) -> str | None:
+    """What is wrong with a base URL, without showing it: it may hold a key."""
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        return "is no http:// or https:// URL"
+    if "@" in url.split("/")[2]:
+        return "has a user or password before the host; put the key into `api_key`"
+    if "?" in url or "#" in url:
+        return "has a query or fragment, where the path of the API would be put behind; put a key into `api_key`"
+    return None
+
+
+def _endpoint(dialect: Any, facts: Mapping[str, Any], known: Endpoint | None) -> Endpoint:
+    told: dict[str, Any] = {key: facts[key] for key in ("base_url", "auth") if key in facts}
+    headers = facts.get("headers", {})
+    quirks = facts.get("quirks", {})
+    for key, table in (("headers", headers), ("quirks", quirks)):
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"`{key}` is no table; write {key} = {{ ... }}")
+    _no_others(quirks, {field.name for field in fields(Quirks)}, "quirks.")
+    if known is None:
+        known = Endpoint(dialect)
+    own = {key: None if key == "reasoning_field" and value == "none" else value for key, value in quirks.items()}
+    before = {field.name: getattr(known.quirks, field.name) for field in fields(Quirks)}
+    return Endpoint(
+        dialect,
+        **{"base_url": known.base_url, "auth": known.auth, **told},
+        headers={**dict(known.headers), **_headers_table(headers)},
+        quirks=Quirks(**{**before, **own}),
     )
-}
-"""The endpoints as the providers document them, written from general knowledge (2026-11-24); `base_url` overrides."""
+
+
+def _headers_table(headers: Mapping[str, Any]) -> dict[str, str]:
+    return dict(_headers(headers))
+
+
+def _headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The headers, with names in lower case. A value is never shown: it may be a key."""
+    found: dict[str, str] = {}
+    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ConfigError("`headers`: a name holds what no header's name can; use letters, digits and '-'")
+        if name.lower() in _NEVER:
+            raise ConfigError(f"`headers`: {name} holds a key, which belongs into `api_key`; `auth` names the header")
+        if name.lower() in _OURS:
+            raise ConfigError(f"`headers`: {name} is set by the transport; leave it out")
+        if not _is_header_value(value):
+            raise ConfigError(f"`headers`: the value of {name} is no text that a header can carry (one line of ASCII)")
+        found[name.lower()] = value
+    return tuple(found.items())
+
+
+def _is_header_value(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
+
+
+def _texts(value: object, where: str, length: int | None = None) -> Any:
+    """The tuple of texts that this should be."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(f"{where} is no list of texts")
+    held = tuple(value)
+    if not all(isinstance(text, str) and text for text in held) or (length is not None and len(held) != length):
+        raise ConfigError(f"{where} is no list of texts" + ("" if length is None else f", each with {length}"))
+    return held
+
+
+def _key_names(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    if "key_names" in facts and "api_key" in facts:
+        raise ConfigError("`key_names` and `api_key` say the same; give one of them")
+    if "key_names" in facts:
+        return tuple(_texts(facts["key_names"], "`key_names`"))
+    keys = facts["api_key"]
+    keys = [keys] if isinstance(keys, str) else keys
+    if not isinstance(keys, list) or not all(isinstance(key, str) and key.startswith("env:") for key in keys):
+        raise ConfigError(
+            "`api_key`: keys do not belong in a file; name the variable that holds it, like 'env:HOUSE_API_KEY'"
+        )
+    return tuple(key[4:] for key in keys)
+
+
+def _no_others(facts: Mapping[str, Any], known: Iterable[str], where: str = "") -> None:
+    unknown = set(facts) - set(known)
+    if unknown:
+        raise ConfigError(f"unknown key '{where}{sorted(unknown)[0]}'; known are {', '.join(sorted(known))}")
+
+
+@cache
+def _shipped() -> Mapping[str, Provider]:
+    import tomllib
+
+    data = tomllib.loads(Path(__file__).with_name("providers.toml").read_text(encoding="utf-8"))
+    return MappingProxyType({name: Provider.of(name, facts) for name, facts in data["provider"].items()})
+
+
+class _Shipped(Mapping[str, Provider]):
+    """`providers.toml`, read when it is first asked for."""
+
+    def __getitem__(self, name: str) -> Provider:
+        return _shipped()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_shipped())
+
+    def __len__(self) -> int:
+        return len(_shipped())
+
+    def __repr__(self) -> str:
+        return f"PROVIDERS({', '.join(self)})"
+
+
+PROVIDERS: Final[Mapping[str, Provider]] = _Shipped()
+"""The providers that agentroute knows, from `providers.toml`."""

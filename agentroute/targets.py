@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import ConfigError
 from .messages import Usage
-from .providers import PROVIDERS, Endpoint, Provider
+from .providers import PROVIDERS, Endpoint, Provider, url_problem
 
 __all__ = ["Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Secret", "Target", "Tier"]
 
@@ -228,8 +228,9 @@ class Target:
     `tier_inferred` says that the tier was read off the output price. `dialect` is the wire format (default: the one
     the provider is usually called in), or `native` for a model object that an integration calls itself. `provider` is a
     known name, or a `Provider` of your own. Several keys in `api_key`: the first is used, the others stand in when it
-    is refused or used up. `settings` are fields of the dialect that every request to this target gets, unless it has
-    its own (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`).
+    is refused or used up. Without any, the provider's `usual_keys` are looked for in the environment, unless `base_url`
+    leads elsewhere. `settings` are fields of the dialect that every request to this target gets, unless it has its own
+    (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`).
 
     >>> Target(name="small", provider="openai", model="gpt-4.1-mini", tier="mid", api_key="env:OPENAI_API_KEY").tier
     <Tier.MID: 'mid'>
@@ -242,6 +243,7 @@ class Target:
     base_url: str | None
     api_key: Secret | None
     spare_keys: tuple[Secret, ...]
+    usual_keys: tuple[Secret, ...]
     endpoint: Endpoint
     price: Price | None
     context_window: int | None
@@ -270,6 +272,7 @@ class Target:
         settings: Mapping[str, Any] | None = None,
         tier_inferred: bool = False,
         spare_keys: tuple[Secret, ...] = (),
+        usual_keys: tuple[Secret, ...] | None = None,
         endpoint: Endpoint | None = None,
     ) -> None:
         # First of all, so that no traceback of what follows can show a literal key among its locals.
@@ -280,9 +283,15 @@ class Target:
         name = model if name is None else name
         known = provider if isinstance(provider, Provider) else PROVIDERS.get(provider)
         if isinstance(provider, Provider):
+            if provider.local and price is None and provider.name not in PROVIDERS:
+                price = Price(Decimal(0), Decimal(0), source="runs locally")
             provider = provider.name
         if endpoint is None or (dialect is not None and endpoint.dialect != dialect):
-            endpoint = known.endpoint(dialect) if known is not None else Endpoint(dialect or "openai_chat")
+            endpoint, problem = _endpoint(known, dialect)
+            if problem is not None:
+                raise ConfigError(f"target {name!r}: {problem}")
+        if usual_keys is None:
+            usual_keys = () if known is None else _usual_keys(known, base_url)
         for key, text in (("provider", provider), ("model", model), ("name", name)):
             if not isinstance(text, str) or not text:
                 raise ConfigError(f"target `{key}` is {text!r}; give a non-empty text")
@@ -292,7 +301,7 @@ class Target:
         seconds = cache_ttl_s is None or (isinstance(cache_ttl_s, int | float) and 0 <= cache_ttl_s < math.inf)
         if not seconds or isinstance(cache_ttl_s, bool):
             raise ConfigError(f"target {name!r}: `cache_ttl_s` is {cache_ttl_s!r}; give seconds, 0 or more")
-        problem = None if base_url is None else _url_problem(base_url)
+        problem = None if base_url is None else url_problem(base_url)
         if problem is not None:
             base_url = None
             raise ConfigError(f"target {name!r}: `base_url` {problem}")
@@ -311,6 +320,7 @@ class Target:
         put(self, "base_url", base_url)
         put(self, "api_key", api_key)
         put(self, "spare_keys", spare_keys)
+        put(self, "usual_keys", usual_keys)
         put(self, "endpoint", endpoint)
         put(self, "price", price)
         put(self, "context_window", context_window)
@@ -334,15 +344,19 @@ class Target:
         return tuple(replace(self, api_key=key, spare_keys=()) for key in keys)
 
 
-def _url_problem(url: object) -> str | None:
-    """What is wrong with a base URL, without showing it: it may hold a key."""
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        return "is no http:// or https:// URL"
-    if "@" in url.split("/")[2]:
-        return "has a user or password before the host; put the key into `api_key`"
-    if "?" in url or "#" in url:
-        return "has a query or fragment, where the path of the API would be put behind; put a key into `api_key`"
-    return None
+def _endpoint(known: Provider | None, dialect: str | None) -> tuple[Endpoint, str | None]:
+    """The way in that the provider has for this dialect, or what is wrong with the name."""
+    try:
+        return known.endpoint(dialect) if known is not None else Endpoint(dialect or "openai_chat"), None
+    except ConfigError as error:
+        return Endpoint(), str(error)
+
+
+def _usual_keys(known: Provider, base_url: str | None) -> tuple[Secret, ...]:
+    """The variables that hold this provider's key: for its own address, or for one where it has none (Azure)."""
+    if base_url is not None and known.endpoint().base_url is not None:
+        return ()
+    return tuple(Secret.env(name) for name in known.key_names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import Final, cast
+from typing import cast
 
 from agentroute.errors import ConfigError
+from agentroute.providers import DIALECTS
 
 from .base import Encoded, Format, StreamDecoder, StreamEncoder, finish_reason, response_warnings
 
@@ -20,8 +21,6 @@ __all__ = [
     "of",
     "response_warnings",
 ]
-
-DIALECTS: Final = ("openai_chat", "anthropic_messages", "gemini", "openai_responses")
 
 
 @cache

@@ -109,22 +109,20 @@ def _format(target: Target) -> formats.Format:
 def _base_url(target: Target) -> str:
     base = target.base_url or target.endpoint.base_url
     if base is None:
+        known = PROVIDERS.get(target.provider)
+        like = f", like {known.address!r}" if known is not None and known.address else ""
         raise ConfigError(
             f"target {target.name!r}: no address is known for provider {target.provider!r} "
-            f"in the dialect {target.dialect!r}; give base_url="
+            f"in the dialect {target.dialect!r}; give base_url={like}"
         )
     return base.rstrip("/")
 
 
 def _secret(target: Target) -> Secret | None:
-    """The target's own key; at the provider's own address, else, the variable that usually holds its key."""
-    if target.api_key is not None:
+    """The target's own key, else the first of its usual ones that is set."""
+    if target.api_key is not None or not target.usual_keys:
         return target.api_key
-    known = PROVIDERS.get(target.provider)
-    if target.base_url is not None or known is None or not known.key_names:
-        return None
-    usual = [Secret.env(name) for name in known.key_names]
-    return next((secret for secret in usual if secret.present), usual[0])
+    return next((secret for secret in target.usual_keys if secret.present), target.usual_keys[0])
 
 
 def _dump(body: Mapping[str, Any]) -> bytes:
