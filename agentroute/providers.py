@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -285,6 +284,7 @@ def _no_others(facts: Mapping[str, Any], known: Iterable[str], where: str = "") 
 @cache
 def _shipped() -> Mapping[str, Provider]:
     import tomllib
+    from pathlib import Path
 
     data = tomllib.loads(Path(__file__).with_name("providers.toml").read_text(encoding="utf-8"))
     return MappingProxyType({name: Provider.of(name, facts) for name, facts in data["provider"].items()})

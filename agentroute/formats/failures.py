@@ -24,7 +24,7 @@ from agentroute.errors import (
     RateLimited,
 )
 
-__all__ = ["decode_error", "retry_after"]
+__all__ = ["conceal", "decode_error", "retry_after"]
 
 _MAX_TEXT: Final = 400
 
@@ -151,7 +151,7 @@ def decode_error(
     request_id = headers.get("x-request-id") or headers.get("request-id")
     if request_id is None and isinstance(found, Mapping) and isinstance(found.get("request_id"), str):
         request_id = found["request_id"]
-    return kind(
+    found_error = kind(
         f"{head}the provider answered {label}" + (f": {text}" if text else ""),
         target=target,
         status=status,
@@ -159,6 +159,8 @@ def decode_error(
         request_id=request_id,
         retry_after=retry_after(headers, error, now=now),
     )
+    found_error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
+    return found_error
 
 
 def _kind(status: int | None, names: tuple[str, ...], text: str) -> type[ProviderError]:
@@ -233,7 +235,12 @@ def _text(error: Mapping[str, Any]) -> str:
     if isinstance(raw, str):
         message = f"{message}: {raw}"
     short = message if len(message) <= _MAX_TEXT else message[:_MAX_TEXT] + "..."
-    return _KEYLIKE.sub("***", short)
+    return conceal(short)
+
+
+def conceal(text: str) -> str:
+    """The text without anything that looks like a key."""
+    return _KEYLIKE.sub("***", text)
 
 
 def retry_after(

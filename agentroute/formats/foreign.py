@@ -1,0 +1,81 @@
+"""What of a request only another dialect can say: named, so that the record tells what a target was not told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from agentroute.messages import ChatRequest, Extra, Image, Part, Reasoning, Text, Tool, ToolResult
+
+__all__ = ["foreign_part", "foreign_tool", "left_out"]
+
+_SAID_OTHERWISE: Final = frozenset({"type", "id", "status", "field", "index", "call_id", "output_index"})
+"""Fields of a part that are its form, or a number the provider gave it: nothing is lost with them."""
+
+
+def foreign_part(part: Part, dialect: str) -> bool:
+    """Whether this is a part that is kept whole for another dialect (a file, a sound), so that nothing of it is left."""
+    if not _is_foreign(part.extra, dialect):
+        return False
+    return (isinstance(part, Text) and not part.text) or (
+        isinstance(part, Image) and part.url is None and part.data is None
+    )
+
+
+def foreign_tool(tool: Tool, dialect: str) -> bool:
+    """Whether this is a tool that another dialect's provider runs itself, which no other can."""
+    extra = tool.extra
+    if extra is None or extra.dialect == dialect:
+        return False
+    kind = extra.fields.get("type")
+    return kind not in (None, "function", "custom") or (tool.name in extra.fields and not tool.parameters)
+
+
+def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tuple[str, ...]:
+    """In words, each once: the settings, tools, parts and marks that this dialect cannot hold.
+
+    Reasoning is not named here: what becomes of it and of its signature is the history's business. `settings` False
+    passes over the request's own unknown fields.
+    """
+    found: dict[str, None] = {}
+    if settings:
+        _name(request.extra, dialect, found)
+    for tool in request.tools:
+        if foreign_tool(tool, dialect):
+            found[f"the tool `{tool.name}` left out: only {_dialect(tool.extra)} has it"] = None
+        else:
+            _name(tool.extra, dialect, found)
+    for message in request.messages:
+        _name(message.extra, dialect, found)
+        _name_parts(message.parts, dialect, found)
+    return tuple(found)
+
+
+def _name_parts(parts: Iterable[Part], dialect: str, found: dict[str, None]) -> None:
+    for part in parts:
+        if isinstance(part, ToolResult):
+            _name_parts(part.content, dialect, found)
+        extra = part.extra
+        if extra is None or extra.dialect == dialect or isinstance(part, Reasoning):
+            continue
+        if foreign_part(part, dialect):
+            kind = extra.fields.get("type") or next(iter(extra.fields))
+            found[f"a part `{kind}` left out: only {_dialect(extra)} has it"] = None
+        else:
+            _name(extra, dialect, found)
+
+
+def _name(extra: Extra | None, dialect: str, found: dict[str, None]) -> None:
+    if extra is None or extra.dialect == dialect:
+        return
+    for name in extra.fields:
+        if name not in _SAID_OTHERWISE:
+            found[f"`{name}` left out: only {_dialect(extra)} has it"] = None
+
+
+def _is_foreign(extra: Extra | None, dialect: str) -> bool:
+    return extra is not None and extra.dialect != dialect and bool(extra.fields)
+
+
+def _dialect(extra: Extra | None) -> str:
+    return extra.dialect if extra is not None else "another dialect"
