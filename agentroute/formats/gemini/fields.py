@@ -1,0 +1,79 @@
+"""What reading and writing this dialect share: its name, its two spellings, JSON texts, the fields we do not know."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+from agentroute.errors import RequestError
+from agentroute.formats.openai_chat.fields import Raw, show, wrong
+from agentroute.messages import Extra
+
+__all__ = ["DIALECT", "Raw", "camel", "dump", "json_object", "known_fields", "rest_of", "show", "wrong"]
+
+DIALECT: Final = "gemini"
+
+_EXACT: Final = 2**53
+"""The largest whole number that a protobuf Struct, which holds doubles, keeps exactly."""
+
+
+def camel(raw: Raw) -> Raw:
+    """The same object with its own keys in camelCase; what the values hold is left as it is.
+
+    >>> camel({"thought_signature": "c2ln", "text": "a_b"})
+    {'thoughtSignature': 'c2ln', 'text': 'a_b'}
+    """
+    if not any("_" in key for key in raw):
+        return raw
+    return {_camel(key): value for key, value in raw.items()}
+
+
+def _camel(key: str) -> str:
+    head, *tail = key.split("_")
+    return head + "".join(word[:1].upper() + word[1:] for word in tail) if head else key
+
+
+def known_fields(extra: Extra | None) -> Mapping[str, Any]:
+    return extra.fields if extra is not None and extra.dialect == DIALECT else {}
+
+
+def rest_of(raw: Raw, *known: str) -> dict[str, Any]:
+    """The fields that are not known and say something."""
+    return {key: value for key, value in raw.items() if key not in known and value is not None}
+
+
+def dump(value: Any, where: str) -> str:
+    """Compact JSON text. Raises RequestError for a value that is none."""
+    problem = ""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = type(error).__name__
+    raise RequestError(f"`{where}` cannot be written as JSON: {problem}")
+
+
+def json_object(text: str, *, exact: bool = False) -> dict[str, Any] | None:
+    """The object that this text is, or None. NaN is no JSON; `exact` wants whole numbers that a double holds."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_exact_int if exact else int)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+def _exact_int(text: str) -> int:
+    value = int(text)
+    return value if abs(value) <= _EXACT else _refuse(text)
