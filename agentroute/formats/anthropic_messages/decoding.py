@@ -1,0 +1,296 @@
+"""Request bodies of the dialect, and the blocks of messages and answers, read into canonical values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentroute.errors import RequestError
+from agentroute.formats.signatures import unwrap
+from agentroute.messages import (
+    ChatRequest,
+    Extra,
+    Image,
+    Message,
+    Part,
+    Reasoning,
+    ResponseSchema,
+    Sampling,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+from .fields import DIALECT, Raw, rest, show, wrong
+
+__all__ = ["decode_block", "decode_request"]
+
+_REQUEST_FIELDS = frozenset(
+    {
+        "messages",
+        "model",
+        "system",
+        "tools",
+        "tool_choice",
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "stop_sequences",
+        "stream",
+        "output_config",
+        "output_format",
+    }
+)
+_TEXT_FIELDS = frozenset({"type", "text", "citations"})
+_IMAGE_FIELDS = frozenset({"type", "source"})
+_CALL_FIELDS = frozenset({"type", "id", "name", "input"})
+_RESULT_FIELDS = frozenset({"type", "tool_use_id", "content", "is_error"})
+_TOOL_FIELDS = frozenset({"name", "description", "input_schema", "strict"})
+
+
+def decode_request(body: Mapping[str, Any]) -> ChatRequest:
+    """Reads a Messages body. Raises RequestError naming the field, its place and its value.
+
+    `stream` is the caller's way of reading the answer and is left out. The results that stand in a user message become
+    a message of the role `tool`.
+    """
+    if not isinstance(body, Mapping):
+        raise RequestError(f"the request is {show(body)}; give a Messages body (an object)")
+    raw_messages = body.get("messages")
+    if not isinstance(raw_messages, list | tuple) or not raw_messages:
+        wrong("messages", raw_messages, "a list of at least one message")
+    model = body.get("model")
+    if model is not None and not isinstance(model, str):
+        wrong("model", model, "a text")
+    messages: list[Message] = []
+    if body.get("system"):
+        messages.append(Message("system", _content(body["system"], "system")))
+    for index, raw in enumerate(raw_messages):
+        messages.extend(_decode_message(raw, f"messages[{index}]"))
+    choice, parallel = _decode_tool_choice(body.get("tool_choice"))
+    schema, config = _decode_format(body)
+    extra = {key: body[key] for key in body if key not in _REQUEST_FIELDS}
+    if config:
+        extra["output_config"] = config
+    return ChatRequest(
+        messages=tuple(messages),
+        model=model,
+        tools=_decode_tools(body.get("tools") or ()),
+        tool_choice=choice,
+        parallel_tool_calls=parallel,
+        response_schema=schema,
+        sampling=_decode_sampling(body),
+        extra=Extra(DIALECT, extra) if extra else None,
+    )
+
+
+def _decode_message(raw: Any, where: str) -> Iterable[Message]:
+    if not isinstance(raw, Mapping):
+        wrong(where, raw, "an object with `role` and `content`")
+    role = raw.get("role")
+    parts = _content(raw.get("content"), f"{where}.content")
+    match role:
+        case "assistant" | "system":
+            return (Message(role, parts),)
+        case "user":
+            return tuple(_split(parts))
+        case _:
+            return wrong(f"{where}.role", role, "'user' or 'assistant'")
+
+
+def _split(parts: tuple[Part, ...]) -> Iterable[Message]:
+    """A user's message, with the results in it as messages of their own, in order."""
+    run: list[Part] = []
+    for part in parts:
+        if run and isinstance(part, ToolResult) != isinstance(run[0], ToolResult):
+            yield Message("tool" if isinstance(run[0], ToolResult) else "user", tuple(run))
+            run = []
+        run.append(part)
+    if run or not parts:
+        yield Message("tool" if run and isinstance(run[0], ToolResult) else "user", tuple(run))
+
+
+def _content(raw: Any, where: str) -> tuple[Part, ...]:
+    if isinstance(raw, str):
+        return (Text(raw),)
+    if raw is None:
+        return ()
+    if not isinstance(raw, list | tuple):
+        wrong(where, raw, "a text or a list of blocks")
+    parts: list[Part] = []
+    for position, block in enumerate(raw):
+        parts.extend(decode_block(block, f"{where}[{position}]"))
+    return tuple(parts)
+
+
+def decode_block(raw: Any, where: str, origin: str | None = None) -> Iterable[Part]:
+    """The parts of one block: mostly one. The citations of a text follow it as an empty text of their own, as in a
+    stream they do. `origin` is the model whose answer this is; None for a client's history."""
+    if not isinstance(raw, Mapping):
+        wrong(where, raw, "an object with `type`")
+    match raw.get("type"):
+        case "text":
+            text = raw.get("text")
+            if not isinstance(text, str):
+                wrong(f"{where}.text", text, "a text")
+            yield Text(text, rest(raw, _TEXT_FIELDS, origin))
+            if raw.get("citations"):
+                yield Text("", Extra(DIALECT, {"citations": raw["citations"]}, origin))
+        case "image" if (picture := _image(raw)) is not None:
+            yield picture
+        case "tool_use":
+            yield _decode_call(raw, where, origin)
+        case "tool_result":
+            yield _decode_result(raw, where)
+        case "thinking":
+            text, signature = raw.get("thinking"), raw.get("signature")
+            if not isinstance(text, str):
+                wrong(f"{where}.thinking", text, "a text")
+            yield _reasoning(text, signature if isinstance(signature, str) and signature else None, origin)
+        case "redacted_thinking":
+            data = raw.get("data")
+            if not isinstance(data, str):
+                wrong(f"{where}.data", data, "a text")
+            yield _reasoning("", data, origin, redacted=True)
+        case str():
+            yield Text("", Extra(DIALECT, dict(raw), origin))
+        case kind:
+            wrong(f"{where}.type", kind, "the name of a kind of block")
+
+
+def _reasoning(text: str, signature: str | None, origin: str | None, *, redacted: bool = False) -> Reasoning:
+    if origin is not None:
+        return Reasoning(text, signature, origin, redacted)
+    if signature is not None:
+        signature, origin = unwrap(signature)
+        signature = signature or None
+    return Reasoning(text, signature, origin, redacted, None if origin else Extra(DIALECT, {}))
+
+
+def _image(raw: Raw) -> Image | None:
+    source = raw.get("source")
+    extra = rest(raw, _IMAGE_FIELDS)
+    match source:
+        case {"type": "base64", "data": str(data), "media_type": str(media_type)}:
+            return Image(data=data, media_type=media_type, extra=extra)
+        case {"type": "url", "url": str(url)}:
+            return Image(url=url, extra=extra)
+        case _:
+            return None
+
+
+def _decode_call(raw: Raw, where: str, origin: str | None) -> ToolCall:
+    call_id, name, arguments = raw.get("id"), raw.get("name"), raw.get("input")
+    for key, value in (("id", call_id), ("name", name)):
+        if not isinstance(value, str) or not value:
+            wrong(f"{where}.{key}", value, "a text")
+    assert isinstance(call_id, str)
+    assert isinstance(name, str)
+    written = arguments if isinstance(arguments, str) else _dump({} if arguments is None else arguments, where)
+    return ToolCall(call_id, name, written, rest(raw, _CALL_FIELDS, origin))
+
+
+def _decode_result(raw: Raw, where: str) -> ToolResult:
+    call_id = raw.get("tool_use_id")
+    if not isinstance(call_id, str):
+        wrong(f"{where}.tool_use_id", call_id, "the id of the call that this result answers")
+    failed = raw.get("is_error")
+    if failed is not None and not isinstance(failed, bool):
+        wrong(f"{where}.is_error", failed, "true or false")
+    parts = _content(raw.get("content"), f"{where}.content")
+    held = tuple(part for part in parts if isinstance(part, Text | Image))
+    return ToolResult(call_id, held, failed, None, rest(raw, _RESULT_FIELDS))
+
+
+def _decode_tools(raw: Any) -> tuple[Tool, ...]:
+    if not isinstance(raw, list | tuple):
+        wrong("tools", raw, "a list of tools")
+    tools = []
+    for index, tool in enumerate(raw):
+        where = f"tools[{index}]"
+        if not isinstance(tool, Mapping):
+            wrong(where, tool, "an object with `name` and `input_schema`")
+        name, kind = tool.get("name"), tool.get("type")
+        if kind not in (None, "custom"):
+            # One that the provider runs itself: it has no schema, so it is kept whole.
+            tools.append(Tool(name if isinstance(name, str) else str(kind), extra=Extra(DIALECT, dict(tool))))
+            continue
+        if not isinstance(name, str) or not name:
+            wrong(f"{where}.name", name, "a name")
+        schema, description, strict = tool.get("input_schema"), tool.get("description"), tool.get("strict")
+        if schema is not None and not isinstance(schema, Mapping):
+            wrong(f"{where}.input_schema", schema, "a JSON schema (an object)")
+        if description is not None and not isinstance(description, str):
+            wrong(f"{where}.description", description, "a text")
+        if strict is not None and not isinstance(strict, bool):
+            wrong(f"{where}.strict", strict, "true or false")
+        tools.append(Tool(name, description or "", schema or {}, strict, rest(tool, _TOOL_FIELDS)))
+    return tuple(tools)
+
+
+def _decode_tool_choice(raw: Any) -> tuple[ToolChoice | None, bool | None]:
+    if raw is None:
+        return None, None
+    if not isinstance(raw, Mapping):
+        wrong("tool_choice", raw, "an object with `type`")
+    single = raw.get("disable_parallel_tool_use")
+    parallel = not single if isinstance(single, bool) else None
+    match raw.get("type"):
+        case "auto":
+            return ToolChoice("auto"), parallel
+        case "any":
+            return ToolChoice("required"), parallel
+        case "none":
+            return ToolChoice("none"), parallel
+        case "tool" if isinstance(raw.get("name"), str):
+            return ToolChoice("tool", raw["name"]), parallel
+        case _:
+            return wrong("tool_choice", raw, "the type 'auto', 'any', 'none', or 'tool' with a name")
+
+
+def _decode_format(body: Raw) -> tuple[ResponseSchema | None, dict[str, Any]]:
+    """The schema of the answer, and what else stands in `output_config`."""
+    config = body.get("output_config") or {}
+    if not isinstance(config, Mapping):
+        wrong("output_config", config, "an object")
+    asked = config.get("format") or body.get("output_format")
+    others = {key: value for key, value in config.items() if key != "format"}
+    if asked is None:
+        return None, others
+    schema = asked.get("schema") if isinstance(asked, Mapping) else None
+    if not isinstance(schema, Mapping):
+        wrong("output_config.format", asked, "the type 'json_schema' with a schema")
+    return ResponseSchema(schema), others
+
+
+def _decode_sampling(body: Raw) -> Sampling:
+    found: dict[str, Any] = {}
+    for name in ("temperature", "top_p"):
+        value = body.get(name)
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                wrong(name, value, "a number")
+            found[name] = value
+    limit = body.get("max_tokens")
+    if limit is not None:
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            wrong("max_tokens", limit, "a whole number above 0")
+        found["max_output_tokens"] = limit
+    stop = body.get("stop_sequences")
+    if stop is not None:
+        if not isinstance(stop, list | tuple) or not all(isinstance(text, str) for text in stop):
+            wrong("stop_sequences", stop, "a list of texts")
+        found["stop"] = tuple(stop)
+    return Sampling(**found)
+
+
+def _dump(value: Any, where: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    raise RequestError(f"`{where}.input` cannot be written as JSON: {problem}")

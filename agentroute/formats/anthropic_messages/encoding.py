@@ -1,0 +1,245 @@
+"""Canonical requests, written as bodies of the dialect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.messages import ChatRequest, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.providers import Quirks
+
+from .fields import DEFAULT_VERSION, DIALECT, INVALID_JSON, MAX_TOKENS, known_fields
+
+__all__ = ["encode_parts", "encode_request"]
+
+_NO_SAMPLING_FROM = "2026-10-21"
+"""From this version on `temperature`, `top_p` and `top_k` are refused, even at their defaults.
+
+https://platform.claude.com/docs/en/api/versioning"""
+
+
+def encode_request(
+    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+) -> Encoded:
+    """The Messages body for the API version of `quirks` (default `2023-06-01`).
+
+    Leading system messages become `system`, later ones stand as text of the user where they are. Schemas and unknown
+    fields are shared with the request, so the body is to be read or sent, not changed.
+    """
+    version = quirks.api_version or DEFAULT_VERSION
+    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
+    sampling = request.sampling
+    body: dict[str, Any] = {}
+    name = model or request.model
+    if name is not None:
+        body["model"] = name
+    body["max_tokens"] = sampling.max_output_tokens or MAX_TOKENS
+    if sampling.max_output_tokens is None:
+        changes[f"`max_tokens` set to {MAX_TOKENS:,}, which Anthropic demands"] = None
+    system, messages = _messages(request.messages, changes)
+    if system:
+        body["system"] = system
+    body["messages"] = messages
+    tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
+    if tools:
+        body["tools"] = tools
+    if sampling.stop:
+        body["stop_sequences"] = list(sampling.stop)
+    for key, value in known_fields(request.extra).items():
+        body.setdefault(key, value)
+    thinks = _thinks(body)
+    choice = _tool_choice(request, thinks, changes) if tools else None
+    if choice is not None:
+        body["tool_choice"] = choice
+    _schema(request, body, changes)
+    _sampling(request, body, version, thinks, changes)
+    if stream:
+        body["stream"] = True
+    return Encoded(body, "/messages", {"anthropic-version": version}, tuple(changes))
+
+
+def _thinks(body: Mapping[str, Any]) -> bool:
+    thinking = body.get("thinking")
+    return isinstance(thinking, Mapping) and thinking.get("type") not in (None, "disabled")
+
+
+def _messages(
+    messages: Iterable[Message], changes: dict[str, None]
+) -> tuple[str | list[dict[str, Any]], list[dict[str, Any]]]:
+    system: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for message in messages:
+        blocks = encode_parts(message.parts, changes)
+        if message.role in ("system", "developer"):
+            if not found:
+                system += blocks
+                continue
+            if blocks:
+                changes["system messages after the first turn stand as the user's text"] = None
+        role = "assistant" if message.role == "assistant" else "user"
+        if not blocks:
+            continue
+        if found and found[-1]["role"] == role:
+            found[-1]["content"] += blocks
+        else:
+            found.append({"role": role, "content": blocks})
+    for message_ in found:
+        if message_["role"] == "user":
+            # Results come first in their message, or they are refused.
+            message_["content"].sort(key=lambda block: block.get("type") != "tool_result")
+        message_["content"] = _plain(message_["content"])
+    return _plain(system), found
+
+
+def _plain(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """A text where one will do."""
+    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
+        return str(blocks[0]["text"])
+    return blocks
+
+
+def encode_parts(parts: Iterable[Part], changes: dict[str, None] | None = None) -> list[dict[str, Any]]:
+    """The blocks of these parts. Empty texts, which the dialect refuses, are left out."""
+    changes = {} if changes is None else changes
+    blocks: list[dict[str, Any]] = []
+    for part in parts:
+        spare = known_fields(part.extra)
+        match part:
+            case _ if foreign_part(part, DIALECT):
+                pass
+            case Text() if "type" in spare:
+                blocks.append(dict(spare))
+            case Text() if "citations" in spare and not part.text:
+                if blocks and blocks[-1].get("type") == "text":
+                    blocks[-1]["citations"] = spare["citations"]
+            case Text():
+                if part.text:
+                    blocks.append({"type": "text", "text": part.text, **spare})
+            case Image():
+                blocks.append({"type": "image", "source": _source(part), **spare})
+                if part.detail is not None:
+                    changes["`detail` of pictures left out: Anthropic has no such setting"] = None
+            case ToolCall():
+                blocks.append(_encode_call(part, changes))
+            case ToolResult():
+                blocks.append(_encode_result(part, changes))
+            case Reasoning():
+                if part.redacted and part.signature:
+                    blocks.append({"type": "redacted_thinking", "data": part.signature})
+                elif part.signature:
+                    blocks.append({"type": "thinking", "thinking": part.text, "signature": part.signature})
+                elif part.text:
+                    changes["unsigned reasoning left out: Anthropic takes back only what it signed"] = None
+    return blocks
+
+
+def _source(image: Image) -> dict[str, Any]:
+    if image.data is not None:
+        return {"type": "base64", "media_type": image.media_type or "image/png", "data": image.data}
+    return {"type": "url", "url": image.url}
+
+
+def _encode_call(call: ToolCall, changes: dict[str, None]) -> dict[str, Any]:
+    return {
+        "type": "tool_use",
+        "id": call.id,
+        "name": call.name,
+        "input": _input(call.arguments, changes),
+        **known_fields(call.extra),
+    }
+
+
+def _input(arguments: str, changes: dict[str, None]) -> Mapping[str, Any]:
+    try:
+        value = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return value
+    changes[f"arguments that are no JSON object stand under `{INVALID_JSON}`"] = None
+    return {INVALID_JSON: arguments}
+
+
+def _encode_result(result: ToolResult, changes: dict[str, None]) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": result.tool_call_id}
+    content = encode_parts(result.content, changes)
+    if content:
+        block["content"] = _plain(content)
+    if result.is_error is not None:
+        block["is_error"] = result.is_error
+    return {**block, **known_fields(result.extra)}
+
+
+def _encode_tool(tool: Tool) -> dict[str, Any]:
+    spare = known_fields(tool.extra)
+    if "type" in spare and spare["type"] != "custom":
+        return dict(spare)
+    raw: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        raw["description"] = tool.description
+    raw["input_schema"] = tool.parameters or {"type": "object", "properties": {}}
+    if tool.strict is not None:
+        raw["strict"] = tool.strict
+    return {**raw, **spare}
+
+
+def _tool_choice(request: ChatRequest, thinks: bool, changes: dict[str, None]) -> dict[str, Any] | None:
+    choice, parallel = request.tool_choice, request.parallel_tool_calls
+    mode = None if choice is None else choice.mode
+    if thinks and mode in ("required", "tool"):
+        changes["the forced tool choice left out: Anthropic refuses one while the model thinks"] = None
+        mode = "auto"
+    if mode is None and parallel is None:
+        return None
+    match mode:
+        case "none":
+            return {"type": "none"}
+        case "required":
+            raw: dict[str, Any] = {"type": "any"}
+        case "tool":
+            raw = {"type": "tool", "name": choice.name if choice is not None else None}
+        case _:
+            raw = {"type": "auto"}
+    if parallel is not None:
+        raw["disable_parallel_tool_use"] = not parallel
+    return raw
+
+
+def _schema(request: ChatRequest, body: dict[str, Any], changes: dict[str, None]) -> None:
+    schema = request.response_schema
+    if schema is None:
+        return
+    if schema.schema is None:
+        changes["JSON without a schema is not asked for: Anthropic has no such setting"] = None
+        return
+    config = body.get("output_config")
+    beside = config if isinstance(config, Mapping) else {}
+    body["output_config"] = {**beside, "format": {"type": "json_schema", "schema": schema.schema}}
+
+
+def _sampling(request: ChatRequest, body: dict[str, Any], version: str, thinks: bool, changes: dict[str, None]) -> None:
+    sampling = request.sampling
+    for name in ("seed", "presence_penalty", "frequency_penalty"):
+        if getattr(sampling, name) is not None:
+            changes[f"`{name}` left out: Anthropic has no such setting"] = None
+    given = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": body.pop("top_k", None)}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if version >= _NO_SAMPLING_FROM:
+            changes[f"`{name}` left out: version {version} of the API refuses it"] = None
+        elif thinks and _refused_thinking(name, value):
+            changes[f"`{name}` left out: Anthropic refuses it while the model thinks"] = None
+        else:
+            body[name] = value
+
+
+def _refused_thinking(name: str, value: Any) -> bool:
+    """https://platform.claude.com/docs/en/build-with-claude/extended-thinking: temperature and top_k are not compatible
+    with thinking; top_p may be 0.95 to 1."""
+    if name == "temperature":
+        return bool(value != 1)
+    return name == "top_k" or not 0.95 <= value <= 1

@@ -1,0 +1,230 @@
+"""Streamed answers of the dialect, read event by event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentroute.errors import BadResponse
+from agentroute.events import (
+    Event,
+    Finished,
+    ReasoningDelta,
+    ReasoningSignature,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from agentroute.formats.base import response_warnings
+from agentroute.formats.failures import decode_error
+from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Text, ToolCall, Usage
+
+from .answers import ANSWER_FIELDS, LAST_FIELDS, decode_finish, decode_usage
+from .fields import DIALECT, Raw
+
+__all__ = ["StreamDecoder"]
+
+_CALL_FIELDS = frozenset({"type", "id", "name", "input"})
+
+
+@dataclass(slots=True)
+class _Block:
+    """A block that is open: as it began, and the pieces that came since."""
+
+    begun: dict[str, Any]
+    call: int | None = None
+    pieces: list[str] = field(default_factory=list)
+    citations: list[Any] = field(default_factory=list)
+
+
+class StreamDecoder:
+    """Reads one streamed answer: feed it the data of each server-sent event, then close it.
+
+    Pings, and events and blocks of kinds we do not know, are never an error; such a block is kept whole.
+    """
+
+    def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
+        self.usage: Usage | None = None
+        self.finish_reason: FinishReason | None = None
+        self.native_finish_reason: str | None = None
+        self.ended = False
+        self._target = target
+        self._origin = origin
+        self._counts: dict[str, Any] = {}
+        self._blocks: dict[Any, _Block] = {}
+        self._calls: list[tuple[str, str, list[str]]] = []
+        self._spoke = False
+        self._extra: dict[str, Any] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the provider has said why it stopped."""
+        return self.finish_reason is not None or self.native_finish_reason is not None
+
+    def feed(self, data: str, event: str = "message") -> list[Event]:
+        """The events of one server-sent event. Raises the error that it reports, and BadResponse for what is no JSON."""
+        if self.ended:
+            return []
+        raw = self._load(data)
+        if not isinstance(raw, Mapping):
+            return []
+        found: list[Event] = []
+        match raw.get("type", event):
+            case "error":
+                raise decode_error(None, {}, raw, target=self._target)
+            case "message_start":
+                self._start(raw.get("message"), found)
+            case "content_block_start":
+                self._open(raw, found)
+            case "content_block_delta":
+                self._piece(raw, found)
+            case "content_block_stop":
+                self._close_block(raw.get("index"), found)
+            case "message_delta":
+                self._last_words(raw, found)
+            case "message_stop":
+                self.ended = True
+            case _ if event == "error":
+                raise decode_error(None, {}, raw, target=self._target)
+        return found
+
+    def close(self) -> list[Event]:
+        """The end of the stream. Raises BadResponse where the answer is not complete."""
+        if not self.ended and not self.finished:
+            raise BadResponse("the stream ended before the answer was complete", target=self._target)
+        found: list[Event] = []
+        for index in list(self._blocks):
+            self._close_block(index, found)
+        extra = Extra(DIALECT, self._extra, self._origin) if self._extra else None
+        found.append(Finished(self.finish_reason, self.native_finish_reason, extra))
+        return found
+
+    def warnings(self) -> tuple[str, ...]:
+        """What `response_warnings` would say of the answer so far."""
+        parts: list[Part] = [ToolCall(call_id, name, "".join(pieces)) for call_id, name, pieces in self._calls]
+        if self._spoke:
+            parts.append(Text("..."))
+        answer = Message("assistant", tuple(parts))
+        return response_warnings(
+            ChatResponse(answer, self.finish_reason, self.usage, None, None, self.native_finish_reason)
+        )
+
+    def _load(self, data: str) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        raise BadResponse("an event of the stream is not JSON", target=self._target, cause=problem)
+
+    def _start(self, message: Any, found: list[Event]) -> None:
+        if not isinstance(message, Mapping):
+            return
+        answer_id, model = message.get("id"), message.get("model")
+        spare = {key: message[key] for key in message if key not in ANSWER_FIELDS and message[key] is not None}
+        self._extra.update({key: spare.pop(key) for key in LAST_FIELDS if key in spare})
+        found.append(
+            Started(
+                answer_id if isinstance(answer_id, str) else None,
+                model if isinstance(model, str) else None,
+                Extra(DIALECT, spare, self._origin) if spare else None,
+            )
+        )
+        self._count(message.get("usage"), found)
+
+    def _count(self, raw: Any, found: list[Event]) -> None:
+        """Counts are cumulative; a later event says again only some of them."""
+        if not isinstance(raw, Mapping):
+            return
+        self._counts.update({key: value for key, value in raw.items() if value is not None})
+        usage = decode_usage(self._counts)
+        if usage is not None and usage != self.usage:
+            self.usage = usage
+            found.append(UsageReported(usage))
+
+    def _open(self, raw: Raw, found: list[Event]) -> None:
+        begun = raw.get("content_block")
+        if not isinstance(begun, Mapping):
+            return
+        block = self._blocks[raw.get("index")] = _Block(dict(begun))
+        match begun.get("type"):
+            case "text" if begun.get("text"):
+                self._text(begun["text"], found)
+            case "thinking" if begun.get("thinking"):
+                found.append(ReasoningDelta(str(begun["thinking"])))
+            case "tool_use":
+                call_id, name = begun.get("id"), begun.get("name")
+                if not isinstance(call_id, str) or not isinstance(name, str) or not name:
+                    raise BadResponse("the answer has a tool call without an id or name", target=self._target)
+                block.call = len(self._calls)
+                self._calls.append((call_id, name, []))
+                spare = {key: begun[key] for key in begun if key not in _CALL_FIELDS and begun[key] is not None}
+                found.append(
+                    ToolCallStarted(block.call, call_id, name, Extra(DIALECT, spare, self._origin) if spare else None)
+                )
+                if begun.get("input"):
+                    self._arguments(block.call, json.dumps(begun["input"], ensure_ascii=False), found)
+
+    def _piece(self, raw: Raw, found: list[Event]) -> None:
+        block, delta = self._blocks.get(raw.get("index")), raw.get("delta")
+        if block is None or not isinstance(delta, Mapping):
+            return
+        match delta:
+            case {"type": "text_delta", "text": str(text)}:
+                self._text(text, found)
+            case {"type": "thinking_delta", "thinking": str(text)}:
+                if text:
+                    found.append(ReasoningDelta(text))
+            case {"type": "signature_delta", "signature": str(signature)}:
+                block.pieces.append(signature)
+            case {"type": "input_json_delta", "partial_json": str(piece)}:
+                if block.call is None:
+                    block.pieces.append(piece)
+                elif piece:
+                    self._arguments(block.call, piece, found)
+            case {"type": "citations_delta", "citation": citation}:
+                block.citations.append(citation)
+
+    def _text(self, text: Any, found: list[Event]) -> None:
+        if isinstance(text, str) and text:
+            self._spoke = True
+            found.append(TextDelta(text))
+
+    def _arguments(self, call: int, piece: str, found: list[Event]) -> None:
+        self._calls[call][2].append(piece)
+        found.append(ToolCallDelta(call, piece))
+
+    def _close_block(self, index: Any, found: list[Event]) -> None:
+        block = self._blocks.pop(index, None)
+        if block is None:
+            return
+        begun = block.begun
+        match begun.get("type"):
+            case "text":
+                cited = [*(begun.get("citations") or ()), *block.citations]
+                if cited:
+                    found.append(TextDelta("", Extra(DIALECT, {"citations": cited}, self._origin)))
+            case "tool_use":
+                pass
+            case "thinking":
+                signature = "".join(block.pieces) or begun.get("signature")
+                found.append(ReasoningSignature(signature if isinstance(signature, str) else None, self._origin))
+            case "redacted_thinking" if isinstance(begun.get("data"), str):
+                found.append(ReasoningSignature(begun["data"], self._origin, True))
+            case _:
+                if block.pieces:
+                    begun["input"] = self._load("".join(block.pieces))
+                found.append(TextDelta("", Extra(DIALECT, begun, self._origin)))
+
+    def _last_words(self, raw: Raw, found: list[Event]) -> None:
+        delta = raw.get("delta")
+        if isinstance(delta, Mapping):
+            if delta.get("stop_reason") and not self.finished:
+                self.finish_reason, self.native_finish_reason = decode_finish(delta["stop_reason"])
+            for key, value in delta.items():
+                if key != "stop_reason" and value is not None:
+                    self._extra[key] = value
+        self._count(raw.get("usage"), found)
