@@ -589,7 +589,7 @@ def test_fifty_event_loops_leave_nothing_open() -> None:
                 if descriptors() <= before: break
                 time.sleep(0.02)
             gc.collect()
-            print(descriptors() - before, len(performer._clients))
+            print(descriptors() - before, len(performer._pools))
         """
     )
     left, clients = map(int, out.split())

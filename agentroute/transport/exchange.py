@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from agentroute import formats
+from agentroute import __version__, formats
 from agentroute.effects import Clock, Done, Item, Try
 from agentroute.errors import BadResponse, ConfigError, ProviderError, ProviderTimeout, RequestError
 from agentroute.events import Event, UsageReported, is_content, unfold
@@ -54,6 +54,7 @@ class Outgoing:
             "content-type": "application/json",
             "accept": "text/event-stream" if attempt.stream else "application/json",
             "accept-encoding": "identity",
+            "user-agent": f"agentroute/{__version__}",
             **encoded.headers,
             **dict(target.endpoint.headers),
         }

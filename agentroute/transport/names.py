@@ -1,0 +1,83 @@
+"""Names of hosts, looked up within the time that a call has: the system's own resolver knows no limit."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TypeAlias
+
+__all__ = ["Names"]
+
+_Found: TypeAlias = tuple[str, ...] | OSError
+
+
+class Names:
+    """Looks names up, each in a thread of its own that ends with the answer of the resolver.
+
+    Who asks for a name that is being looked up waits for the same answer, so that a resolver that hangs holds one
+    thread for each name. Threads and tasks may share one object. Raises OSError for a name that does not exist and
+    TimeoutError after `seconds`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, int], Future[_Found]] = {}
+
+    def addresses(self, host: str, port: int, seconds: float) -> tuple[str, ...]:
+        """The addresses of the host, in the order in which the system would try them."""
+        return (host,) if _is_address(host) else _taken(self._begin(host, port).result(seconds))
+
+    async def aaddresses(self, host: str, port: int, seconds: float) -> tuple[str, ...]:
+        """`addresses`, without keeping the event loop waiting."""
+        if _is_address(host):
+            return (host,)
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+
+        def wake(_: Future[_Found]) -> None:
+            # The loop may be gone by now.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(answered.set)
+
+        lookup = self._begin(host, port)
+        lookup.add_done_callback(wake)
+        async with asyncio.timeout(seconds):
+            await answered.wait()
+        return _taken(lookup.result(0))
+
+    def _begin(self, host: str, port: int) -> Future[_Found]:
+        with self._lock:
+            running = self._running.get((host, port))
+            if running is None:
+                running = self._running[host, port] = Future()
+                threading.Thread(target=self._look_up, args=(host, port), daemon=True, name="agentroute-names").start()
+            return running
+
+    def _look_up(self, host: str, port: int) -> None:
+        found: _Found
+        try:
+            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = tuple(dict.fromkeys(str(row[4][0]) for row in rows))
+        except (OSError, UnicodeError) as error:
+            found = error if isinstance(error, OSError) else OSError(str(error))
+        with self._lock:
+            done = self._running.pop((host, port))
+        done.set_result(found)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _taken(found: _Found) -> tuple[str, ...]:
+    if isinstance(found, OSError):
+        raise OSError(*found.args)
+    return found
