@@ -117,6 +117,8 @@ ALL = pairs()
 RECORDED = [pair for pair in ALL if pair.kind == "recorded"]
 STREAM_ERRORS = {"groq/03_stream_tool_use_failed": BadResponse, "openrouter/02_stream_error": ProviderError}
 ANSWERED = [pair for pair in RECORDED if pair.status == 200 and pair.name not in STREAM_ERRORS]
+UNCOUNTED = {"gemini/17_prompt_blockReason"}
+"""Answered without a usage: it stays unknown."""
 OTHERS = [pair for pair in ALL if pair.kind != "recorded"]
 
 
@@ -149,7 +151,7 @@ def test_requests_are_read_and_written_back(pair: Pair) -> None:
 def test_answers_are_read(pair: Pair) -> None:
     response = pair.read()
     assert response.finish_reason is not None or response.native_finish_reason is not None
-    assert response.usage is not None
+    assert response.usage is not None or pair.name in UNCOUNTED
     said = pair.answer.read_text()
     for part in response.message.parts:
         if isinstance(part, Reasoning) and part.signature is not None:
@@ -192,7 +194,8 @@ def test_every_answer_can_be_told_to_a_client_of_any_dialect(pair: Pair) -> None
             (name, arguments) for _, name, arguments in _calls(response)
         ]
         assert told.finish_reason == response.finish_reason
-        assert _counted(told.usage) == _counted(response.usage)
+        if response.usage is not None or dialect != "anthropic_messages":  # which demands counts
+            assert _counted(told.usage) == _counted(response.usage)
 
 
 def _counted(usage: Usage | None) -> tuple[int | None, int | None]:
@@ -224,6 +227,9 @@ def test_usage_is_the_providers_own_sum(pair: Pair) -> None:
     """What is billed: all input, cached or not, all output, thought or said."""
     body = json.loads(pair.answer.read_bytes())
     usage = pair.read().usage
+    if pair.name in UNCOUNTED:
+        assert usage is None
+        return
     assert usage is not None
     assert usage.input_tokens is not None
     assert usage.output_tokens is not None

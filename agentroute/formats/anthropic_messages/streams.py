@@ -21,6 +21,7 @@ from agentroute.events import (
 )
 from agentroute.formats.base import response_warnings
 from agentroute.formats.failures import decode_error
+from agentroute.formats.signatures import unwrap
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Text, ToolCall, Usage
 
 from .answers import ANSWER_FIELDS, LAST_FIELDS, decode_finish, decode_usage
@@ -66,7 +67,7 @@ class StreamDecoder:
         return self.finish_reason is not None or self.native_finish_reason is not None
 
     def feed(self, data: str, event: str = "message") -> list[Event]:
-        """The events of one server-sent event. Raises the error that it reports, and BadResponse for what is no JSON."""
+        """The events of one server-sent event. Raises the error it reports, and BadResponse for what is no JSON."""
         if self.ended:
             return []
         raw = self._load(data)
@@ -211,13 +212,19 @@ class StreamDecoder:
                 pass
             case "thinking":
                 signature = "".join(block.pieces) or begun.get("signature")
-                found.append(ReasoningSignature(signature if isinstance(signature, str) else None, self._origin))
+                found.append(self._signature(signature))
             case "redacted_thinking" if isinstance(begun.get("data"), str):
-                found.append(ReasoningSignature(begun["data"], self._origin, True))
+                found.append(self._signature(begun["data"], redacted=True))
             case _:
                 if block.pieces:
                     begun["input"] = self._load("".join(block.pieces))
                 found.append(TextDelta("", Extra(DIALECT, begun, self._origin)))
+
+    def _signature(self, signature: Any, *, redacted: bool = False) -> ReasoningSignature:
+        given, origin = signature if isinstance(signature, str) else "", self._origin
+        if origin is None:
+            given, origin = unwrap(given)
+        return ReasoningSignature(given or None, origin, redacted)
 
     def _last_words(self, raw: Raw, found: list[Event]) -> None:
         delta = raw.get("delta")

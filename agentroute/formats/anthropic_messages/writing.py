@@ -49,6 +49,10 @@ _STOP_REASONS: Final[Mapping[FinishReason, str]] = {
     "content_filter": "refusal",
 }
 
+_OWN_WORDS: Final = frozenset(
+    {"end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal", "model_context_window_exceeded"}
+)
+
 _ERRORS: Final[Mapping[type[AgentRouteError], tuple[int, str]]] = {
     RateLimited: (429, "rate_limit_error"),
     QuotaExhausted: (402, "billing_error"),
@@ -101,9 +105,7 @@ def _handed_out(parts: tuple[Part, ...]) -> Iterator[Part]:
 
 
 def _stop_reason(reason: FinishReason | None, native: str | None) -> str | None:
-    if reason is None:
-        return native
-    if reason == "stop" and native == "stop_sequence":
+    if reason is None or native in _OWN_WORDS:
         return native
     return _STOP_REASONS[reason]
 
