@@ -18,7 +18,7 @@ from rich.traceback import Traceback
 
 from agentroute import AgentRouteError, ChatRequest, ChatResponse, Decision, Price, Router, Target
 from agentroute.effects import SystemClock, Timeouts
-from tests.loopback import Loopback
+from tests.loopback import ANSWER, COMPLETION, Loopback, Script, plain
 
 KEY = "sk-canary-5e0bb17a94c2d6f8"
 PROMPT = "the canary prompt 4f1c sings of 9d27"
@@ -62,6 +62,16 @@ PLAIN = tuple(way for way in WAYS if not way.stream)
 ways = pytest.mark.parametrize("way", WAYS, ids=str)
 streamed = pytest.mark.parametrize("way", STREAMED, ids=str)
 plainly = pytest.mark.parametrize("way", PLAIN, ids=str)
+
+
+def row(number: int, among: Iterable[Way] = WAYS) -> pytest.MarkDecorator:
+    """These ways to call, each under a test id that begins with the row's number."""
+    return pytest.mark.parametrize("way", [pytest.param(way, id=f"row{number:02}-{way}") for way in among])
+
+
+def well_answer(way: Way) -> Script:
+    """What the healthy target says."""
+    return [ANSWER if way.stream else plain(COMPLETION), "keep"]
 
 
 @dataclass

@@ -17,16 +17,7 @@ from agentroute import ConnectionFailed, ProviderError
 from agentroute.effects import Timeouts
 from tests.loopback import ANSWER, COMPLETION, Loopback, plain
 
-from .calls import QUICK, WAYS, Way, aon, assert_no_canary, call, on, plainly, router, target
-
-
-def row(number: int) -> pytest.MarkDecorator:
-    """Both of these: every way to call, under a test id that begins with the row's number."""
-    return pytest.mark.parametrize("way", [pytest.param(way, id=f"row{number:02}-{way}") for way in WAYS])
-
-
-def well_answer(way: Way) -> list[bytes | float | str]:
-    return [ANSWER if way.stream else plain(COMPLETION), "keep"]
+from .calls import WAYS, Way, aon, assert_no_canary, call, on, plainly, router, row, target, well_answer
 
 
 @row(1)
@@ -96,15 +87,59 @@ def test_unknown_host(way: Way, canaries: pytest.LogCaptureFixture, monkeypatch:
     assert_no_canary(ran, targets, canaries)
 
 
+@contextlib.contextmanager
+def answering_the_handshake(said: bytes | None) -> Iterator[tuple[str, threading.Event]]:
+    """A server that says this to the first bytes of a TLS handshake, or nothing; the event is set once it is left."""
+    left = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.settimeout(5)
+                    connection.recv(65536)
+                    if said is not None:
+                        connection.sendall(said)
+                    with contextlib.suppress(ConnectionError):
+                        while connection.recv(65536):
+                            pass
+                    left.set()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}/v1", left
+        thread.join(6)
+
+
 @row(4)
 def test_plain_http_where_tls_is_expected(way: Way, canaries: pytest.LogCaptureFixture) -> None:
-    with Loopback([plain(COMPLETION)]) as sick, Loopback(well_answer(way)) as well:
-        targets = target(sick.base_url.replace("http:", "https:")), target(well, "well", rank=2)
-        ran = call(way, *targets, timeouts=QUICK)
-    assert ran.tried[-1] == ("well", None)
-    assert ran.tried[0][1] in ("ConnectionFailed", "ProviderTimeout")
-    assert len(ran.tried) == 2, "no second try on the same target"
-    assert sick.requests == [] or b"POST" not in sick.requests[0]
+    said = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
+    with answering_the_handshake(said) as (url, left), Loopback(well_answer(way)) as well:
+        targets = target(url), target(well, "well", rank=2)
+        ran = call(way, *targets)
+        assert left.wait(5)
+    assert ran.tried == [("sick", "ConnectionFailed"), ("well", None)], "no second try on the same target"
+    assert "ssl" in ran.first.error_text.lower()
+    assert ran.first.possible_duplicate_cost is False
+    assert_no_canary(ran, targets, canaries)
+
+
+@row(4)
+@pytest.mark.parametrize(
+    "timeouts", [Timeouts(connect=0.2), Timeouts(first_content=0.2, whole_answer=0.2)], ids=["connect", "whole"]
+)
+def test_a_tls_handshake_that_is_never_answered(
+    way: Way, timeouts: Timeouts, canaries: pytest.LogCaptureFixture
+) -> None:
+    with answering_the_handshake(None) as (url, left), Loopback(well_answer(way)) as well:
+        targets = target(url), target(well, "well", rank=2)
+        ran = call(way, *targets, timeouts=timeouts)
+        assert left.wait(3), "the connection is closed, not left to the garbage collector"
+    assert ran.tried == [("sick", "ProviderTimeout"), ("well", None)]
+    assert "within" in ran.first.error_text
+    assert ran.first.possible_duplicate_cost is False
     assert_no_canary(ran, targets, canaries)
 
 
