@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .messages import ChatRequest, Extra, Image, Message, Reasoning, Text, ToolCall, ToolResult
+from .messages import ChatRequest, Extra, Image, Message, Reasoning, Text, ToolCall
 
 __all__ = ["STATE_FIELDS", "LiveState", "live_state"]
 
