@@ -136,6 +136,9 @@ _FINISH_REASONS: Final[Mapping[str, FinishReason]] = {
     "blocklist": "content_filter",
     "prohibited_content": "content_filter",
     "spii": "content_filter",
+    "image_prohibited_content": "content_filter",
+    "image_recitation": "content_filter",
+    "jailbreak": "content_filter",
     "model_armor": "content_filter",
     "guardrail_intervened": "content_filter",
 }

@@ -81,6 +81,8 @@ class StreamDecoder:
 
     def feed(self, data: str, event: str = "message") -> list[Event]:
         """The events of one chunk. Raises the error that the stream reports, and BadResponse for what is no chunk."""
+        if data.startswith("[DONE]"):  # from a proxy; Google sends none
+            return []
         problem = ""
         chunk: Any = None
         try:

@@ -8,9 +8,7 @@ from typing import Any, Final
 
 from agentroute.errors import (
     AgentRouteError,
-    AuthenticationFailed,
-    BadResponse,
-    ConnectionFailed,
+    AllAttemptsFailed,
     ContentFiltered,
     ContextTooLong,
     InvalidRequest,
@@ -22,7 +20,6 @@ from agentroute.errors import (
     QuotaExhausted,
     RateLimited,
     RequestError,
-    StreamInterrupted,
 )
 from agentroute.events import (
     Event,
@@ -36,6 +33,7 @@ from agentroute.events import (
     UsageReported,
     fold,
 )
+from agentroute.formats.failures import conceal
 from agentroute.messages import ChatResponse, Extra, FinishReason, Part, Reasoning, Text, Usage
 
 from .fields import DIALECT, known_fields
@@ -77,24 +75,23 @@ _OWN_WORDS: Final = frozenset(
 )
 """Google's own reasons for stopping (google-genai 3.6, `types.FinishReason`)."""
 
-_ERRORS: Final[tuple[tuple[type[AgentRouteError], int, str], ...]] = (
-    (RequestError, 400, "INVALID_ARGUMENT"),
-    (InvalidRequest, 400, "INVALID_ARGUMENT"),
-    (ContentFiltered, 400, "INVALID_ARGUMENT"),
-    (ContextTooLong, 400, "INVALID_ARGUMENT"),
-    (AuthenticationFailed, 401, "UNAUTHENTICATED"),
-    (ModelNotFound, 404, "NOT_FOUND"),
-    (RateLimited, 429, "RESOURCE_EXHAUSTED"),
-    (QuotaExhausted, 429, "RESOURCE_EXHAUSTED"),
-    (ProviderTimeout, 504, "DEADLINE_EXCEEDED"),
-    (BadResponse, 502, "UNAVAILABLE"),
-    (StreamInterrupted, 502, "UNAVAILABLE"),
-    (Overloaded, 503, "UNAVAILABLE"),
-    (ConnectionFailed, 503, "UNAVAILABLE"),
-    (ProviderError, 503, "UNAVAILABLE"),
-    (NoCandidateError, 503, "UNAVAILABLE"),
-)
-"""Status and code of each error (https://cloud.google.com/apis/design/errors); any other is 500 INTERNAL."""
+_ERRORS: Final[Mapping[type[AgentRouteError], tuple[int, str]]] = {
+    RequestError: (400, "INVALID_ARGUMENT"),
+    InvalidRequest: (400, "INVALID_ARGUMENT"),
+    ContentFiltered: (400, "INVALID_ARGUMENT"),
+    ContextTooLong: (400, "INVALID_ARGUMENT"),
+    ModelNotFound: (404, "NOT_FOUND"),
+    RateLimited: (429, "RESOURCE_EXHAUSTED"),
+    QuotaExhausted: (429, "RESOURCE_EXHAUSTED"),
+    Overloaded: (503, "UNAVAILABLE"),
+    NoCandidateError: (503, "UNAVAILABLE"),
+    ProviderTimeout: (504, "DEADLINE_EXCEEDED"),
+    ProviderError: (502, "UNAVAILABLE"),
+}
+"""HTTP status and Google's code (https://cloud.google.com/apis/design/errors); any other error is 500 INTERNAL.
+
+A refused key is ours and not the client's, so it is no 401, which would send the client looking at its own.
+"""
 
 
 def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:
@@ -209,15 +206,22 @@ class StreamEncoder:
 
 
 def _event(body: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + json.dumps(body, separators=(",", ":"), default=dict).encode() + b"\n\n"
 
 
 def encode_error(error: AgentRouteError) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and the body. A time to wait is said as Google says it, in a RetryInfo."""
-    code, status = next(
-        ((code, status) for kind, code, status in _ERRORS if isinstance(error, kind)), (500, "INTERNAL")
-    )
-    raw: dict[str, Any] = {"code": code, "message": str(error), "status": status}
+    """The HTTP status and the body `{"error": {"code", "message", "status"}}`. A time to wait is a RetryInfo.
+
+    Where every attempt failed for one reason that may pass (429, 503, 504), the status is that reason's. The message
+    holds nothing that looks like a key.
+    """
+    code, status = next((_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS), (500, "INTERNAL"))
+    if isinstance(error, AllAttemptsFailed):
+        named = {kind.__name__: form for kind, form in _ERRORS.items()}
+        forms = {named.get(attempt.error or "", (code, status)) for attempt in error.attempts}
+        if len(forms) == 1 and (alike := forms.pop())[0] in (429, 503, 504):
+            code, status = alike
+    raw: dict[str, Any] = {"code": code, "message": conceal(str(error)), "status": status}
     if isinstance(error, ProviderError) and error.retry_after is not None:
         info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{error.retry_after:g}s"}
         raw["details"] = [info]
