@@ -46,7 +46,8 @@ class Affinity:
     def __init__(self, *, max_entries: int = 20_000) -> None:
         self._max_entries = max_entries
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may close a stream in the middle of what its thread is doing here.
+        self._lock = threading.RLock()
 
     def recall(self, prefix: Prefix, targets: Iterable[Target], now: float) -> Recall:
         """Looks the conversation up, longest known prefix first. A target without a cache TTL is never warm."""

@@ -8,27 +8,23 @@ transport and for native framework models.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from .breaker import Breakers, Permit
 from .decisions import Attempt, AttemptOutcome, Outcome
 from .effects import Clock, Done, Effect, Emit, Failed, Flow, Item, Next, Reply, Sent, Timeouts, Try, Wait
-from .errors import (
-    AllAttemptsFailed,
-    AuthenticationFailed,
-    BadResponse,
-    ConnectionFailed,
-    ContentFiltered,
-    ContextTooLong,
-    InvalidRequest,
-    ModelNotFound,
-    Overloaded,
-    ProviderError,
-    ProviderTimeout,
-    QuotaExhausted,
-    RateLimited,
-    StreamInterrupted,
+from .errors import ProviderError, ProviderTimeout, StreamInterrupted
+from .failover import (
+    RETRY_S,
+    final_error,
+    interrupted,
+    may_be_billed,
+    may_return,
+    retries_at_once,
+    rule_for,
+    worth_trying,
 )
 from .messages import ChatRequest, FinishReason, Usage
 from .targets import Target
@@ -42,13 +38,18 @@ _TIMEOUTS: Final = Timeouts()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to try: at least one target, in order. `deadline` is on the monotonic clock (seconds); None for no limit."""
+    """What to try: at least one target, in order. `deadline` is on the monotonic clock (seconds); None for no limit.
+
+    `breakers` knows who is sick now. `content_filter_fallback` are those who may be asked after ContentFiltered.
+    """
 
     targets: tuple[Target, ...]
     request: ChatRequest
     stream: bool = True
     timeouts: Timeouts = _TIMEOUTS
     deadline: float | None = None
+    breakers: Breakers = field(default_factory=Breakers)
+    content_filter_fallback: tuple[Target, ...] = ()
 
 
 @dataclass(slots=True)
@@ -67,109 +68,123 @@ class Log:
     outcome: Outcome = "planned"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """What follows an error before the first content. `waits`: one retry where the provider said when to come back."""
-
-    then: Literal["next", "other_key", "larger_window", "stop"]
-    waits: bool = False
-    loud: bool = False
-
-
-_RULES: Final[Mapping[type[ProviderError], _Rule]] = {
-    RateLimited: _Rule("next", waits=True),
-    Overloaded: _Rule("next", waits=True),
-    ProviderTimeout: _Rule("next"),
-    ConnectionFailed: _Rule("next"),
-    BadResponse: _Rule("next"),
-    ModelNotFound: _Rule("next", loud=True),
-    QuotaExhausted: _Rule("other_key", loud=True),
-    AuthenticationFailed: _Rule("other_key", loud=True),
-    ContextTooLong: _Rule("larger_window"),
-    InvalidRequest: _Rule("stop"),
-    ContentFiltered: _Rule("stop"),
-    StreamInterrupted: _Rule("stop"),
-    AllAttemptsFailed: _Rule("stop"),
-    ProviderError: _Rule("next"),
-}
-"""After the first content there is one rule for all: StreamInterrupted, and no other target."""
-
 _LONGEST_WAIT: Final = 60.0
 """Seconds; a call without a deadline does not sleep longer for a Retry-After (a provider may well say 3600)."""
 
 _NEXT: Final = Next()
-_DUPLICATE_STATUSES: Final = frozenset({502, 504})
 
 
 def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
-    """Tries `plan.targets` until one answers, and emits its payloads.
+    """Tries `plan.targets`, each with all its keys, until one answers, and emits its payloads.
 
-    What comes before the first content is held back until that content is there, so that a target which fails has shown
-    nothing. Every attempt is logged, also the one that a cancellation (an exception thrown in) or an abandoned stream
-    (`close()`) ends. Raises, with `.attempts`:
+    Who has an open circuit comes last. What comes before the first content is held back until that content is there, so
+    that a target which fails has shown nothing. Every attempt is logged, also the one that a cancellation (an exception
+    thrown in) or an abandoned stream (`close()`) ends. Raises, with `.attempts`:
 
     * the provider's own error where only one target was tried, or where the rule is to hand it on unchanged
-      (InvalidRequest, ContentFiltered, and ContextTooLong without a larger window to try);
+      (InvalidRequest, ContentFiltered without a target allowed for it, ContextTooLong without a larger window to try);
     * AllAttemptsFailed otherwise. Its `cause` is the last attempt's class and text, its status that attempt's too;
       `retry_after` is the shortest one where every attempt was rate limited;
-    * StreamInterrupted where the answer broke off after its first content.
+    * StreamInterrupted where the answer broke off after its first content;
+    * ProviderTimeout where the deadline had passed before anything was tried.
 
     Any exception that is not a ProviderError ends the flow: errors of our own never fail over.
     """
     begun = clock.monotonic()
-    waiting = list(plan.targets)
-    errors: list[ProviderError] = []
-    waited = False
+    waiting = _each_key(plan.targets)
+    failures: list[tuple[Target, ProviderError]] = []
+    may_come_back: list[tuple[float, Target]] = []
+    asked_again: set[str] = set()
+    last_resort = False
     while True:
-        target = waiting.pop(0)
-        error = yield from _attempt(plan, target, bool(waiting), log, clock, begun)
+        if not waiting or _passed(plan.deadline, clock.monotonic()):
+            log.outcome = "failed"
+            raise final_error(failures, tuple(log.attempts)) if failures else _nothing_tried()
+        target, permit = _next(waiting, plan.breakers, log, clock.monotonic())
+        error = yield from _attempt(plan, target, permit, bool(waiting), log, clock, begun)
         if error is None:
-            log.outcome = "ok"
             return
         if isinstance(error, StreamInterrupted):
-            log.outcome = "interrupted"
             error.attempts = tuple(log.attempts)
             raise error.with_traceback(None)
-        errors.append(error)
-        rule = _rule(error)
+
+        failures.append((target, error))
+        rule = rule_for(error)
         if rule.loud:
             log.warnings.append(f"{type(error).__name__}: {target.name}")
             logger.warning("%s; check its key and its model name", error)
-        waiting = _still_worth_trying(rule, target, waiting)
         now = clock.monotonic()
-        pause = error.retry_after
-        if not waiting and rule.waits and pause is not None and not waited and _fits(pause, now, plan.deadline):
-            waited = True
-            waiting = [target]
-            try:
-                yield Wait(pause)
-            except BaseException:
-                log.outcome = "cancelled"
-                raise
-            continue
-        if not waiting or rule.then == "stop" or (plan.deadline is not None and now >= plan.deadline):
-            log.outcome = "failed"
-            raise _final_error(rule, errors, log)
+        if retries_at_once(error) and target.name not in asked_again:
+            asked_again.add(target.name)
+            pause = plan.breakers.jittered(RETRY_S)
+            if _fits(pause, now, plan.deadline):
+                waiting.insert(0, target)
+                yield from _wait(pause, log)
+                continue
+        allowed = _each_key(t for t in plan.content_filter_fallback if all(t.name != f.name for f, _ in failures))
+        waiting = worth_trying(rule, target, waiting, allowed)
+        returning = worth_trying(rule, target, [t for _, t in may_come_back], ())
+        may_come_back = [(at, t) for at, t in may_come_back if t in returning]
+        if may_return(rule, error) and target.name not in asked_again:
+            if error.retry_after is not None:
+                may_come_back.append((now + error.retry_after, target))
+            elif not waiting:
+                may_come_back.append((now + plan.breakers.jittered(RETRY_S), target))
+        if not waiting and may_come_back and not last_resort:
+            at, target = min(may_come_back, key=lambda entry: entry[0])
+            pause = max(at - now, 0.0)
+            if _fits(pause, now, plan.deadline):
+                last_resort = True
+                waiting = [target]
+                yield from _wait(pause, log)
+
+
+def _next(waiting: list[Target], breakers: Breakers, log: Log, now: float) -> tuple[Target, Permit]:
+    """Takes the first target whose circuit lets it be called; else the one whose circuit lets it soonest."""
+    for index, target in enumerate(waiting):
+        permit = breakers.acquire(target, now)
+        if permit is not None:
+            del waiting[index]
+            return target, permit
+        passed_over = f"circuit_open: {target.name}"
+        if passed_over not in log.warnings:
+            log.warnings.append(passed_over)
+    back = [breakers.open_until(target, now) for target in waiting]
+    soonest = min(range(len(waiting)), key=lambda index: 0.0 if (view := back[index]) is None else view.seconds)
+    target = waiting.pop(soonest)
+    return target, breakers.force(target, now)
 
 
 def _attempt(
-    plan: Plan, target: Target, more: bool, log: Log, clock: Clock, begun: float
+    plan: Plan, target: Target, permit: Permit, more: bool, log: Log, clock: Clock, begun: float
 ) -> Generator[Effect, Reply | None, ProviderError | None]:
-    """One try at one target: None where it answered, else the error. Logged in every case."""
+    """One try at one target: None where it answered, else the error. Logged, and its permit given back, in any case.
+
+    After the first content, what is no content (a count, the end) is held until the next reply has come: a caller who
+    stops reading at the end of the answer has then got it all, and has abandoned nothing.
+    """
     started = clock.monotonic()
     first_content: float | None = None
     usage: Usage | None = None
     changes: tuple[str, ...] = ()
     held: list[Any] = []
+    failure: ProviderError | None = None
 
     def record(outcome: AttemptOutcome, error: BaseException | None = None) -> None:
+        now = clock.monotonic()
         known = error if isinstance(error, ProviderError) else None
+        if outcome == "ok":
+            permit.success(now)
+        elif known is not None:
+            permit.failure(known, now)
+        else:
+            permit.release()
         log.attempts.append(
             Attempt(
                 target=target.name,
                 outcome=outcome,
                 started_s=started - begun,
-                duration_s=clock.monotonic() - started,
+                duration_s=now - started,
                 first_content_s=None if first_content is None else first_content - started,
                 error=None if error is None else type(error).__name__,
                 error_text=None if known is None else str(known),
@@ -177,7 +192,7 @@ def _attempt(
                 retry_after=None if known is None else known.retry_after,
                 usage=usage,
                 cost=None if usage is None or target.price is None else target.price.cost(usage),
-                possible_duplicate_cost=known is not None and _may_be_billed(known),
+                possible_duplicate_cost=known is not None and may_be_billed(known),
                 changes=changes,
             )
         )
@@ -191,17 +206,19 @@ def _attempt(
             if type(reply) is Item:
                 if reply.usage is not None:
                     usage = reply.usage
-                if first_content is not None:
-                    yield Emit(reply.payload)
-                elif not reply.is_content:
-                    held.append(reply.payload)
-                else:
-                    first_content = clock.monotonic()
-                    log.winner = target
+                if reply.is_content:
+                    if first_content is None:
+                        first_content = clock.monotonic()
+                        log.winner = target
                     for payload in held:
                         yield Emit(payload)
                     held.clear()
                     yield Emit(reply.payload)
+                elif first_content is None or not held:
+                    held.append(reply.payload)
+                else:
+                    yield Emit(held.pop())
+                    held.append(reply.payload)
                 reply = yield _NEXT
             elif isinstance(reply, Done):
                 if reply.usage is not None:
@@ -209,16 +226,10 @@ def _attempt(
                 log.winner = target
                 log.finish_reason = reply.finish_reason
                 log.warnings.extend(reply.warnings)
-                for payload in held:
-                    yield Emit(payload)
                 break
             elif isinstance(reply, Failed):
-                error = reply.error
-                if first_content is not None:
-                    record("interrupted", error)
-                    return _interrupted(error, target)
-                record("failed", error)
-                return error
+                failure = reply.error
+                break
             elif isinstance(reply, Sent):
                 changes = reply.changes
                 reply = yield _NEXT
@@ -233,8 +244,24 @@ def _attempt(
     except BaseException as error:
         record("cancelled", error)
         raise
-    record("ok")
-    return None
+    if failure is None:
+        record("ok")
+    elif first_content is None:
+        record("failed", failure)
+        return failure
+    else:
+        record("interrupted", failure)
+    for payload in held:
+        yield Emit(payload)
+    return None if failure is None else interrupted(failure, target)
+
+
+def _wait(seconds: float, log: Log) -> Generator[Effect, Reply | None, None]:
+    try:
+        yield Wait(seconds)
+    except BaseException:
+        log.outcome = "cancelled"
+        raise
 
 
 def _timeouts(plan: Plan, more: bool, now: float) -> Timeouts:
@@ -253,70 +280,17 @@ def _timeouts(plan: Plan, more: bool, now: float) -> Timeouts:
     )
 
 
-def _rule(error: ProviderError) -> _Rule:
-    return next(_RULES[kind] for kind in type(error).__mro__ if kind in _RULES)
+def _each_key(targets: Iterable[Target]) -> list[Target]:
+    return [keyed for target in targets for keyed in target.each_key()]
 
 
-def _still_worth_trying(rule: _Rule, failed: Target, waiting: list[Target]) -> list[Target]:
-    match rule.then:
-        case "stop":
-            return []
-        case "other_key":
-            failing = failed.provider, failed.api_key
-            # A native model holds a key of its own, which nobody here can compare.
-            return [t for t in waiting if t.dialect == "native" or (t.provider, t.api_key) != failing]
-        case "larger_window":
-            known = failed.context_window
-            return [
-                t for t in waiting if known is not None and t.context_window is not None and t.context_window > known
-            ]
-        case "next":
-            return waiting
+def _passed(deadline: float | None, now: float) -> bool:
+    return deadline is not None and now >= deadline
 
 
 def _fits(pause: float, now: float, deadline: float | None) -> bool:
     return pause <= _LONGEST_WAIT and (deadline is None or now + pause < deadline)
 
 
-def _may_be_billed(error: ProviderError) -> bool:
-    return error.possible_duplicate_cost or error.status in _DUPLICATE_STATUSES
-
-
-def _interrupted(error: ProviderError, target: Target) -> StreamInterrupted:
-    cut = StreamInterrupted(
-        f"{target.name!r}: the answer broke off after its first content ({type(error).__name__}: {error})",
-        target=target.name,
-        status=error.status,
-        code=error.code,
-        request_id=error.request_id,
-        retry_after=error.retry_after,
-        cause=_describe(error),
-    )
-    cut.possible_duplicate_cost = True
-    return cut
-
-
-def _describe(error: ProviderError) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _final_error(rule: _Rule, errors: list[ProviderError], log: Log) -> ProviderError:
-    """The error that the caller gets. Its traceback begins here: frames of the transport hold requests."""
-    last = errors[-1]
-    attempts = tuple(log.attempts)
-    if len({attempt.target for attempt in attempts}) == 1 or rule.then in ("stop", "larger_window"):
-        last.attempts = attempts
-        return last.with_traceback(None)
-    limited = all(isinstance(error, RateLimited) for error in errors)
-    pauses = [error.retry_after for error in errors if error.retry_after is not None]
-    lines = [f"{attempt.target!r} {attempt.error}: {attempt.error_text}" for attempt in attempts]
-    return AllAttemptsFailed(
-        f"none of {len(attempts)} attempts succeeded; " + "; ".join(lines),
-        target=last.target,
-        status=last.status,
-        code=last.code,
-        request_id=last.request_id,
-        retry_after=min(pauses) if limited and pauses else None,
-        cause=_describe(last),
-        attempts=attempts,
-    )
+def _nothing_tried() -> ProviderTimeout:
+    return ProviderTimeout("the deadline of the call passed before anything was tried")

@@ -89,7 +89,11 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """The caller's policy for one step. `target` pins; `max_cost` is expected USD; `deadline_s` seconds."""
+    """The caller's policy for one step. `target` pins; `max_cost` is expected USD; `deadline_s` seconds.
+
+    `content_filter_fallback` names the targets that may be asked, in this order, where one refused the content by
+    policy. Without it such a refusal goes to the caller unchanged.
+    """
 
     target: str | None = None
     tier: str | Tier | None = None
@@ -99,6 +103,7 @@ class Constraints:
     deny_providers: tuple[str, ...] = ()
     deadline_s: float | None = None
     max_cost: Decimal | float | None = None
+    content_filter_fallback: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("tier", "max_tier"):
@@ -107,10 +112,11 @@ class Constraints:
                 object.__setattr__(self, name, Tier.parse(value))
         if self.strategy not in (None, "cheapest", "balanced", "best"):
             raise ConfigError(f"strategy is {self.strategy!r}; use 'cheapest', 'balanced' or 'best'")
-        for name in ("allow_providers", "deny_providers"):
+        for name in ("allow_providers", "deny_providers", "content_filter_fallback"):
             value = getattr(self, name)
             if isinstance(value, str):
-                raise ConfigError(f"{name} is the text {value!r}; give a tuple of provider names")
+                what = "target" if name == "content_filter_fallback" else "provider"
+                raise ConfigError(f"{name} is the text {value!r}; give a tuple of {what} names")
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
         for name in ("deadline_s", "max_cost"):

@@ -81,9 +81,11 @@ class ProviderError(AgentRouteError):
     `target` is its name; `status` the HTTP status; `code` the provider's own error code; `retry_after` seconds;
     `cause` the class and text of what went wrong below us, as text (never the exception: its frames hold keys).
     `possible_duplicate_cost` says that the provider may have done the work, and bill it, all the same.
+    `should_retry` is the provider's own advice (the header `x-should-retry`), None where it gave none.
     """
 
     possible_duplicate_cost: bool = False
+    should_retry: bool | None = None
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from . import transport
 from .affinity import Affinity, Recall
+from .breaker import Breakers
 from .catalog import build_pool
 from .chain import Log, Plan, flow
 from .decisions import Constraints, Decision, StepContext, Strategy
@@ -24,6 +25,7 @@ from .events import Event, fold
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage
 from .prefix import Mark, Prefix
+from .reasoning_state import live_state
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.step import Step
@@ -45,8 +47,9 @@ class Router:
 
     `targets` in any order; without any, one is made for each tier of every provider whose key is in the environment.
     `baseline` names the target that savings are counted against (default: the dearest of the top tier).
-    `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `ledger` and `classifier` can
-    be your own. Raises ConfigError for an empty pool or a name that is not in it.
+    `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
+    `classifier` can be your own (`breakers` to share what is known of sick targets between routers). Raises ConfigError
+    for an empty pool or a name that is not in it.
 
     >>> router = Router(targets=[Target(provider="openai", model="gpt-4.1-nano")])
     >>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]})).target
@@ -62,6 +65,7 @@ class Router:
         table: StrategyTable | None = None,
         classifier: Classifier | None = None,
         affinity: Affinity | None = None,
+        breakers: Breakers | None = None,
         ledger: Ledger | None = None,
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
@@ -80,6 +84,7 @@ class Router:
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
+        self.breakers = Breakers() if breakers is None else breakers
         self.ledger: Ledger = ledger if ledger is not None else MemoryLedger()
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._clock: Clock = clock or SystemClock()
@@ -151,6 +156,9 @@ class Router:
         prediction = self.classifier.predict(step, request)
         strategy = constraints.strategy or self.strategy
         row = self.table.row(prediction.task, prediction.complexity)
+        opened = {
+            target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
+        }
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         selection = select(
             request,
@@ -163,6 +171,8 @@ class Router:
             input_tokens=tokens.input_tokens,
             output_tokens=output_tokens,
             warm=recall.warm,
+            opened=opened,
+            reasoning=live_state(request),
         )
         first = selection.candidates[0]
         expected = selection.costs[first.target]
@@ -199,6 +209,8 @@ class Router:
             stream=stream,
             timeouts=self._timeouts,
             deadline=None if deadline_s is None else now + deadline_s,
+            breakers=self.breakers,
+            content_filter_fallback=selection.content_filter_fallback,
         )
         alone = recall.last_target in (None, self.baseline.name)
         return Call(self, request, decision, plan, prefix, baseline_warm, baseline_alone=alone)
@@ -428,7 +440,13 @@ class Call:
             return
         router, planned, usage, served = self._router, self.decision, log.usage, log.winner
         baseline_cost = planned.baseline_cost
-        if served is router.baseline and self._baseline_alone and log.attempts[-1].cost is not None:
+        # A target with several keys is served by a copy that holds one of them.
+        if (
+            served is not None
+            and served.name == router.baseline.name
+            and self._baseline_alone
+            and log.attempts[-1].cost is not None
+        ):
             baseline_cost = log.attempts[-1].cost
         elif usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
             baseline_cost = step_cost(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeAlias
 
-from .decisions import Candidate, Constraints, Dropped, Prediction, Strategy
+from .breaker import Open
+from .decisions import Candidate, Constraints, Dropped, Prediction, StepKind, Strategy
 from .errors import ConfigError, NoCandidateError
 from .messages import ChatRequest
+from .reasoning_state import LiveState
 from .routing.economics import StepCost, step_cost
 from .routing.step import Step
 from .routing.strategy import Row
 from .targets import Pool, Target, Tier
+from .tokens import PROSE_CHARS
 
 __all__ = ["Selection", "pinned", "select"]
 
@@ -22,6 +25,15 @@ MAX_FALLBACKS = 3
 
 _TIE = 0.02
 """Scores this close (relative) count as equal where the table prefers a target."""
+
+_STAY = 0.05
+"""What losing live reasoning weighs at least, relative to the score: P and expected cost are not known to a few
+percent, so a switch for less than this gives up a train of thought for noise."""
+
+_ON_EVIDENCE = frozenset({StepKind.AFTER_ERROR, StepKind.REPEATED_CALL})
+"""Steps where the model that is thinking has just failed: what it thought does not hold back a higher tier."""
+
+_NO_OPEN: Mapping[str, Open] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +45,23 @@ class Selection:
     dropped: tuple[Dropped, ...]
     costs: Mapping[str, StepCost]
     note: str | None = None
+    content_filter_fallback: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Option:
+    """`lost_tokens` of live reasoning would have to be thought again here, for `lost` USD (None: price unknown).
+
+    `weighed` says that it counts against this target.
+    """
+
     target: Target
     tier: Tier
     sufficiency: float
     cost: StepCost
+    lost_tokens: int = 0
+    lost: float = 0.0
+    weighed: bool = False
 
 
 _Order: TypeAlias = tuple[float, float, float, float]
@@ -71,10 +92,17 @@ def select(
     input_tokens: int,
     output_tokens: int,
     warm: Mapping[str, int],
+    opened: Mapping[str, Open] = _NO_OPEN,
+    reasoning: LiveState | None = None,
 ) -> Selection:
     """Orders the pool for one step. A pin has no fallback: whoever names a model means that one.
 
-    Raises NoCandidateError, with the reason of each target, where none may serve.
+    `opened` holds the targets (by name) whose circuit is open: they are dropped, unless nothing else is left; then they
+    come in the order in which they may be tried again. `reasoning` is what any model but its origin would have to think
+    again: that counts against the others.
+
+    Raises NoCandidateError, with the reason of each target, where none may serve, and ConfigError for a name that is
+    not in the pool.
     """
     pin = pinned(request, constraints, pool)
     options: list[_Option] = []
@@ -87,24 +115,40 @@ def select(
             continue
         assert target.tier is not None
         options.append(_Option(target, target.tier, prediction.sufficiency[target.tier.rank], cost))
+    allowed = _allowed_after_filter(request, step, row, constraints, pool, input_tokens, output_tokens)
     if not options:
         listed = "; ".join(f"{d.target}: {d.reason}" for d in dropped)
         raise NoCandidateError(f"no target may serve this step ({listed})", dropped=tuple(dropped))
     if pin is not None:
-        return _selection([(options[0], None, "pinned by the caller")], options, dropped)
+        return _selection([(options[0], None, "pinned by the caller")], options, dropped, allowed=allowed)
 
+    well = [option for option in options if option.target.name not in opened]
+    if well:
+        dropped += [
+            Dropped(option.target.name, f"circuit open: {opened[option.target.name]}")
+            for option in options
+            if option.target.name in opened
+        ]
+        options = well
+    if reasoning is not None:
+        options = _with_losses(options, reasoning, step)
     ranked, note = _rank(options, strategy, row, step_cost(pool.strongest, input_tokens, output_tokens))
+    if not well:
+        ranked = sorted(ranked, key=lambda entry: opened[entry[0].target.name].seconds)
+        ranked = [(o, score, f"{reason}; circuit open: {opened[o.target.name]}") for o, score, reason in ranked]
+        note = "every circuit is open: the first to come back comes first"
     first, rest = ranked[0], ranked[1:]
-    others = [entry for entry in rest if entry[0].target.provider != first[0].target.provider]
-    same = [entry for entry in rest if entry[0].target.provider == first[0].target.provider]
-    chosen = [first, *(others + same)[:MAX_FALLBACKS]]
+    if well:
+        # A stable sort: other providers first, each part in its order.
+        rest = sorted(rest, key=lambda entry: entry[0].target.provider == first[0].target.provider)
+    chosen = [first, *rest[:MAX_FALLBACKS]]
     kept = {entry[0].target.name for entry in chosen}
     dropped += [
         Dropped(option.target.name, f"not needed: {MAX_FALLBACKS} fallbacks stand before it")
         for option, _, _ in ranked
         if option.target.name not in kept
     ]
-    return _selection(chosen, options, dropped, note)
+    return _selection(chosen, options, dropped, note, allowed)
 
 
 def _selection(
@@ -112,6 +156,7 @@ def _selection(
     options: list[_Option],
     dropped: list[Dropped],
     note: str | None = None,
+    allowed: tuple[Target, ...] = (),
 ) -> Selection:
     return Selection(
         targets=tuple(option.target for option, _, _ in chosen),
@@ -130,7 +175,46 @@ def _selection(
         dropped=tuple(dropped),
         costs={option.target.name: option.cost for option in options},
         note=note,
+        content_filter_fallback=allowed,
     )
+
+
+def _allowed_after_filter(
+    request: ChatRequest,
+    step: Step,
+    row: Row,
+    constraints: Constraints,
+    pool: Pool,
+    input_tokens: int,
+    output_tokens: int,
+) -> tuple[Target, ...]:
+    """The targets named for filtered content, as far as they can serve the request and policy allows them."""
+    found = []
+    for name in constraints.content_filter_fallback:
+        target = pool[name]
+        cost = step_cost(target, input_tokens, output_tokens)
+        if _why_not(target, request, step, row, constraints, name, cost, input_tokens + output_tokens) is None:
+            found.append(target)
+    return tuple(found)
+
+
+def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> list[_Option]:
+    """What a switch would lose. Where the model that holds the reasoning has just failed, a higher tier is free to
+    take over."""
+    holders = [option.tier for option in options if option.target.origin == reasoning.origin]
+    tokens = max(round(reasoning.chars / PROSE_CHARS), 1)
+    found = []
+    for option in options:
+        if option.target.origin == reasoning.origin:
+            found.append(option)
+            continue
+        price = option.target.price
+        usd = 0.0
+        if price is not None:
+            usd = float(price.at(option.cost.usage.input_tokens or 0).output) * tokens / 1_000_000
+        escalates = step.kind in _ON_EVIDENCE and all(option.tier > tier for tier in holders)
+        found.append(replace(option, lost_tokens=tokens, lost=usd, weighed=not escalates))
+    return found
 
 
 def _why_not(
@@ -199,20 +283,32 @@ def _rank(
         p = option.sufficiency
         below = 0.0 if p >= floor else floor - p
         if usd is None:
-            entries.append(((below, 1.0, 0.0, -p), option, None, f"price unknown; P {p:.2f}"))
+            entries.append(((below, 1.0, 0.0, -p), option, None, f"price unknown; P {p:.2f}{_losing(option)}"))
             continue
         cached = f", {option.cost.cached_tokens:,} tokens cached" if option.cost.cached_tokens else ""
         if strategy == "balanced":
             risk = row.k * unit * (1.0 - p)
             score = usd + risk
-            entries.append(((0.0, 0.0, score, -p), option, score, f"${usd:.5f} + risk ${risk:.5f} (P {p:.2f}{cached})"))
+            reason = f"${usd:.5f} + risk ${risk:.5f} (P {p:.2f}{cached})"
+            below = 0.0
         else:
+            score = usd
             reach = f"reaches {floor:.2f}" if below == 0.0 else f"below {floor:.2f}"
-            entries.append(((below, 0.0, usd, -p), option, usd, f"${usd:.5f}, P {p:.2f} {reach}{cached}"))
+            reason = f"${usd:.5f}, P {p:.2f} {reach}{cached}"
+        if option.weighed:
+            score += max(option.lost, _STAY * score)
+        entries.append(((below, 0.0, score, -p), option, score, reason + _losing(option)))
     entries.sort(key=lambda entry: entry[0])
     if row.prefer:
         entries = _preferred_first(entries, row.prefer)
     return [(option, score, reason) for _, option, score, reason in entries], note
+
+
+def _losing(option: _Option) -> str:
+    if not option.lost_tokens:
+        return ""
+    weight = f", ${option.lost:.5f}" if option.weighed else ", not weighed after a failure"
+    return f"; loses {option.lost_tokens:,} tokens of reasoning{weight}"
 
 
 def _preferred_first(

@@ -384,12 +384,12 @@ class TestTime:
 
 class TestTheFinalError:
     def test_lists_each_attempt(self) -> None:
-        (got,), log, _ = run({"a": [Overloaded("busy", status=503)], "b": [ConnectionFailed("refused")]})
+        (got,), log, _ = run({"a": [1.0, Overloaded("busy", status=503)], "b": [ConnectionFailed("refused")]})
         assert isinstance(got, AllAttemptsFailed)
         assert got.attempts == tuple(log.attempts)
         assert got.cause == "ConnectionFailed: refused"
-        assert "'a' Overloaded: busy" in str(got)
-        assert "'b' ConnectionFailed: refused" in str(got)
+        assert "'a' (a/m) Overloaded 503 after 1000 ms: busy" in str(got)
+        assert "'b' (b/m) ConnectionFailed after 0 ms: refused" in str(got)
 
     def test_all_rate_limited_gives_the_shortest_pause(self) -> None:
         scripts: Any = {name: [RateLimited("x", status=429, retry_after=s)] for name, s in (("a", 90.0), ("b", 80.0))}
@@ -397,7 +397,7 @@ class TestTheFinalError:
         assert (got.status, got.retry_after) == (429, 80.0)
 
     def test_one_target_raises_its_own_error(self) -> None:
-        error = Overloaded("busy", status=503)
+        error = ConnectionFailed("refused")
         (got,), log, _ = run({"a": [error]})
         assert got is error
         assert got.attempts == tuple(log.attempts)

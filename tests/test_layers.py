@@ -46,7 +46,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "routing.strategy",
     ),
     ("selection", "history", "ledger", "transport"),
-    ("chain", "config"),
+    ("failover", "chain", "config"),
     ("router",),
     ("replay", "testing", "gateway", "cli"),
 )
