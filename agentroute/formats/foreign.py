@@ -9,8 +9,9 @@ from agentroute.messages import ChatRequest, Extra, Image, Part, Reasoning, Text
 
 __all__ = ["foreign_part", "foreign_tool", "left_out"]
 
-_SAID_OTHERWISE: Final = frozenset({"type", "id", "status", "field", "index", "call_id", "output_index"})
-"""Fields of a part that are its form, or a number the provider gave it: nothing is lost with them."""
+_SAID_OTHERWISE: Final = frozenset({"type", "id", "status", "field", "index", "call_id", "output_index", "max_tokens"})
+"""Fields that are the form of a part, a number the provider gave it, or an older name of a setting that we have: nothing
+is lost with them."""
 
 
 def foreign_part(part: Part, dialect: str) -> bool:
