@@ -121,7 +121,8 @@ both = pytest.mark.parametrize("call", [call_sync, call_async], ids=["sync", "as
 def test_another_target_answers(call: Any, fleet: str, fault: str, error: str) -> None:
     ran = run(call, fleet, fault)
     assert (ran.text, ran.error) == ("hello world", None)
-    assert [(a.target, a.error) for a in ran.log.attempts] == [(fault, error), ("ok", None)]
+    tries = 2 if fault == "s409" else 1
+    assert [(a.target, a.error) for a in ran.log.attempts] == [(fault, error)] * tries + [("ok", None)]
     assert "sk-fleet" not in repr(ran.log)
     seen = ask(fleet, "log")
     assert {entry["local"] for entry in seen} == {"127.0.0.1"}, "nothing follows a redirect to another host"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from agentroute.decisions import Constraints, Prediction, Strategy, Task
+from agentroute.breaker import Open
+from agentroute.decisions import Constraints, Prediction, StepKind, Strategy, Task
 from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.messages import ChatRequest, Image, Message, ResponseSchema, Sampling, Text, Tool
+from agentroute.reasoning_state import LiveState
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import Row
 from agentroute.selection import Selection, select
@@ -43,10 +46,14 @@ def choose(
     row: Row = Row(),  # noqa: B008
     warm: dict[str, int] | None = None,
     tokens: int = 4_000,
+    opened: dict[str, Open] | None = None,
+    reasoning: LiveState | None = None,
+    kind: StepKind | None = None,
     **request: Any,
 ) -> Selection:
     asked = ChatRequest(**{"messages": (Message("user", (Text("do it"),)),), **request})
     step = Step.of(asked)
+    step = step if kind is None else replace(step, kind=kind)
     return select(
         asked,
         step,
@@ -58,6 +65,8 @@ def choose(
         input_tokens=tokens,
         output_tokens=200,
         warm=warm or {},
+        opened=opened or {},
+        reasoning=reasoning,
     )
 
 
@@ -214,3 +223,86 @@ def test_a_pool_of_one() -> None:
     selection = choose(HARD, pool=Pool([BUDGET]))
     assert names(selection) == ["budget"]
     assert selection.dropped == ()
+
+
+class TestOpenCircuits:
+    def test_they_are_dropped_with_the_reason(self) -> None:
+        selection = choose(EASY, opened={"budget": Open(4.2, "Overloaded 503")})
+        assert names(selection)[0] == "mid"
+        assert "budget" not in names(selection)
+        assert selection.dropped[0].reason == "circuit open: Overloaded 503, back in 4.2 s"
+
+    def test_where_nothing_else_is_left_they_come_in_the_order_in_which_they_are_back(self) -> None:
+        opened = {
+            name: Open(s, "x") for name, s in (("budget", 9.0), ("mid", 3.0), ("standard", 5.0), ("premium", 4.0))
+        }
+        selection = choose(EASY, opened=opened)
+        assert names(selection) == ["mid", "premium", "standard", "budget"]
+        assert selection.dropped == ()
+        assert "circuit open: x, back in 3.0 s" in selection.candidates[0].reason
+        assert selection.note == "every circuit is open: the first to come back comes first"
+
+    def test_a_pin_is_kept(self) -> None:
+        assert names(choose(EASY, model="budget", opened={"budget": Open(9.0, "x")})) == ["budget"]
+
+    def test_filters_come_first(self) -> None:
+        """What may not serve at all is no reason to leave out one that is only sick."""
+        selection = choose(EASY, constraints=Constraints(allow_providers=("b",)), opened={"mid": Open(9.0, "x")})
+        assert names(selection) == ["mid"]
+
+
+class TestLiveReasoning:
+    def live(self, name: str, chars: int = 4_200) -> LiveState:
+        return LiveState(POOL[name].origin, chars)
+
+    def test_the_others_say_what_they_would_lose(self) -> None:
+        selection = choose(EASY, reasoning=self.live("budget"))
+        reasons = {candidate.target: candidate.reason for candidate in selection.candidates}
+        assert "loses" not in reasons["budget"]
+        # 1,000 tokens at the $2.50 a million that mid writes for.
+        assert reasons["mid"].endswith("loses 1,000 tokens of reasoning, $0.00250")
+
+    @pytest.mark.parametrize("strategy", ["balanced", "cheapest", "best"])
+    def test_what_would_be_thought_again_can_outweigh_a_lower_price(self, strategy: Strategy) -> None:
+        a, b = target("a", "x", "mid", "1.0"), target("b", "y", "mid", "0.5")
+        pool = Pool([a, b])
+        assert names(choose(EASY, pool=pool, strategy=strategy))[0] == "b"
+        assert names(choose(EASY, pool=pool, strategy=strategy, reasoning=LiveState(a.origin, 20_000)))[0] == "a"
+
+    @pytest.mark.parametrize(("usd", "first"), [("0.97", "a"), ("0.80", "b")])
+    def test_a_near_tie_stays_even_for_a_little_reasoning(self, usd: str, first: str) -> None:
+        a, b = target("a", "x", "mid", "1.0"), target("b", "y", "mid", usd)
+        selection = choose(EASY, pool=Pool([a, b]), strategy="cheapest", reasoning=LiveState(a.origin, 1))
+        assert names(selection)[0] == first
+
+    @pytest.mark.parametrize("kind", [StepKind.AFTER_ERROR, StepKind.REPEATED_CALL])
+    def test_escalation_on_evidence_wins(self, kind: StepKind) -> None:
+        much = self.live("mid", 1_000_000)
+        stays = choose(HARD, reasoning=much, kind=StepKind.AFTER_RESULT)
+        assert names(stays)[0] == "mid"
+        escalates = choose(HARD, reasoning=much, kind=kind)
+        assert names(escalates)[0] == "premium"
+        assert "loses 238,095 tokens of reasoning, not weighed after a failure" in escalates.candidates[0].reason
+
+    def test_but_evidence_is_no_reason_to_step_down(self) -> None:
+        much = self.live("premium", 1_000_000)
+        assert names(choose(EASY, reasoning=much, kind=StepKind.AFTER_ERROR))[0] == "premium"
+
+    def test_an_unknown_price_says_it_too(self) -> None:
+        vague = target("vague", "v", "budget", None)
+        selection = choose(EASY, pool=Pool([vague, PREMIUM]), reasoning=self.live("premium"))
+        assert "loses 1,000 tokens of reasoning" in selection.candidates[1].reason
+
+
+class TestFilteredContent:
+    def test_the_targets_named_for_it(self) -> None:
+        constraints = Constraints(content_filter_fallback=("premium", "mid"), deny_providers=("b",))
+        selection = choose(EASY, constraints=constraints, model="budget")
+        assert names(selection) == ["budget"]
+        assert [t.name for t in selection.content_filter_fallback] == ["premium"], "policy holds for them too"
+
+    def test_an_unknown_name_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="no target is named 'gone'"):
+            choose(EASY, constraints=Constraints(content_filter_fallback=("gone",)))
+        with pytest.raises(ConfigError, match="content_filter_fallback is the text 'mid'; give a tuple of target"):
+            Constraints(content_filter_fallback="mid")  # type: ignore[arg-type]

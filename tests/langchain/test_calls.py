@@ -119,7 +119,7 @@ class TestFailover:
             with pytest.raises(AllAttemptsFailed) as caught:
                 model.invoke("hello", {**TO_SMALL, "callbacks": [runs]})
             model.router.close()
-        assert [a.target for a in caught.value.attempts] == ["small", "strong"]
+        assert [a.target for a in caught.value.attempts] == ["small", "strong", "strong"]
         assert [run["end"] for run in runs.named("RoutedChatModel")] == ["AllAttemptsFailed"]
         (record,) = model.router.ledger.decisions  # type: ignore[attr-defined]
         assert record.outcome == "failed"
