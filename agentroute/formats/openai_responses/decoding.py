@@ -1,0 +1,320 @@
+"""Request bodies of the dialect, and the items of conversations and answers, read into canonical values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from agentroute.errors import RequestError
+from agentroute.formats.signatures import unwrap
+from agentroute.messages import (
+    ChatRequest,
+    Extra,
+    Image,
+    Message,
+    Part,
+    Reasoning,
+    ResponseSchema,
+    Role,
+    Sampling,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+from .fields import DIALECT, REFUSAL, Raw, rest, show, wrong
+
+__all__ = ["Assistant", "decode_request", "read_reasoning"]
+
+_ROLES: Final[Mapping[str, Role]] = {
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "developer",
+}
+_REQUEST_FIELDS = frozenset(
+    {
+        "input",
+        "model",
+        "instructions",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "text",
+        "temperature",
+        "top_p",
+        "max_output_tokens",
+        "stream",
+    }
+)
+_CALL_FIELDS = frozenset({"type", "call_id", "name", "arguments", "status"})
+_RESULT_FIELDS = frozenset({"type", "call_id", "output", "id", "status"})
+_TOOL_FIELDS = frozenset({"type", "name", "description", "parameters", "strict"})
+_TEXT_FIELDS = frozenset({"type", "text", "annotations", "logprobs"})
+_IMAGE_FIELDS = frozenset({"type", "image_url", "detail"})
+
+
+def decode_request(body: Mapping[str, Any]) -> ChatRequest:
+    """Reads a Responses body. Raises RequestError naming the field, its place and its value.
+
+    `stream` is the caller's way of reading the answer and is left out. Neighbouring items of the model (reasoning,
+    words, calls) become one message of the assistant. `previous_response_id` is refused: nothing is stored here.
+    """
+    if not isinstance(body, Mapping):
+        raise RequestError(f"the request is {show(body)}; give a Responses body (an object)")
+    if body.get("previous_response_id"):
+        raise RequestError("`previous_response_id` names an answer that is not kept; give the conversation as `input`")
+    model, instructions = body.get("model"), body.get("instructions")
+    for key, value in (("model", model), ("instructions", instructions)):
+        if value is not None and not isinstance(value, str):
+            wrong(key, value, "a text")
+    messages = _decode_input(body.get("input"))
+    if instructions:
+        messages.insert(0, Message("system", (Text(instructions),)))
+    if not messages:
+        raise RequestError("`input` is empty; give at least one item")
+    parallel = body.get("parallel_tool_calls")
+    if parallel is not None and not isinstance(parallel, bool):
+        wrong("parallel_tool_calls", parallel, "true or false")
+    schema, text = _decode_format(body.get("text"))
+    choice, kept = _decode_tool_choice(body.get("tool_choice"))
+    extra = {key: body[key] for key in body if key not in _REQUEST_FIELDS}
+    if text:
+        extra["text"] = text
+    if kept is not None:
+        extra["tool_choice"] = kept
+    return ChatRequest(
+        messages=tuple(messages),
+        model=model,
+        tools=_decode_tools(body.get("tools") or ()),
+        tool_choice=choice,
+        parallel_tool_calls=parallel,
+        response_schema=schema,
+        sampling=_decode_sampling(body),
+        extra=Extra(DIALECT, extra) if extra else None,
+    )
+
+
+class Assistant:
+    """The items that the model said one after the other, put together as one message."""
+
+    def __init__(self, origin: str | None = None) -> None:
+        self.parts: list[Part] = []
+        self._ids: list[str | None] = []
+        self._origin = origin
+
+    def take(self, item: Raw, where: str) -> bool:
+        """Adds an item; False for one that is not the model's."""
+        match item.get("type", "message"):
+            case "message" if item.get("role") == "assistant":
+                said = _content(item.get("content"), f"{where}.content", self._origin)
+                if said:
+                    given = item.get("id")
+                    self._ids.append(given if isinstance(given, str) else None)
+                self.parts += said
+            case "function_call":
+                self.parts.append(_decode_call(item, where, self._origin))
+            case "reasoning":
+                self.parts.append(read_reasoning(item, self._origin))
+            case "message" | "function_call_output":
+                return False
+            case str():
+                self.parts.append(Text("", Extra(DIALECT, dict(item), self._origin)))
+            case kind:
+                wrong(f"{where}.type", kind, "the name of a kind of item")
+        return True
+
+    def message(self, extra: Mapping[str, Any] | None = None) -> Message:
+        fields = dict(extra or {})
+        if any(self._ids):
+            fields["message_ids"] = list(self._ids)
+        return Message("assistant", tuple(self.parts), extra=Extra(DIALECT, fields, self._origin) if fields else None)
+
+
+def _decode_input(raw: Any) -> list[Message]:
+    if isinstance(raw, str):
+        return [Message("user", (Text(raw),))]
+    if raw is None:
+        return []
+    if not isinstance(raw, list | tuple):
+        wrong("input", raw, "a text or a list of items")
+    messages: list[Message] = []
+    said: Assistant | None = None
+    for index, item in enumerate(raw):
+        where = f"input[{index}]"
+        if not isinstance(item, Mapping):
+            wrong(where, item, "an object")
+        said = said or Assistant()
+        if said.take(item, where):
+            continue
+        if said.parts:
+            messages.append(said.message())
+        said = None
+        messages.append(_decode_item(item, where))
+    if said is not None and said.parts:
+        messages.append(said.message())
+    return messages
+
+
+def _decode_item(item: Raw, where: str) -> Message:
+    if item.get("type") == "function_call_output":
+        call_id, output = item.get("call_id"), item.get("output")
+        if not isinstance(call_id, str):
+            wrong(f"{where}.call_id", call_id, "the id of the call that this result answers")
+        content = _content(output, f"{where}.output")
+        held = tuple(part for part in content if isinstance(part, Text | Image))
+        return Message("tool", (ToolResult(call_id, held, extra=rest(item, _RESULT_FIELDS)),))
+    role = item.get("role")
+    canonical = _ROLES.get(role) if isinstance(role, str) else None
+    if canonical is None:
+        wrong(f"{where}.role", role, "one of " + ", ".join(_ROLES))
+    return Message(canonical, _content(item.get("content"), f"{where}.content"))
+
+
+def _content(raw: Any, where: str, origin: str | None = None) -> tuple[Part, ...]:
+    if isinstance(raw, str):
+        return (Text(raw),) if raw else ()
+    if raw is None:
+        return ()
+    if not isinstance(raw, list | tuple):
+        wrong(where, raw, "a text or a list of parts")
+    return tuple(_decode_part(part, f"{where}[{position}]", origin) for position, part in enumerate(raw))
+
+
+def _decode_part(raw: Any, where: str, origin: str | None) -> Part:
+    if not isinstance(raw, Mapping):
+        wrong(where, raw, "an object with `type`")
+    match raw:
+        case {"type": "input_text" | "output_text" | "text", "text": str(text)}:
+            return Text(text, rest(raw, _TEXT_FIELDS, origin))
+        case {"type": "refusal", "refusal": str(text)}:
+            return Text(text, REFUSAL)
+        case {"type": "input_image", "image_url": str(url)}:
+            return _image(raw, url)
+        case {"type": str()}:
+            return Text("", Extra(DIALECT, dict(raw), origin))
+        case _:
+            return wrong(f"{where}.type", raw.get("type"), "the name of a kind of part")
+
+
+def _image(raw: Raw, url: str) -> Image:
+    detail = raw.get("detail")
+    detail = detail if isinstance(detail, str) and detail != "auto" else None
+    extra = rest(raw, _IMAGE_FIELDS)
+    head, comma, data = url.removeprefix("data:").partition(",")
+    media_type, _, encoding = head.partition(";")
+    if url.startswith("data:") and comma and encoding == "base64":
+        return Image(data=data, media_type=media_type or None, detail=detail, extra=extra)
+    return Image(url=url, detail=detail, extra=extra)
+
+
+def _decode_call(item: Raw, where: str, origin: str | None) -> ToolCall:
+    call_id, name, arguments = item.get("call_id"), item.get("name"), item.get("arguments")
+    for key, value in (("call_id", call_id), ("name", name)):
+        if not isinstance(value, str) or not value:
+            wrong(f"{where}.{key}", value, "a text")
+    if not isinstance(arguments, str):
+        wrong(f"{where}.arguments", arguments, "JSON text")
+    return ToolCall(str(call_id), str(name), arguments, rest(item, _CALL_FIELDS, origin))
+
+
+def read_reasoning(item: Raw, origin: str | None) -> Reasoning:
+    """A reasoning item: its summary as text, its encrypted content as signature."""
+    sealed = item.get("encrypted_content")
+    signature = sealed if isinstance(sealed, str) and sealed else None
+    if signature is not None and origin is None:
+        signature, origin = unwrap(signature)
+    fields = {key: item[key] for key in ("id", "summary") if item.get(key)}
+    text = "\n\n".join(_summaries(item.get("summary")))
+    return Reasoning(text, signature or None, origin, bool(signature) and not text, Extra(DIALECT, fields, origin))
+
+
+def _summaries(raw: Any) -> Iterable[str]:
+    for part in raw if isinstance(raw, list | tuple) else ():
+        text = part.get("text") if isinstance(part, Mapping) else None
+        if isinstance(text, str):
+            yield text
+
+
+def _decode_tools(raw: Any) -> tuple[Tool, ...]:
+    if not isinstance(raw, list | tuple):
+        wrong("tools", raw, "a list of tools")
+    tools = []
+    for index, tool in enumerate(raw):
+        where = f"tools[{index}]"
+        if not isinstance(tool, Mapping):
+            wrong(where, tool, "an object with `type`")
+        name, kind = tool.get("name"), tool.get("type")
+        if kind != "function":
+            if not isinstance(kind, str):
+                wrong(f"{where}.type", kind, "'function' or the name of a built-in tool")
+            # One that the provider runs itself: it has no schema, so it is kept whole.
+            tools.append(Tool(name if isinstance(name, str) else kind, extra=Extra(DIALECT, dict(tool))))
+            continue
+        if not isinstance(name, str) or not name:
+            wrong(f"{where}.name", name, "a name")
+        schema, description, strict = tool.get("parameters"), tool.get("description"), tool.get("strict")
+        if schema is not None and not isinstance(schema, Mapping):
+            wrong(f"{where}.parameters", schema, "a JSON schema (an object)")
+        if description is not None and not isinstance(description, str):
+            wrong(f"{where}.description", description, "a text")
+        # Strict is what this dialect takes an absent flag for; ours takes an absent one for lenient.
+        tools.append(
+            Tool(name, description or "", schema or {}, None if strict is False else True, rest(tool, _TOOL_FIELDS))
+        )
+    return tuple(tools)
+
+
+def _decode_tool_choice(raw: Any) -> tuple[ToolChoice | None, Any]:
+    """The choice, and one that the canonical values cannot say, as it is."""
+    match raw:
+        case None:
+            return None, None
+        case "auto" | "none" | "required":
+            return ToolChoice(raw), None
+        case {"type": "function", "name": str(name)}:
+            return ToolChoice("tool", name), None
+        case {"type": str()}:
+            return None, raw
+        case _:
+            return wrong("tool_choice", raw, "'auto', 'none', 'required' or an object naming a function")
+
+
+def _decode_format(raw: Any) -> tuple[ResponseSchema | None, dict[str, Any]]:
+    """The schema of the answer, and what else stands in `text`."""
+    if raw is None:
+        return None, {}
+    if not isinstance(raw, Mapping):
+        wrong("text", raw, "an object")
+    others = {key: raw[key] for key in raw if key != "format"}
+    match raw.get("format"):
+        case None | {"type": "text"}:
+            return None, others
+        case {"type": "json_object"}:
+            return ResponseSchema(), others
+        case {"type": "json_schema", "schema": Mapping() as schema, **named}:
+            name, strict = named.get("name"), named.get("strict")
+            return ResponseSchema(
+                schema, name if isinstance(name, str) else None, strict if isinstance(strict, bool) else None
+            ), others
+        case other:
+            return wrong("text.format", other, "the type 'text', 'json_object', or 'json_schema' with a schema")
+
+
+def _decode_sampling(body: Raw) -> Sampling:
+    found: dict[str, Any] = {}
+    for name in ("temperature", "top_p"):
+        value = body.get(name)
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                wrong(name, value, "a number")
+            found[name] = value
+    limit = body.get("max_output_tokens")
+    if limit is not None:
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            wrong("max_output_tokens", limit, "a whole number above 0")
+        found["max_output_tokens"] = limit
+    return Sampling(**found)

@@ -1,0 +1,213 @@
+"""Canonical requests, written as bodies of the dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.messages import (
+    ChatRequest,
+    Image,
+    Message,
+    Part,
+    Reasoning,
+    ResponseSchema,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from agentroute.providers import Quirks
+
+from .fields import DIALECT, known_fields
+
+__all__ = ["encode_items", "encode_request"]
+
+
+def encode_request(
+    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+) -> Encoded:
+    """The Responses body. Unless the caller's own fields say otherwise nothing is stored, and reasoning comes back
+    encrypted. Schemas and unknown fields are shared with the request: read the body, do not change it."""
+    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
+    own = dict(known_fields(request.extra))
+    beside = own.pop("text", {})
+    body: dict[str, Any] = {}
+    name = model or request.model
+    if name is not None:
+        body["model"] = name
+    messages = list(request.messages)
+    if messages and messages[0].role == "system" and all(_plain(part) for part in messages[0].parts):
+        body["instructions"] = messages.pop(0).text
+    body["input"] = [item for message in messages for item in _encode_message(message, changes)]
+    tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
+    if tools:
+        body["tools"] = tools
+    if request.tool_choice is not None:
+        body["tool_choice"] = _tool_choice(request.tool_choice)
+    if request.parallel_tool_calls is not None:
+        body["parallel_tool_calls"] = request.parallel_tool_calls
+    text = {**beside, **_format(request.response_schema)}
+    if text:
+        body["text"] = text
+    sampling = request.sampling
+    for setting in ("temperature", "top_p", "max_output_tokens"):
+        value = getattr(sampling, setting)
+        if value is not None:
+            body[setting] = value
+    for setting in ("seed", "presence_penalty", "frequency_penalty"):
+        if getattr(sampling, setting) is not None:
+            changes[f"`{setting}` left out: the Responses API has no such setting"] = None
+    if sampling.stop:
+        changes["stop sequences left out: the Responses API has no such setting"] = None
+    for key, value in own.items():
+        body.setdefault(key, value)
+    body.setdefault("store", False)
+    if not body["store"]:
+        body.setdefault("include", ["reasoning.encrypted_content"])
+    if stream:
+        body["stream"] = True
+    return Encoded(body, "/responses", changes=tuple(changes))
+
+
+def _plain(part: Part) -> bool:
+    return isinstance(part, Text) and not known_fields(part.extra)
+
+
+def _encode_message(message: Message, changes: dict[str, None]) -> Iterator[dict[str, Any]]:
+    if message.role == "assistant":
+        yield from encode_items(message, changes)
+        return
+    spoken = [part for part in message.parts if not isinstance(part, ToolResult)]
+    for part in message.parts:
+        if isinstance(part, ToolResult):
+            yield _encode_result(part, changes)
+    content = _content(spoken)
+    if content:
+        yield {"role": "user" if message.role == "tool" else message.role, "content": content}
+
+
+def encode_items(message: Message, changes: dict[str, None], *, alone: bool = False) -> Iterator[dict[str, Any]]:
+    """The items of one message of the assistant, each with its id where it had one.
+
+    A reasoning item that nothing follows is refused by the provider, and so is left out unless it may stand `alone`.
+    """
+    ids = iter(known_fields(message.extra).get("message_ids", ()))
+    waiting: dict[str, Any] | None = None
+    for texts, run in groupby(message.parts, lambda part: isinstance(part, Text) and not _is_item(part)):
+        held = list(run)
+        items = [_encode_words(held, next(ids, None))] if texts else [_encode_item(part, changes) for part in held]
+        for item in items:
+            if item is None:
+                continue
+            if waiting is not None:
+                yield waiting
+                waiting = None
+            if item.get("type") == "reasoning" and not alone:
+                waiting = item
+            else:
+                yield item
+
+
+def _is_item(part: Part) -> bool:
+    return bool(known_fields(part.extra).get("type", "refusal") != "refusal")
+
+
+def _encode_words(parts: list[Part], given: Any) -> dict[str, Any] | None:
+    content: list[dict[str, Any]] = []
+    for part in parts:
+        if not isinstance(part, Text) or not part.text:
+            continue
+        if known_fields(part.extra).get("type") == "refusal":
+            content.append({"type": "refusal", "refusal": part.text})
+        else:
+            content.append({"type": "output_text", "text": part.text, "annotations": [], **known_fields(part.extra)})
+    if not content:
+        return None
+    item: dict[str, Any] = {"type": "message", "role": "assistant", "content": content, "status": "completed"}
+    return {"id": given, **item} if isinstance(given, str) else item
+
+
+def _encode_item(part: Part, changes: dict[str, None]) -> dict[str, Any] | None:
+    spare = known_fields(part.extra)
+    match part:
+        case ToolCall():
+            call = {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments or "{}"}
+            return {**call, **spare}
+        case Reasoning():
+            return _encode_reasoning(part, changes)
+        case Text() if _is_item(part):
+            return dict(spare)
+        case _:
+            return None
+
+
+def _encode_reasoning(part: Reasoning, changes: dict[str, None]) -> dict[str, Any] | None:
+    if part.signature is None:
+        if part.text:
+            changes["unsigned reasoning left out: the Responses API takes back only what it encrypted"] = None
+        return None
+    spare = known_fields(part.extra)
+    summary = spare.get("summary") or ([{"type": "summary_text", "text": part.text}] if part.text else [])
+    item = {"type": "reasoning", "summary": summary, "encrypted_content": part.signature}
+    return {**item, "id": spare["id"]} if "id" in spare else item
+
+
+def _content(parts: Iterable[Part]) -> str | list[dict[str, Any]]:
+    """A plain text where one will do, a list of parts where not."""
+    held = [part for part in parts if not foreign_part(part, DIALECT)]
+    if not held:
+        return ""
+    if len(held) == 1 and isinstance(held[0], Text) and not known_fields(held[0].extra):
+        return held[0].text
+    found: list[dict[str, Any]] = []
+    for part in held:
+        spare = known_fields(part.extra)
+        if isinstance(part, Text):
+            found.append(dict(spare) if "type" in spare else {"type": "input_text", "text": part.text, **spare})
+        elif isinstance(part, Image):
+            url = part.url
+            if url is None:
+                url = f"data:{part.media_type or 'application/octet-stream'};base64,{part.data or ''}"
+            found.append({"type": "input_image", "image_url": url, "detail": part.detail or "auto", **spare})
+    return found
+
+
+def _encode_result(result: ToolResult, changes: dict[str, None]) -> dict[str, Any]:
+    if result.is_error:
+        changes["the error mark of tool results left out: the Responses API has none; their text says it"] = None
+    output = _content(result.content)
+    item = {"type": "function_call_output", "call_id": result.tool_call_id, "output": output}
+    return {**item, **known_fields(result.extra)}
+
+
+def _encode_tool(tool: Tool) -> dict[str, Any]:
+    spare = known_fields(tool.extra)
+    if "type" in spare:
+        return dict(spare)
+    raw: dict[str, Any] = {"type": "function", "name": tool.name}
+    if tool.description:
+        raw["description"] = tool.description
+    raw["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    # Without a word the dialect is strict, and refuses schemas that are not made for it.
+    raw["strict"] = bool(tool.strict)
+    return {**raw, **spare}
+
+
+def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    return choice.mode if choice.mode != "tool" else {"type": "function", "name": choice.name}
+
+
+def _format(schema: ResponseSchema | None) -> Mapping[str, Any]:
+    if schema is None:
+        return {}
+    if schema.schema is None:
+        return {"format": {"type": "json_object"}}
+    asked: dict[str, Any] = {"type": "json_schema", "name": schema.name or "answer", "schema": schema.schema}
+    if schema.strict is not None:
+        asked["strict"] = schema.strict
+    return {"format": asked}

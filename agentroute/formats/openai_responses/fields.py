@@ -1,0 +1,40 @@
+"""What reading and writing this dialect share: its name, the fields we do not know, and how a wrong one is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn, TypeAlias
+
+from agentroute.errors import RequestError
+from agentroute.messages import Extra
+
+__all__ = ["DIALECT", "REFUSAL", "Raw", "known_fields", "rest", "show", "wrong"]
+
+DIALECT: Final = "openai_responses"
+REFUSAL: Final = Extra(DIALECT, {"type": "refusal"})
+
+Raw: TypeAlias = Mapping[str, Any]
+
+
+def known_fields(extra: Extra | None) -> Mapping[str, Any]:
+    return extra.fields if extra is not None and extra.dialect == DIALECT else {}
+
+
+def rest(raw: Raw, known: frozenset[str], origin: str | None = None) -> Extra | None:
+    """The fields that are not known, if there are any that say something."""
+    found = {key: raw[key] for key in raw if key not in known and raw[key] not in (None, [], {})}
+    return Extra(DIALECT, found, origin) if found else None
+
+
+def wrong(where: str, value: Any, wanted: str) -> NoReturn:
+    raise RequestError(f"`{where}` is {show(value)}; give {wanted}")
+
+
+def show(value: Any) -> str:
+    """A value for an error message: short, printable, and without walking through a deep one."""
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if isinstance(value, str):
+        short = value if len(value) <= 60 else value[:60] + "..."
+        return ascii(short) if not short.isprintable() else repr(short)
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, list | tuple | Mapping) else "")

@@ -1,0 +1,224 @@
+"""Streamed answers of the dialect, read event by event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentroute.errors import BadResponse
+from agentroute.events import (
+    Event,
+    Finished,
+    ReasoningDelta,
+    ReasoningSignature,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+)
+from agentroute.formats.base import response_warnings
+from agentroute.formats.failures import decode_error
+from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Text, ToolCall, Usage
+
+from .answers import decode_finish, decode_usage
+from .decoding import read_reasoning
+from .fields import DIALECT, REFUSAL, Raw, rest
+
+__all__ = ["StreamDecoder"]
+
+_CALL_FIELDS = frozenset({"type", "call_id", "name", "arguments", "status"})
+_ENDS = frozenset({"response.completed", "response.incomplete"})
+
+
+@dataclass(slots=True)
+class _Item:
+    """An item as far as it has come: how much of its words, thoughts or arguments has been passed on."""
+
+    kind: str
+    call: int | None = None
+    seen: int = 0
+    parts: int = 0
+
+
+class StreamDecoder:
+    """Reads one streamed answer: feed it the data of each server-sent event, then close it.
+
+    Words are passed on as they come; what an item says at its end and no piece had said is added then. Events of kinds
+    we do not know are never an error.
+    """
+
+    def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
+        self.usage: Usage | None = None
+        self.finish_reason: FinishReason | None = None
+        self.native_finish_reason: str | None = None
+        self.ended = False
+        self._target = target
+        self._origin = origin
+        self._items: dict[Any, _Item] = {}
+        self._calls: list[tuple[str, str, list[str]]] = []
+        self._ids: list[str | None] = []
+        self._spoke = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the provider has said that the answer is complete, or why it is not."""
+        return self.finish_reason is not None or self.native_finish_reason is not None
+
+    def feed(self, data: str, event: str = "message") -> list[Event]:
+        """The events of one server-sent event. Raises the error it reports, and BadResponse for what is no JSON."""
+        if self.ended or data.startswith("[DONE]"):
+            return []
+        raw = self._load(data)
+        if not isinstance(raw, Mapping):
+            return []
+        found: list[Event] = []
+        match raw.get("type", event):
+            case "response.created":
+                self._start(raw.get("response"), found)
+            case "response.output_item.added":
+                self._open(raw, found)
+            case "response.output_text.delta":
+                self._words(raw, found)
+            case "response.reasoning_summary_part.added":
+                self._next_thought(raw, found)
+            case "response.reasoning_summary_text.delta":
+                self._thought(raw, found)
+            case "response.function_call_arguments.delta":
+                self._arguments(raw, found)
+            case "response.output_item.done":
+                self._close_item(raw, found)
+            case "response.failed":
+                raise decode_error(None, {}, _failed(raw), target=self._target)
+            case "error":
+                raise decode_error(None, {}, raw, target=self._target)
+            case str() as kind if kind in _ENDS:
+                self._end(raw.get("response"), found)
+            case _ if raw.get("error"):
+                raise decode_error(None, {}, raw, target=self._target)
+        return found
+
+    def close(self) -> list[Event]:
+        """The end of the stream. Raises BadResponse where the answer is not complete."""
+        if not self.finished:
+            raise BadResponse("the stream ended before the answer was complete", target=self._target)
+        fields = {"message_ids": self._ids} if any(self._ids) else {}
+        extra = Extra(DIALECT, fields, self._origin) if fields else None
+        return [Finished(self.finish_reason, self.native_finish_reason, extra)]
+
+    def warnings(self) -> tuple[str, ...]:
+        """What `response_warnings` would say of the answer so far."""
+        parts: list[Part] = [ToolCall(call_id, name, "".join(pieces)) for call_id, name, pieces in self._calls]
+        if self._spoke:
+            parts.append(Text("..."))
+        answer = Message("assistant", tuple(parts))
+        return response_warnings(
+            ChatResponse(answer, self.finish_reason, self.usage, None, None, self.native_finish_reason)
+        )
+
+    def _load(self, data: str) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        raise BadResponse("an event of the stream is not JSON", target=self._target, cause=problem)
+
+    def _start(self, response: Any, found: list[Event]) -> None:
+        if isinstance(response, Mapping):
+            answer_id, model = response.get("id"), response.get("model")
+            found.append(
+                Started(answer_id if isinstance(answer_id, str) else None, model if isinstance(model, str) else None)
+            )
+
+    def _open(self, raw: Raw, found: list[Event]) -> _Item:
+        item = raw.get("item")
+        item = item if isinstance(item, Mapping) else {}
+        known = self._items[raw.get("output_index")] = _Item(str(item.get("type")))
+        if known.kind == "function_call":
+            call_id, name = item.get("call_id"), item.get("name")
+            if not isinstance(call_id, str) or not isinstance(name, str) or not name:
+                raise BadResponse("the answer has a tool call without an id or name", target=self._target)
+            known.call = len(self._calls)
+            self._calls.append((call_id, name, []))
+            found.append(ToolCallStarted(known.call, call_id, name, rest(item, _CALL_FIELDS, self._origin)))
+        return known
+
+    def _words(self, raw: Raw, found: list[Event]) -> None:
+        text, item = raw.get("delta"), self._items.get(raw.get("output_index"))
+        if isinstance(text, str) and text:
+            if item is not None:
+                item.seen += len(text)
+            self._spoke = True
+            found.append(TextDelta(text))
+
+    def _next_thought(self, raw: Raw, found: list[Event]) -> None:
+        item = self._items.get(raw.get("output_index"))
+        if item is not None:
+            item.parts += 1
+            if item.parts > 1:
+                found.append(ReasoningDelta("\n\n"))
+
+    def _thought(self, raw: Raw, found: list[Event]) -> None:
+        text, item = raw.get("delta"), self._items.get(raw.get("output_index"))
+        if isinstance(text, str) and text:
+            if item is not None:
+                item.seen += len(text)
+            found.append(ReasoningDelta(text))
+
+    def _arguments(self, raw: Raw, found: list[Event]) -> None:
+        piece, item = raw.get("delta"), self._items.get(raw.get("output_index"))
+        if isinstance(piece, str) and piece and item is not None and item.call is not None:
+            self._calls[item.call][2].append(piece)
+            found.append(ToolCallDelta(item.call, piece))
+
+    def _close_item(self, raw: Raw, found: list[Event]) -> None:
+        item = raw.get("item")
+        if not isinstance(item, Mapping):
+            return
+        known = self._items.get(raw.get("output_index"))
+        if known is None:
+            known = self._open(raw, found)
+        match item.get("type"):
+            case "message":
+                given = item.get("id")
+                self._ids.append(given if isinstance(given, str) else None)
+                self._whole_words(item, known, found)
+            case "function_call":
+                whole = item.get("arguments")
+                if known.call is not None and isinstance(whole, str) and whole and not self._calls[known.call][2]:
+                    self._calls[known.call][2].append(whole)
+                    found.append(ToolCallDelta(known.call, whole))
+            case "reasoning":
+                part = read_reasoning(item, self._origin)
+                if part.text and not known.seen:
+                    found.append(ReasoningDelta(part.text))
+                found.append(ReasoningSignature(part.signature, part.origin, part.redacted, part.extra))
+            case str():
+                found.append(TextDelta("", Extra(DIALECT, dict(item), self._origin)))
+
+    def _whole_words(self, item: Raw, known: _Item, found: list[Event]) -> None:
+        content = item.get("content")
+        for part in content if isinstance(content, list) else ():
+            match part:
+                case {"type": "output_text", "text": str(text)} if text and not known.seen:
+                    self._spoke = True
+                    found.append(TextDelta(text))
+                case {"type": "refusal", "refusal": str(text)} if text:
+                    self._spoke = True
+                    found.append(TextDelta(text, REFUSAL))
+
+    def _end(self, response: Any, found: list[Event]) -> None:
+        response = response if isinstance(response, Mapping) else {}
+        self.finish_reason, self.native_finish_reason = decode_finish(response, calls=bool(self._calls))
+        self.ended = self.finished
+        usage = decode_usage(response.get("usage"))
+        if usage is not None:
+            self.usage = usage
+            found.append(UsageReported(usage))
+
+
+def _failed(raw: Raw) -> Mapping[str, Any]:
+    response = raw.get("response")
+    return response if isinstance(response, Mapping) else raw
