@@ -23,7 +23,7 @@ from agentroute.messages import (
     ToolResult,
 )
 
-from .fields import DIALECT, Raw, camel, dump, rest_of, show, wrong
+from .fields import DIALECT, GENERATION, Raw, camel, dump, rest_of, show, wrong
 from .parts import call_fields, decode_media, kept_whole
 from .schema import json_schema
 
@@ -53,8 +53,8 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
 
     The model stands in the URL, so it stays None unless the body names one. A function response becomes a tool result
     in a message of its own: its `{"result": text}` is that text, `{"error": text}` is an error, any other object is its
-    JSON. Without an id it answers the first open call of its name. A setting of `generationConfig` that we have no name
-    for is kept under its own name.
+    JSON. Without an id it answers the first open call of its name. A setting of `generationConfig` without a canonical
+    name is kept under its own (`thinkingConfig`, `topK`), so that it stands before a target's setting of that name.
     """
     if not isinstance(body, Mapping):
         raise RequestError(f"the request is {show(body)}; give a generateContent body (an object)")
@@ -327,7 +327,11 @@ def _decode_generation(raw: Any) -> tuple[Sampling, ResponseSchema | None, dict[
         wrong("generationConfig.stopSequences", stop, "a list of texts")
     schema, form = _decode_form(raw)
     rest = rest_of(raw, *_FLOATS, *_COUNTS, "stopSequences", *_FORM)
-    return Sampling(**found, stop=tuple(stop)), schema, {**rest, **form}
+    others = {key: value for key, value in rest.items() if key in GENERATION} | form
+    unknown = {key: value for key, value in rest.items() if key not in GENERATION}
+    if unknown:
+        others["generationConfig"] = unknown
+    return Sampling(**found, stop=tuple(stop)), schema, others
 
 
 def _decode_form(raw: Raw) -> tuple[ResponseSchema | None, dict[str, Any]]:

@@ -12,36 +12,10 @@ from agentroute.formats.foreign import foreign_tool, left_out
 from agentroute.messages import ChatRequest, Image, Message, Part, Reasoning, Tool, ToolCall, ToolResult
 from agentroute.providers import Quirks
 
-from .fields import DIALECT, camel, json_object, known_fields
+from .fields import DIALECT, GENERATION, camel, json_object, known_fields
 from .parts import encode_arguments, encode_part
 
 __all__ = ["encode_request"]
-
-_GENERATION: Final = frozenset(
-    {
-        "audioTimestamp",
-        "audioTranscriptionConfig",
-        "candidateCount",
-        "enableAffectiveDialog",
-        "enableEnhancedCivicAnswers",
-        "imageConfig",
-        "logprobs",
-        "mediaResolution",
-        "modelSelectionConfig",
-        "responseFormat",
-        "responseJsonSchema",
-        "responseLogprobs",
-        "responseMimeType",
-        "responseModalities",
-        "responseSchema",
-        "routingConfig",
-        "speechConfig",
-        "thinkingConfig",
-        "topK",
-        "translationConfig",
-    }
-)
-"""Settings of `generationConfig` without a canonical name (google-genai 3.6, `types.GenerationConfig`)."""
 
 _COLLECTIONS: Final = ("models/", "tunedModels/")
 
@@ -226,7 +200,7 @@ def _encode_generation(request: ChatRequest, extra: dict[str, Any]) -> dict[str,
     """The generation config, taking its own fields out of the unknown ones. What the request says itself goes first."""
     given = extra.pop("generationConfig", None)
     found: dict[str, Any] = dict(camel(given)) if isinstance(given, Mapping) else {}
-    found.update({key: extra.pop(key) for key in list(extra) if key in _GENERATION})
+    found.update({key: extra.pop(key) for key in list(extra) if key in GENERATION})
     sampling = request.sampling
     said = {
         "temperature": sampling.temperature,

@@ -11,9 +11,35 @@ from agentroute.errors import RequestError
 from agentroute.formats.openai_chat.fields import Raw, show, wrong
 from agentroute.messages import Extra
 
-__all__ = ["DIALECT", "Raw", "camel", "dump", "json_object", "known_fields", "rest_of", "show", "wrong"]
+__all__ = ["DIALECT", "GENERATION", "Raw", "camel", "dump", "json_object", "known_fields", "rest_of", "show", "wrong"]
 
 DIALECT: Final = "gemini"
+
+GENERATION: Final = frozenset(
+    {
+        "audioTimestamp",
+        "audioTranscriptionConfig",
+        "candidateCount",
+        "enableAffectiveDialog",
+        "enableEnhancedCivicAnswers",
+        "imageConfig",
+        "logprobs",
+        "mediaResolution",
+        "modelSelectionConfig",
+        "responseFormat",
+        "responseJsonSchema",
+        "responseLogprobs",
+        "responseMimeType",
+        "responseModalities",
+        "responseSchema",
+        "routingConfig",
+        "speechConfig",
+        "thinkingConfig",
+        "topK",
+        "translationConfig",
+    }
+)
+"""Settings of `generationConfig` without a canonical name (google-genai 3.6, `types.GenerationConfig`)."""
 
 _EXACT: Final = 2**53
 """The largest whole number that a protobuf Struct, which holds doubles, keeps exactly."""
