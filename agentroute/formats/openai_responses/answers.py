@@ -35,7 +35,7 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
         for index, item in enumerate(output):
             if not isinstance(item, Mapping):
                 raise RequestError(f"`output[{index}]` is {show(item)}, not an object")
-            said.take({"role": "assistant", **item}, f"output[{index}]")
+            said.take(item, f"output[{index}]")
     except RequestError as error:
         problem = str(error)
     if problem:

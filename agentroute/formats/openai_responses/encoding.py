@@ -100,7 +100,9 @@ def encode_items(message: Message, changes: dict[str, None], *, alone: bool = Fa
     waiting: dict[str, Any] | None = None
     for texts, run in groupby(message.parts, lambda part: isinstance(part, Text) and not _is_item(part)):
         held = list(run)
-        items = [_encode_words(held, next(ids, None))] if texts else [_encode_item(part, changes) for part in held]
+        items = (
+            [_encode_words(held, next(ids, None), alone)] if texts else [_encode_item(part, changes) for part in held]
+        )
         for item in items:
             if item is None:
                 continue
@@ -117,7 +119,11 @@ def _is_item(part: Part) -> bool:
     return bool(known_fields(part.extra).get("type", "refusal") != "refusal")
 
 
-def _encode_words(parts: list[Part], given: Any) -> dict[str, Any] | None:
+def _encode_words(parts: list[Part], given: Any, answer: bool) -> dict[str, Any] | None:
+    """Words with the id they had, or those of an answer, in full; others in the short form, which needs no id."""
+    if given is None and not answer:
+        text = "".join(part.text for part in parts if isinstance(part, Text))
+        return {"role": "assistant", "content": text} if text else None
     content: list[dict[str, Any]] = []
     for part in parts:
         if not isinstance(part, Text) or not part.text:
