@@ -35,6 +35,7 @@ from agentroute import (
     Target,
     Usage,
 )
+from agentroute.breaker import Breakers
 from agentroute.chain import Log, Plan, flow
 from agentroute.effects import Done, Item, SystemClock, Timeouts, Try
 from agentroute.events import fold
@@ -102,22 +103,63 @@ def content(payload: str) -> Item:
 GOOD: list[Any] = [quiet("started"), content("hel"), content("lo"), Done(COUNT, "stop")]
 
 
-def run(scripts: dict[str, list[Any]], *targets: Target, deadline: float | None = None) -> tuple[Any, Log, Scripted]:
-    """What the caller got (payloads, and the error or None at the end), the log, and the performer."""
-    performer = Scripted({name: [list(script)] for name, script in scripts.items()})
-    return (*outcome(performer, targets or tuple(map(target, scripts)), deadline), performer)
+def run(
+    scripts: dict[str, Any], *targets: Target, deadline: float | None = None, **plan: Any
+) -> tuple[Any, Log, Scripted]:
+    """What the caller got (payloads, and the error or None at the end), the log, and the performer.
+
+    A script is one attempt's steps, or a list of such lists, one for each attempt.
+    """
+    performer = Scripted({name: s if s and isinstance(s[0], list) else [s] for name, s in scripts.items()})
+    return (*outcome(performer, targets or tuple(map(target, scripts)), deadline, **plan), performer)
 
 
-def outcome(performer: Scripted, targets: tuple[Target, ...], deadline: float | None = None) -> tuple[Any, Log]:
-    log = Log()
+def outcome(
+    performer: Scripted,
+    targets: tuple[Target, ...],
+    deadline: float | None = None,
+    sick: Callable[[Breakers], None] = lambda _: None,
+    **plan: Any,
+) -> tuple[Any, Log]:
+    """The same call with both drivers, which must agree in everything. `sick` opens circuits beforehand."""
+    twin = Scripted({name: [list(steps) for steps in script] for name, script in performer.scripts.items()})
+    got, log = plain(Plan(targets, REQUEST, deadline=deadline, breakers=circuits(sick), **plan), performer)
+    async_got, async_log = on_a_loop(Plan(targets, REQUEST, deadline=deadline, breakers=circuits(sick), **plan), twin)
+    assert [repr(each) for each in got] == [repr(each) for each in async_got]
+    assert log == async_log
+    assert (performer.clock.slept, performer.tried, performer.closed) == (twin.clock.slept, twin.tried, twin.closed)
+    return got, log
+
+
+def circuits(sick: Callable[[Breakers], None]) -> Breakers:
+    breakers = Breakers(random=lambda: 0.5)
+    sick(breakers)
+    return breakers
+
+
+def plain(plan: Plan, performer: Scripted) -> tuple[list[Any], Log]:
     got: list[Any] = []
-    until = None if deadline is None else performer.clock.monotonic() + deadline
-    plan = Plan(targets, REQUEST, timeouts=Timeouts(), deadline=until)
+    log = Log()
     try:
         for payload in drive(flow(plan, log, performer.clock), performer, performer.clock):
             got.append(payload)
     except Exception as error:
         got.append(error)
+    return got, log
+
+
+def on_a_loop(plan: Plan, performer: Scripted) -> tuple[list[Any], Log]:
+    got: list[Any] = []
+    log = Log()
+
+    async def main() -> None:
+        try:
+            async for payload in adrive(flow(plan, log, performer.clock), AsyncScripted(performer), performer.clock):
+                got.append(payload)
+        except Exception as error:
+            got.append(error)
+
+    asyncio.run(main())
     return got, log
 
 
@@ -418,6 +460,281 @@ class TestTheFinalError:
     def test_a_performer_that_ends_without_done_is_a_bug(self) -> None:
         (*_, got), log, _ = run({"a": [content("x")]})
         assert isinstance(got, TypeError)
+        assert log.outcome == "interrupted"
+
+
+def limited(seconds: float | None = None) -> RateLimited:
+    return RateLimited("slow down", status=429, retry_after=seconds)
+
+
+def busy(status: int = 503, should_retry: bool | None = None) -> Overloaded:
+    error = Overloaded("busy", status=status)
+    error.should_retry = should_retry
+    return error
+
+
+class TestRetries:
+    def test_one_target_alone_is_tried_once_more(self) -> None:
+        got, log, performer = run({"a": [[busy(500)], GOOD]})
+        assert got[-1] == "lo"
+        assert performer.clock.slept == [0.375], "between 0.25 and 0.5 s"
+        assert [a.outcome for a in log.attempts] == ["failed", "ok"]
+
+    def test_and_no_more(self) -> None:
+        (got,), log, performer = run({"a": [[busy(500)], [busy(503)]]})
+        assert isinstance(got, Overloaded)
+        assert (len(log.attempts), len(performer.clock.slept)) == (2, 1)
+
+    @pytest.mark.parametrize("error", [busy(500, should_retry=False), ProviderTimeout("x", status=408), limited()])
+    def test_not_where_the_provider_says_no_or_it_would_not_help(self, error: ProviderError) -> None:
+        (got,), log, performer = run({"a": [error]})
+        assert got is error
+        assert (len(log.attempts), performer.clock.slept) == (1, [])
+
+    def test_not_while_another_target_remains(self) -> None:
+        got, _, performer = run({"a": [busy(500)], "b": GOOD})
+        assert got[-1] == "lo"
+        assert (performer.tried, performer.clock.slept) == (["a", "b"], [])
+
+    def test_the_last_of_several_is_tried_once_more(self) -> None:
+        _, _, performer = run({"a": [busy()], "b": [[busy()], GOOD]})
+        assert performer.tried == ["a", "b", "b"]
+
+    def test_a_conflict_is_tried_again_at_once_and_then_the_next(self) -> None:
+        got, _, performer = run({"a": [[busy(409)], [busy(409)]], "b": GOOD})
+        assert got[-1] == "lo"
+        assert (performer.tried, performer.clock.slept) == (["a", "a", "b"], [0.375])
+        _, log, _ = run({"a": [[busy(409)], [busy(409)]]})
+        assert len(log.attempts) == 2
+        _, _, performer = run({"a": [busy(409, should_retry=False)], "b": GOOD})
+        assert performer.tried == ["a", "b"]
+
+    def test_whoever_comes_back_first_is_waited_for(self) -> None:
+        got, _, performer = run({"a": [[limited(1.0)], GOOD], "b": [limited(50.0)]})
+        assert got[-1] == "lo"
+        assert (performer.tried, performer.clock.slept) == (["a", "b", "a"], [1.0])
+
+    def test_but_not_with_a_key_that_was_refused_meanwhile(self) -> None:
+        same = {"provider": "p", "api_key": "env:ONE"}
+        targets = target("a", **same), target("b", **same)
+        *_, performer = run({"a": [limited(1.0)], "b": [AuthenticationFailed("no", status=401)]}, *targets)
+        assert (performer.tried, performer.clock.slept) == (["a", "b"], [])
+
+    @pytest.mark.parametrize("error", [busy(500), busy(409), limited(0.2)])
+    def test_no_wait_reaches_beyond_the_deadline(self, error: ProviderError) -> None:
+        (got,), _, performer = run({"a": [0.9, error]}, deadline=1.0)
+        assert got is error
+        assert performer.clock.slept == []
+
+    def test_nothing_starts_after_the_deadline(self) -> None:
+        (got,), log, performer = run({"a": GOOD}, deadline=0.0)
+        assert isinstance(got, ProviderTimeout)
+        assert (performer.tried, log.attempts, log.outcome) == ([], [], "failed")
+
+
+class TestSeveralKeys:
+    KEYED = target("a", api_key=["env:ONE", "env:TWO", "env:THREE"])
+
+    def keys(self, performer: Scripted) -> list[str]:
+        return [str(attempt.target.api_key) for attempt in performer.tries]
+
+    @pytest.mark.parametrize(
+        "error", [limited(), QuotaExhausted("x", status=429), AuthenticationFailed("x", status=401)], ids=repr
+    )
+    def test_another_key_of_the_same_target_comes_next(self, error: ProviderError) -> None:
+        got, log, performer = run({"a": [[error], GOOD], "b": GOOD}, self.KEYED, target("b"))
+        assert got[-1] == "lo"
+        assert self.keys(performer) == ["Secret.env('ONE')", "Secret.env('TWO')"]
+        assert [a.target for a in log.attempts] == ["a", "a"]
+
+    @pytest.mark.parametrize("error", [busy(), ProviderTimeout("x"), BadResponse("x"), ModelNotFound("x")], ids=repr)
+    def test_what_no_other_key_would_help_skips_them(self, error: ProviderError) -> None:
+        _, _, performer = run({"a": [error], "b": GOOD}, self.KEYED, target("b"))
+        assert performer.tried == ["a", "b"]
+
+    def test_a_key_whose_circuit_is_open_comes_last(self) -> None:
+        first, *_ = self.KEYED.each_key()
+        scripts = {"a": [[limited(90.0)], [limited(90.0)], GOOD]}
+        got, log, performer = run(scripts, self.KEYED, sick=opener((first, limited(40.0))))
+        assert got[-1] == "lo"
+        assert self.keys(performer) == [f"Secret.env({name!r})" for name in ("TWO", "THREE", "ONE")]
+        assert log.warnings == ["circuit_open: a"]
+
+
+def opener(*sick: tuple[Target, ProviderError]) -> Callable[[Breakers], None]:
+    def prepare(breakers: Breakers) -> None:
+        for whom, error in sick:
+            breakers.force(whom, 0.0).failure(error, 0.0)
+
+    return prepare
+
+
+A, B, C = map(target, "abc")
+
+
+class TestBreakers:
+    def test_an_open_circuit_is_passed_over_and_named(self) -> None:
+        got, log, performer = run({"a": GOOD, "b": GOOD}, sick=opener((A, limited(9.0))))
+        assert got[-1] == "lo"
+        assert performer.tried == ["b"]
+        assert log.warnings == ["circuit_open: a"]
+
+    def test_and_is_still_tried_where_the_others_fail(self) -> None:
+        got, _, performer = run({"a": GOOD, "b": [busy()]}, sick=opener((A, limited(9.0))))
+        assert got[-1] == "lo"
+        assert performer.tried == ["b", "a"]
+
+    def test_where_all_are_open_they_come_in_the_order_in_which_they_are_back(self) -> None:
+        sick = opener((A, limited(9.0)), (B, limited(3.0)), (C, limited(6.0)))
+        (got,), _, performer = run({name: [ConnectionFailed(name)] for name in "abc"}, sick=sick)
+        assert performer.tried == ["b", "c", "a"]
+        assert isinstance(got, AllAttemptsFailed), "an error of the providers, not ours"
+
+    def test_each_call_counts_and_success_after_the_wait_is_the_probe(self) -> None:
+        breakers, clock = Breakers(), FrozenClock()
+
+        def call(*script: Any) -> list[str]:
+            performer = Scripted({"a": [list(script)], "b": [list(GOOD)]}, clock)
+            list(drive(flow(Plan((A, B), REQUEST, breakers=breakers), Log(), clock), performer, clock))
+            return performer.tried
+
+        assert [call(busy()) for _ in range(4)] == [["a", "b"]] * 3 + [["b"]]
+        clock.advance(5.0)
+        assert [call(*GOOD) for _ in range(11)] == [["a"]] * 11
+        assert breakers.open_until(A, clock.monotonic()) is None
+
+    def test_a_cut_after_the_first_content_counts_too(self) -> None:
+        breakers, clock = Breakers(), FrozenClock()
+        for _ in range(3):
+            performer = Scripted({"a": [[content("x"), ConnectionFailed("cut")]]}, clock)
+            with pytest.raises(StreamInterrupted):
+                list(drive(flow(Plan((A,), REQUEST, breakers=breakers), Log(), clock), performer, clock))
+        assert breakers.open_until(A, clock.monotonic()) is not None
+
+    @pytest.mark.parametrize("script", [[KeyboardInterrupt()], [TypeError("ours")], [InvalidRequest("x")], list(GOOD)])
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_a_probe_that_says_nothing_gives_its_permit_back(self, script: list[Any], loop: bool) -> None:
+        """Interrupted, failed by our own fault, refused for what was asked, or abandoned after the first payload."""
+        breakers, clock = Breakers(), FrozenClock()
+        opener((A, limited(5.0)))(breakers)
+        clock.advance(5.0)
+        performer = Scripted({"a": [script]}, clock)
+        run = flow(Plan((A,), REQUEST, breakers=breakers), Log(), clock)
+
+        def plain() -> None:
+            with closing(drive(run, performer, clock)) as payloads:
+                next(payloads)
+
+        async def main() -> None:
+            async with aclosing(adrive(run, AsyncScripted(performer), clock)) as payloads:
+                await anext(payloads)
+
+        try:
+            asyncio.run(main()) if loop else plain()
+        except (Exception, KeyboardInterrupt) as error:
+            assert error is script[0] or isinstance(error, KeyboardInterrupt)  # noqa: PT017
+        assert performer.tried == ["a"]
+        assert breakers.acquire(A, clock.monotonic()) is not None
+
+    async def test_a_cancelled_probe_gives_its_permit_back(self) -> None:
+        class Hangs:
+            async def perform(self, attempt: Try) -> AsyncIterator[Item | Done]:
+                started.set()
+                await asyncio.sleep(60)
+                yield Done()
+
+        breakers, clock, started, log = Breakers(), FrozenClock(), asyncio.Event(), Log()
+        opener((A, limited(5.0)))(breakers)
+        clock.advance(5.0)
+
+        async def call() -> None:
+            async with aclosing(
+                adrive(flow(Plan((A, B), REQUEST, breakers=breakers), log, clock), Hangs(), clock)
+            ) as run:
+                await anext(run)
+
+        task = asyncio.create_task(call())
+        await started.wait()
+        assert breakers.acquire(A, clock.monotonic()) is None
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert breakers.acquire(A, clock.monotonic()) is not None
+        assert [(a.target, a.outcome) for a in log.attempts] == [("a", "cancelled")]
+
+
+class TestFilteredContent:
+    FILTERED = ContentFiltered("no", status=400)
+
+    def test_only_those_named_for_it_are_asked(self) -> None:
+        got, _, performer = run(
+            {"a": [self.FILTERED], "b": GOOD, "c": [busy()], "d": GOOD},
+            A,
+            B,
+            content_filter_fallback=(C, target("d")),
+        )
+        assert got[-1] == "lo"
+        assert performer.tried == ["a", "c", "d"]
+
+    def test_filtered_by_all_of_them_is_handed_on(self) -> None:
+        (got,), _, performer = run({"a": [self.FILTERED], "c": [self.FILTERED]}, A, B, content_filter_fallback=(A, C))
+        assert got is self.FILTERED
+        assert performer.tried == ["a", "c"]
+
+
+class TestTheEndOfAnAnswer:
+    ANSWER: tuple[Any, ...] = (
+        quiet("s"),
+        content("1"),
+        quiet("u"),
+        content("2"),
+        quiet("v"),
+        quiet("end"),
+        Done(COUNT),
+    )
+
+    @pytest.mark.parametrize(("leave_at", "outcome"), [("2", "abandoned"), ("end", "ok")])
+    def test_leaving_at_the_last_payload_abandons_nothing(self, leave_at: str, outcome: str) -> None:
+        performer, log = Scripted({"a": [list(self.ANSWER)]}), Log()
+        with closing(drive(flow(Plan((A,), REQUEST), log, performer.clock), performer, performer.clock)) as payloads:
+            for payload in payloads:
+                if payload == leave_at:
+                    break
+        assert (log.outcome, [a.outcome for a in log.attempts], performer.closed) == (outcome, [outcome], ["a"])
+
+    @pytest.mark.parametrize(("leave_at", "outcome"), [("2", "abandoned"), ("end", "ok")])
+    async def test_nor_does_it_on_a_loop(self, leave_at: str, outcome: str) -> None:
+        performer, log = Scripted({"a": [list(self.ANSWER)]}), Log()
+        run = adrive(flow(Plan((A,), REQUEST), log, performer.clock), AsyncScripted(performer), performer.clock)
+        async with aclosing(run) as payloads:
+            async for payload in payloads:
+                if payload == leave_at:
+                    break
+        assert (log.outcome, [a.outcome for a in log.attempts], log.usage) == (
+            outcome,
+            [outcome],
+            COUNT if outcome == "ok" else None,
+        )
+
+    def test_content_is_never_held_back(self) -> None:
+        """Each content reaches the caller before the performer is asked for more."""
+        asked: list[str] = []
+
+        class Watched:
+            def perform(self, attempt: Try) -> Iterator[Item | Done]:
+                for item in TestTheEndOfAnAnswer.ANSWER:
+                    asked.append(getattr(item, "payload", "done"))
+                    yield item
+
+        clock, seen = FrozenClock(), []
+        for payload in drive(flow(Plan((A,), REQUEST), Log(), clock), Watched(), clock):
+            seen.append((payload, asked[-1]))
+        assert seen == [("s", "1"), ("1", "1"), ("u", "2"), ("2", "2"), ("v", "end"), ("end", "done")]
+
+    def test_what_was_held_when_it_broke_is_part_of_the_answer(self) -> None:
+        got, log, _ = run({"a": [content("1"), quiet("u"), ConnectionFailed("cut")]})
+        assert got[:2] == ["1", "u"]
+        assert isinstance(got[2], StreamInterrupted)
         assert log.outcome == "interrupted"
 
 
