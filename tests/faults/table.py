@@ -1,4 +1,4 @@
-"""The faults that are one script of one server: what it sends, and what must follow. Numbered as in docs/faults.md."""
+"""The faults that are one script of one server: what it sends, and what must follow."""
 
 from __future__ import annotations
 

@@ -1,0 +1,24 @@
+"""Every row of the table of faults has a test under its number."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROWS = range(1, 97)
+
+
+def test_every_row_is_tested_sync_and_async() -> None:
+    here = Path(__file__).resolve().parent
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", str(here)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here.parents[1])
+    found: dict[int, set[str]] = {}
+    for line in done.stdout.splitlines():
+        for number in re.findall(r"row(\d\d)", line):
+            found.setdefault(int(number), set()).update(re.findall(r"sync|async", line.replace("async", "ASYNC")))
+            if "async" in line:
+                found[int(number)].add("async")
+    assert sorted(found) == list(ROWS), sorted({*ROWS} - {*found})
+    assert {number for number, ways in found.items() if ways != {"sync", "async"}} == set()
