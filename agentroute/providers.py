@@ -20,6 +20,14 @@ Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "n
 """Where the key goes: `Authorization: Bearer ...`, or the header of that name."""
 
 _USUAL_AUTH: Final[Mapping[str, Auth]] = {"anthropic_messages": "x-api-key", "gemini": "x-goog-api-key"}
+_SWITCHES: Final = (
+    "developer_role",
+    "stream_usage",
+    "json_schema",
+    "message_names",
+    "strict_turns",
+    "reasoning_required",
+)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEVER: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key"})
@@ -36,6 +44,9 @@ class Quirks:
     versions (Anthropic). `refused` names fields of the body that the server answers with an error: they are left out
     and recorded. `renamed` pairs a field with the server's own name for it. `json_schema` False asks for JSON where an
     answer of a schema was wanted (DeepSeek has no more). `message_names` False leaves out the `name` of a message.
+    `tool_call_ids` `"alnum9"`: ids of calls have 9 letters and digits (Mistral). `strict_turns`: the roles must take
+    turns, system messages stand first, and an assistant's message stands between a result and the user. With
+    `reasoning_required` each message of the assistant has its reasoning beside it, if only an empty one (DeepSeek).
     Raises ConfigError for any other value.
     """
 
@@ -48,14 +59,18 @@ class Quirks:
     renamed: tuple[tuple[str, str], ...] = ()
     json_schema: bool = True
     message_names: bool = True
+    tool_call_ids: Literal["any", "alnum9"] = "any"
+    strict_turns: bool = False
+    reasoning_required: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("developer_role", "stream_usage", "json_schema", "message_names"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"quirk `{name}` is {getattr(self, name)!r}; give true or false")
         for name, known in (
             ("max_tokens_field", ("max_tokens", "max_completion_tokens", "as_given")),
             ("reasoning_field", ("reasoning_content", "reasoning", "as_given", None)),
+            ("tool_call_ids", ("any", "alnum9")),
         ):
             if getattr(self, name) not in known:
                 shown = ", ".join("none" if word is None else word for word in known)
