@@ -7,6 +7,7 @@ import json
 import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +24,7 @@ from agentroute import (
     Decision,
     InvalidRequest,
     NoCandidateError,
+    Overloaded,
     Price,
     RequestError,
     Router,
@@ -34,7 +36,9 @@ from agentroute import (
     Tier,
 )
 from agentroute.affinity import Affinity
+from agentroute.breaker import Breakers
 from agentroute.effects import Done, Item, Try
+from agentroute.events import Finished
 from agentroute.ledger import MemoryLedger
 from agentroute.testing import Fault, FrozenClock, ScriptedProvider, ScriptedReply, nth, tool_call
 
@@ -196,6 +200,82 @@ async def test_a_cancelled_call_leaves_a_record() -> None:
                 await task
             assert [d.outcome for d in router.ledger.decisions] == ["cancelled"]  # type: ignore[attr-defined]
         assert len(provider.requests) == 1
+
+
+@WAYS
+def test_a_sick_target_is_left_alone_and_the_record_says_so(way: Way) -> None:
+    clock, breakers = FrozenClock(), Breakers(random=lambda: 0.0)
+    limited = nth(1, Fault.error(429), model="small")
+    with ScriptedProvider("fine", fault=limited) as provider:
+        router = Router(targets=pool(provider), clock=clock, breakers=breakers)
+        assert router.breakers is breakers
+        first = decision_of(way(router, ask("hello")))
+        assert [a.target for a in first.attempts] == ["small", "big"]
+        clock.advance(2.0)
+        second = decision_of(way(router, ask("hello")))
+        assert [a.target for a in second.attempts] == ["big"]
+        assert [(d.target, d.reason) for d in second.dropped] == [
+            ("small", "circuit open: RateLimited 429, back in 3.0 s")
+        ]
+        other = Router(targets=router.pool, clock=clock, breakers=breakers)
+        assert other.route(ask("hello")).target == "big", "routers that share them know of it too"
+        clock.advance(3.0)
+        assert [a.target for a in decision_of(way(router, ask("hello"))).attempts] == ["small"]
+        router.close()
+
+
+@WAYS
+def test_a_pinned_target_is_called_however_sick(provider: ScriptedProvider, way: Way) -> None:
+    with Router(targets=pool(provider)) as router:
+        for _ in range(3):
+            router.breakers.force(router.pool["small"], router.clock.monotonic()).failure(
+                Overloaded("busy"), router.clock.monotonic()
+            )
+        assert router.route(ask("hello")).target == "big"
+        decision = decision_of(way(router, ask("hello", model="small")))
+        assert (decision.target, decision.warnings) == ("small", ("circuit_open: small",))
+        assert router.route(ask("hello")).target == "small", "and its answer closes the circuit"
+
+
+@WAYS
+def test_filtered_content_goes_to_those_allowed_for_it(way: Way) -> None:
+    filtered = nth(1, Fault.error(400, code="content_filter"), model="small")
+    with ScriptedProvider("fine", fault=filtered) as provider, Router(targets=pool(provider)) as router:
+        allowed = Constraints(target="small", content_filter_fallback=("big",))
+        decision = decision_of(way(router, ask("hello"), constraints=allowed))
+    assert [(a.target, a.error) for a in decision.attempts] == [("small", "ContentFiltered"), ("big", None)]
+
+
+@WAYS
+def test_the_baseline_with_several_keys_saves_and_loses_nothing(way: Way) -> None:
+    with ScriptedProvider("fine", fault=nth(1, Fault.error(401))) as provider:
+        keys = tuple(Secret(provider.api_key) for _ in range(2))
+        target = provider.target(name="only", model="only", tier="premium", price=DEAR)
+        target = replace(target, api_key=keys[0], spare_keys=keys[1:])
+        with Router(targets=[target]) as router:
+            decision = decision_of(way(router, ask("hello")))
+    assert [(a.target, a.status) for a in decision.attempts] == [("only", 401), ("only", None)]
+    assert decision.savings == 0
+    assert provider.api_key not in repr(decision)
+
+
+def test_a_stream_left_at_its_end_is_a_whole_answer(provider: ScriptedProvider) -> None:
+    with Router(targets=pool(provider)) as router:
+        with router.stream(ask()) as events:
+            for event in events:
+                if isinstance(event, Finished):
+                    break
+        assert (events.decision.outcome, events.response.text) == ("ok", "It was Ada.")
+        assert events.decision.usage is not None
+
+
+async def test_so_it_is_on_a_loop(provider: ScriptedProvider) -> None:
+    async with Router(targets=pool(provider)) as router:
+        async with router.astream(ask()) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    break
+        assert (events.decision.outcome, events.response.text) == ("ok", "It was Ada.")
 
 
 def test_route_writes_no_state_and_makes_no_call(provider: ScriptedProvider) -> None:
