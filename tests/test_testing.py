@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from agentroute import Constraints, Router, Target
+from agentroute import Constraints, Router, Target, formats
 from agentroute.decisions import Candidate, Decision, Dropped, StepContext, StepKind, Task
-from agentroute.errors import RequestError
+from agentroute.errors import AuthenticationFailed, RateLimited, RequestError
 from agentroute.messages import ChatRequest, Usage
 from agentroute.targets import Tier
 from agentroute.testing import (
@@ -178,28 +178,64 @@ def test_unknown_models_paths_and_bodies_are_refused() -> None:
             assert httpx.post(f"{provider.base_url}/chat/completions", content=junk).status_code == 400
 
 
-def test_the_responses_api_is_refused_with_what_to_do_instead() -> None:
-    with ScriptedProvider("hi") as provider:
-        answer = httpx.post(f"{provider.base_url}/responses", json={"model": "m", "input": "hello"})
-    assert answer.status_code == 404
-    error = answer.json()["error"]
-    assert error["message"] == "this double speaks chat completions; give ChatOpenAI use_responses_api=False"
-    assert set(error) == {"message", "type", "param", "code"}
+@pytest.mark.parametrize("dialect", formats.DIALECTS)
+class TestDialects:
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_each_is_spoken_whole_and_in_pieces(self, dialect: str, stream: bool) -> None:
+        with (
+            ScriptedProvider(LOOKUP, chunk_characters=5, cache_from_tokens=1) as provider,
+            Router(targets=[provider.target(model="m", tier="mid", dialect=dialect)]) as router,
+        ):
+            asked = ChatRequest.from_openai({"messages": [USER]})
+            for _ in range(2):
+                if stream:
+                    with router.stream(asked) as answer:
+                        list(answer)
+                    response = answer.response
+                else:
+                    response = router.complete(asked)
+        assert response.text == "Let me look."
+        assert [(call.name, call.parsed()) for call in response.tool_calls] == [
+            ("read_cart", {"owner": "Ada", "limit": 2})
+        ]
+        assert response.finish_reason == "tool_calls"
+        assert response.usage is not None
+        assert response.usage.cache_read_tokens == response.usage.input_tokens
+        assert [(request.dialect, request.stream, request.model) for request in provider.requests] == [
+            (dialect, stream, "m")
+        ] * 2
+
+    def test_a_wrong_key_and_an_error_are_told_in_it(self, dialect: str) -> None:
+        with ScriptedProvider("hi", fault=nth(2, Fault.error(429, retry_after=7))) as provider:
+            target = provider.target(model="m", tier="mid", dialect=dialect)
+            stranger = Target(**{**_facts(target), "api_key": "another"})
+            with Router(targets=[stranger]) as router, pytest.raises(AuthenticationFailed):
+                router.complete(ChatRequest.from_openai({"messages": [USER]}))
+            with Router(targets=[target], deadline_s=5) as router, pytest.raises(RateLimited) as caught:
+                router.complete(ChatRequest.from_openai({"messages": [USER]}))
+        assert caught.value.retry_after == 7
+        assert "another" not in repr(provider.requests)
 
 
-@pytest.mark.requires("langchain_openai")
-def test_a_model_that_chatopenai_asks_by_the_responses_api_is_told_how_to_be_asked() -> None:
-    from langchain_openai import ChatOpenAI
-    from openai import NotFoundError
+def _facts(target: Target) -> dict[str, Any]:
+    return {name: getattr(target, name) for name in ("provider", "model", "tier", "base_url", "dialect")}
 
-    with ScriptedProvider("hi") as provider:
-        common = {"model": "gpt-5.4-pro", "base_url": provider.base_url, "api_key": provider.api_key, "max_retries": 0}
-        by_itself, told = ChatOpenAI(**common), ChatOpenAI(**common, use_responses_api=False)
-        with pytest.raises(NotFoundError, match="give ChatOpenAI use_responses_api=False"):
-            by_itself.invoke("hello")
-        assert told.invoke("hello").text == "hi"
-        for model in (by_itself, told):
-            model.root_client.close()
+
+def test_the_official_clients_are_answered() -> None:
+    import anthropic
+    import openai
+
+    with ScriptedProvider("hello you") as provider:
+        root = provider.base_url.removesuffix("/v1")
+        with anthropic.Anthropic(base_url=root, api_key=provider.api_key, max_retries=0) as client:
+            asked: Any = {"model": "m", "max_tokens": 9, "messages": [USER]}
+            assert client.messages.create(**asked).content[0].text == "hello you"
+            with client.messages.stream(**asked) as stream:
+                assert stream.get_final_message().content[0].text == "hello you"
+        with openai.OpenAI(base_url=provider.base_url, api_key=provider.api_key, max_retries=0) as sdk:
+            assert sdk.responses.create(model="m", input="hello").output_text == "hello you"
+            with sdk.responses.stream(model="m", input="hello") as events:
+                assert events.get_final_response().output_text == "hello you"
 
 
 def test_a_target_carries_what_a_call_needs() -> None:

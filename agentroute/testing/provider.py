@@ -1,4 +1,4 @@
-"""A provider on loopback that speaks the OpenAI chat-completions dialect and says what a script tells it to."""
+"""A provider on loopback that speaks every dialect and says what a script tells it to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from agentroute import formats
 from agentroute.errors import RequestError
 from agentroute.messages import ChatRequest, Usage
 from agentroute.targets import Capabilities, Price, Target, Tier
@@ -16,13 +17,13 @@ from agentroute.targets import Capabilities, Price, Target, Tier
 from .faults import Fault, FaultPlan
 from .replies import ScriptedReply, count_tokens
 from .server import LoopbackServer, Response
-from .wire import Answer, Prefix, prefixes
+from .wire import Answer, Prefix, Route, prefixes
 
 __all__ = ["ScriptedProvider", "ScriptedRequest"]
 
 Script: TypeAlias = Callable[[ChatRequest], ScriptedReply | str]
 
-_KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key"})
+_KEY_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,14 @@ class ScriptedRequest:
     body: Mapping[str, Any]
     headers: Mapping[str, str]
     key_arrived: bool
+    dialect: str = "openai_chat"
+    stream: bool = False
     fault: Fault | None = None
 
     @property
-    def stream(self) -> bool:
-        return self.body.get("stream") is True
+    def asked(self) -> ChatRequest:
+        """The request, read from its dialect. Raises RequestError for a body that is none."""
+        return replace(formats.of(self.dialect).decode_request(self.body), model=self.model)
 
 
 class ScriptedProvider:
@@ -56,7 +60,7 @@ class ScriptedProvider:
         models: the models it knows, any other is a 404; None knows them all.
         fault: what to do instead of answering: always, or as a plan says for each request (see `nth`).
         provider: the provider's name in the targets that `target()` makes.
-        api_key: what it wants to see in `Authorization: Bearer ...`; another key is a 401.
+        api_key: what it wants to see in the header of the dialect's key; another key is a 401.
         chunk_characters: the length of a streamed piece of text or arguments.
         cache_from_tokens: the smallest prefix that counts as cached.
         cache_writes: it bills what goes into the cache (as Anthropic and newer OpenAI models do): `cache_write_tokens`
@@ -143,8 +147,10 @@ class ScriptedProvider:
         max_output_tokens: int | None = None,
         capabilities: Capabilities | None = None,
         cache_ttl_s: float | None = None,
+        dialect: str = "openai_chat",
     ) -> Target:
-        """A target that calls this provider. Facts left out come from the catalog, as for any target."""
+        """A target that calls this provider in one of its dialects. Facts left out come from the catalog, as for any
+        target."""
         return Target(
             name=name,
             provider=self.provider,
@@ -157,38 +163,40 @@ class ScriptedProvider:
             max_output_tokens=max_output_tokens,
             capabilities=capabilities,
             cache_ttl_s=cache_ttl_s,
-            dialect="openai_chat",
+            dialect=dialect,
         )
 
     def __repr__(self) -> str:
         return f"ScriptedProvider({self.provider!r}, {self._base_url or 'not running'})"
 
-    def _respond(self, raw: bytes, headers: Mapping[str, str]) -> Response:
+    def _respond(self, route: Route, raw: bytes, headers: Mapping[str, str]) -> Response:
+        dialect = route.dialect
         try:
             body = _object(raw)
         except RequestError as error:
-            return _refused(error)
+            return _refused(error, dialect)
         try:
-            request = self._record(body, headers)
+            request = self._record(route, body, headers)
             fault = request.fault or self._refusal(request)
             if fault is not None and fault.kind in ("error", "body", "drop"):
-                return Response(None, fault)
+                return Response(None, fault, dialect)
             try:
-                known = prefixes(body)
-                asked = ChatRequest.from_openai(body)
+                asked = request.asked
+                known = prefixes(body if dialect == "openai_chat" else asked.to_openai())
             except RequestError as error:
-                return _refused(error)
+                return _refused(error, dialect)
             reply = self._reply(asked) if callable(self._reply) else self._reply
-            answer = self._answer(ScriptedReply(reply) if isinstance(reply, str) else reply, request.model, known)
+            answer = self._answer(ScriptedReply(reply) if isinstance(reply, str) else reply, request, known)
         except Exception as error:
             with self._lock:
                 self._errors.append(error)
-            return Response(None, Fault.error(500, message=f"the script raised {type(error).__name__}"))
+            return Response(None, Fault.error(500, message=f"the script raised {type(error).__name__}"), dialect)
         options = body.get("stream_options") or {}
-        return Response(answer, fault, stream=request.stream, include_usage=options.get("include_usage") is True)
+        include_usage = dialect != "openai_chat" or options.get("include_usage") is True
+        return Response(answer, fault, dialect, request.stream, include_usage)
 
-    def _record(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> ScriptedRequest:
-        model = str(body.get("model"))
+    def _record(self, route: Route, body: Mapping[str, Any], headers: Mapping[str, str]) -> ScriptedRequest:
+        model = str(body.get("model") if route.model is None else route.model)
         with self._lock:
             count = self._counts[model] = self._counts.get(model, 0) + 1
             request = ScriptedRequest(
@@ -197,7 +205,9 @@ class ScriptedProvider:
                 model=model,
                 body=body,
                 headers={name: "***" if name in _KEY_HEADERS else value for name, value in headers.items()},
-                key_arrived=headers.get("authorization") == f"Bearer {self.api_key}",
+                key_arrived=any(headers.get(name, "").removeprefix("Bearer ") == self.api_key for name in _KEY_HEADERS),
+                dialect=route.dialect,
+                stream=body.get("stream") is True if route.stream is None else route.stream,
             )
             fault = self._fault if isinstance(self._fault, Fault) or self._fault is None else self._fault(request)
             request = replace(request, fault=fault)
@@ -211,14 +221,15 @@ class ScriptedProvider:
             return Fault.error(404, message=f"The model `{request.model}` does not exist.")
         return None
 
-    def _answer(self, reply: ScriptedReply, model: str, known: list[Prefix]) -> Answer:
-        whole = known[-1]
+    def _answer(self, reply: ScriptedReply, request: ScriptedRequest, known: list[Prefix]) -> Answer:
+        whole, model = known[-1], request.model
         calls = tuple(
             call if call.id else replace(call, id=f"call_{whole.digest[:20]}{index}")
             for index, call in enumerate(reply.tool_calls)
         )
         warm = self._warm_tokens(model, known)
         return Answer(
+            dialect=request.dialect,
             id=f"chatcmpl-{whole.digest[:24]}",
             model=model,
             reply=replace(reply, tool_calls=calls),
@@ -241,8 +252,8 @@ class ScriptedProvider:
         return warm
 
 
-def _refused(error: RequestError) -> Response:
-    return Response(None, Fault.error(400, message=str(error)))
+def _refused(error: RequestError, dialect: str) -> Response:
+    return Response(None, Fault.error(400, message=str(error)), dialect)
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:

@@ -13,13 +13,11 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, ClassVar, TypeAlias
 
 from .faults import Fault
-from .wire import Answer, error_body
+from .wire import Answer, Route, error_body
 
 __all__ = ["LoopbackServer", "Respond", "Response"]
 
 _POLL_S = 0.02
-_NO_RESPONSES = "this double speaks chat completions; give ChatOpenAI use_responses_api=False"
-"""ChatOpenAI chooses the Responses API by itself for some models and for some of what is bound to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +26,13 @@ class Response:
 
     answer: Answer | None
     fault: Fault | None
+    dialect: str = "openai_chat"
     stream: bool = False
     include_usage: bool = False
 
 
-Respond: TypeAlias = Callable[[bytes, Mapping[str, str]], Response]
-"""From a body and its headers (lower-case names). Called from the threads of all connections."""
+Respond: TypeAlias = Callable[[Route, bytes, Mapping[str, str]], Response]
+"""From what the path says, a body and its headers (lower-case names). Called from the threads of all connections."""
 
 
 class LoopbackServer(ThreadingMixIn, TCPServer):
@@ -112,25 +111,24 @@ class _Connection(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        if not self.path.rstrip("/").endswith("/chat/completions"):
-            responses = self.path.rstrip("/").endswith("/responses")
-            said = _NO_RESPONSES if responses else f"no such path: {self.path}"
-            return self._fail(Fault.error(404, code="not_found", message=said))
-        response = self.server.respond(body, {name.lower(): value for name, value in self.headers.items()})
+        route = Route.of(self.path)
+        if route is None:
+            return self._fail(Fault.error(404, code="not_found", message=f"no such path: {self.path}"), "openai_chat")
+        response = self.server.respond(route, body, {name.lower(): value for name, value in self.headers.items()})
         if response.answer is None:
             assert response.fault is not None
-            return self._fail(response.fault)
+            return self._fail(response.fault, response.dialect)
         if response.stream:
             return self._stream(response.answer, response.fault, response.include_usage)
         return self._plain(response.answer, response.fault)
 
-    def _fail(self, fault: Fault) -> None:
+    def _fail(self, fault: Fault, dialect: str) -> None:
         if fault.kind == "drop":
             return self._hang_up()
         if fault.kind == "body":
             return self._send(fault.status, fault.body, fault.content_type)
         headers = {} if fault.retry_after is None else {"retry-after": f"{fault.retry_after}"}
-        return self._send(fault.status, json.dumps(error_body(fault)).encode(), headers=headers)
+        return self._send(fault.status, json.dumps(error_body(fault, dialect)).encode(), headers=headers)
 
     def _plain(self, answer: Answer, fault: Fault | None) -> None:
         body = json.dumps(answer.body()).encode()
@@ -148,16 +146,15 @@ class _Connection(BaseHTTPRequestHandler):
         if fault is not None and fault.kind in ("stall", "slow") and self._pause(fault.delay_s):
             return self._hang_up()
         spoils = fault if fault is not None and fault.kind != "slow" else None
-        self._event(answer.opening())
-        for sent, chunk in enumerate(answer.content()):
+        opening, content, closing = answer.pieces(include_usage)
+        self._chunk(opening)
+        for sent, piece in enumerate(content):
             if spoils is not None and sent == spoils.after_chunks:
                 return self._linger(spoils)
-            self._event(chunk)
+            self._chunk(piece)
         if spoils is not None:
             return self._linger(spoils)
-        for chunk in answer.closing(include_usage):
-            self._event(chunk)
-        self._chunk(b"data: [DONE]\n\n")
+        self._chunk(closing())
         self.wfile.write(b"0\r\n\r\n")
         return None
 
@@ -200,8 +197,6 @@ class _Connection(BaseHTTPRequestHandler):
         self._head(status, content_type, {**(headers or {}), "content-length": str(len(body))})
         self.wfile.write(body)
 
-    def _event(self, data: Mapping[str, Any]) -> None:
-        self._chunk(b"data: " + json.dumps(data).encode() + b"\n\n")
-
     def _chunk(self, data: bytes) -> None:
-        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        if data:
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

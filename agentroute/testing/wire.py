@@ -1,29 +1,59 @@
-"""A scripted reply as OpenAI's chat-completions dialect puts it on the wire, and the prefixes a prompt cache knows."""
+"""A scripted reply as each dialect puts it on the wire, and the prefixes a prompt cache knows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
+from agentroute import formats
 from agentroute.errors import RequestError
-from agentroute.messages import ToolCall, Usage
+from agentroute.events import Finished, Started, TextDelta, ToolCallDelta, ToolCallStarted, UsageReported
+from agentroute.formats.failures import decode_error
+from agentroute.messages import ChatResponse, FinishReason, Message, Text, Usage
 
 from .faults import Fault
 from .replies import TOKENS_PER_MESSAGE, ScriptedReply, count_tokens
 
-__all__ = ["Answer", "Prefix", "error_body", "prefixes"]
+__all__ = ["Answer", "Prefix", "Route", "error_body", "prefixes"]
 
 _CREATED = 1_767_225_600
 """2026-01-01, Unix seconds: the `created` of every answer; a double does not look at the time."""
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """What the path of a request says: its dialect, and for Gemini the model and whether a stream is wanted."""
+
+    dialect: str
+    model: str | None = None
+    stream: bool | None = None
+
+    @classmethod
+    def of(cls, path: str) -> Route | None:
+        """None for a path of no dialect."""
+        plain = path.partition("?")[0].rstrip("/")
+        for ending, dialect in _PATHS.items():
+            if plain.endswith(ending):
+                return cls(dialect)
+        head, _, verb = plain.rpartition(":")
+        if verb in _VERBS and "/models/" in head:
+            return cls("gemini", unquote(head.rpartition("/models/")[2]), _VERBS[verb])
+        return None
+
+
+_PATHS = {"/chat/completions": "openai_chat", "/messages": "anthropic_messages", "/responses": "openai_responses"}
+_VERBS = {"generateContent": False, "streamGenerateContent": True}
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One reply whose calls have ids and whose usage is counted; as a plain body, or piece by piece."""
 
+    dialect: str
     id: str
     model: str
     reply: ScriptedReply
@@ -31,67 +61,47 @@ class Answer:
     chunk_characters: int
 
     def body(self) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": self.reply.text or None, "refusal": None}
-        if self.reply.tool_calls:
-            message["tool_calls"] = [_call(call, call.arguments) for call in self.reply.tool_calls]
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish_reason}
-        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(self.usage)}
+        reply = self.reply
+        parts = ((Text(reply.text),) if reply.text else ()) + reply.tool_calls
+        message = Message("assistant", parts)
+        response = ChatResponse(message, self._finish_reason, self.usage, self.model, self.id)
+        return formats.of(self.dialect).encode_response(response, model=self.model, created=_CREATED)
 
-    def opening(self) -> dict[str, Any]:
-        """The chunk that names the role and has no content."""
-        return self._chunk({"role": "assistant", "content": ""})
+    def pieces(self, include_usage: bool) -> tuple[bytes, Iterator[bytes], Callable[[], bytes]]:
+        """What opens the stream and has no content, the pieces with content, and what closes it."""
+        encoder = formats.of(self.dialect).StreamEncoder(model=self.model, created=_CREATED)
 
-    def content(self) -> Iterator[dict[str, Any]]:
-        for piece in self._pieces(self.reply.text):
-            yield self._chunk({"content": piece})
-        for index, call in enumerate(self.reply.tool_calls):
-            yield self._chunk({"tool_calls": [{"index": index, **_call(call, "")}]})
-            for piece in self._pieces(call.arguments):
-                yield self._chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+        def content() -> Iterator[bytes]:
+            for piece in self._cut(self.reply.text):
+                yield encoder.encode(TextDelta(piece))
+            for index, call in enumerate(self.reply.tool_calls):
+                yield encoder.encode(ToolCallStarted(index, call.id, call.name))
+                for piece in self._cut(call.arguments):
+                    yield encoder.encode(ToolCallDelta(index, piece))
 
-    def closing(self, include_usage: bool) -> Iterator[dict[str, Any]]:
-        yield self._chunk({}, self._finish_reason)
-        if include_usage:
-            yield {**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(self.usage)}
+        def closing() -> bytes:
+            counted = encoder.encode(UsageReported(self.usage)) if include_usage else b""
+            return counted + encoder.encode(Finished(self._finish_reason))
+
+        return encoder.encode(Started(self.id, self.model)), content(), closing
 
     @property
-    def _finish_reason(self) -> str:
+    def _finish_reason(self) -> FinishReason:
         return self.reply.finish_reason or ("tool_calls" if self.reply.tool_calls else "stop")
 
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": _CREATED, "model": self.model}
-
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return {**self._head("chat.completion.chunk"), "choices": [choice]}
-
-    def _pieces(self, text: str) -> Iterator[str]:
+    def _cut(self, text: str) -> Iterator[str]:
         for at in range(0, len(text), self.chunk_characters):
             yield text[at : at + self.chunk_characters]
 
 
-def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    prompt, completion = usage.input_tokens or 0, usage.output_tokens or 0
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read_tokens or 0,
-            "cache_write_tokens": usage.cache_write_tokens or 0,
-            "audio_tokens": 0,
-        },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0, "audio_tokens": 0},
-    }
-
-
-def error_body(fault: Fault) -> dict[str, Any]:
+def error_body(fault: Fault, dialect: str) -> dict[str, Any]:
     kind = "invalid_request_error" if fault.status < 500 else "server_error"
-    return {"error": {"message": fault.message, "type": kind, "param": None, "code": fault.code}}
+    body = {"error": {"message": fault.message, "type": kind, "param": None, "code": fault.code}}
+    if dialect in ("openai_chat", "openai_responses"):
+        return body
+    error = decode_error(fault.status, {}, body)
+    error.args = (fault.message,)
+    return formats.of(dialect).encode_error(error)[1]
 
 
 @dataclass(frozen=True, slots=True)

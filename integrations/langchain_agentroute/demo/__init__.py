@@ -19,7 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel, Field
 from rich.console import Console
 
-from agentroute import ChatRequest, Decision, Router, StepKind, Target
+from agentroute import Decision, Router, StepKind, Target
 from agentroute.testing import Fault, FaultPlan, ScriptedProvider, ScriptedRequest
 from langchain_agentroute import RoutedChatModel
 
@@ -133,11 +133,11 @@ class _Accidents:
         self._otherwise = Fault.slow(latency_s) if latency_s else None
 
     def __call__(self, request: ScriptedRequest) -> Fault | None:
-        if scene(ChatRequest.from_openai(request.body)) == _RATE_LIMITED_SCENE:
+        if scene(request.asked) == _RATE_LIMITED_SCENE:
             with self._lock:
                 now, self._due = self._due, False
             if now:
-                return Fault.error(429, retry_after=20, message="Rate limit reached for requests")
+                return Fault.error(429, retry_after=0.01, message="Rate limit reached for requests")
         return self._otherwise
 
 
