@@ -42,6 +42,7 @@ from agentroute.formats.anthropic_messages import (
     encode_request,
     encode_response,
 )
+from agentroute.formats.failures import conceal
 from agentroute.formats.sse import SseDecoder
 from agentroute.messages import Extra, Image, Reasoning, ResponseSchema, Sampling, Text, ToolChoice
 from agentroute.providers import Quirks
@@ -117,7 +118,9 @@ class TestRequests:
         assert encode_request(ChatRequest((USER,)), quirks=NEWEST).headers == {"anthropic-version": "2026-10-21"}
 
     def test_the_limit_it_demands_is_recorded_where_it_is_ours(self) -> None:
-        assert encode_request(ChatRequest((USER,))).changes == ("`max_tokens` set to 16,384, which Anthropic demands",)
+        assert encode_request(ChatRequest((USER,))).changes == (
+            "`max_tokens` set to 16,384: Anthropic demands a limit",
+        )
         assert changes() == ""
 
     def test_a_tool_loop(self) -> None:
@@ -145,7 +148,7 @@ class TestRequests:
             {"name": "look", "description": "Looks.", "input_schema": {"type": "object"}, "strict": True}
         ]
 
-    @pytest.mark.parametrize("arguments", ['{"city": ', "[1]", "7"])
+    @pytest.mark.parametrize("arguments", ['{"city": ', "[1]", "7", '{"a": NaN}'])
     def test_arguments_that_are_no_object_are_wrapped(self, arguments: str) -> None:
         message = Message("assistant", (ToolCall("c1", "look", arguments),))
         assert body(USER, message)["messages"][1]["content"][0]["input"] == {"INVALID_JSON": arguments}
@@ -210,6 +213,21 @@ class TestRequests:
         assert all(word in said for word in ("tool choice", "`temperature`", "`top_k`"))
         off = Extra(DIALECT, {"thinking": {"type": "disabled"}})
         assert body(**{**fields, "extra": off})["temperature"] == 0.2
+
+    def test_what_the_model_may_think_is_part_of_the_limit(self) -> None:
+        thinking = Extra(DIALECT, {"thinking": {"type": "enabled", "budget_tokens": 20_000}})
+        assert body(extra=thinking)["max_tokens"] == 36_384
+
+    def test_betas_go_into_their_header(self) -> None:
+        encoded = encode_request(ChatRequest((USER,), extra=Extra(DIALECT, {"betas": ["a", "b"]})))
+        assert encoded.headers["anthropic-beta"] == "a,b"
+        assert "betas" not in encoded.body
+
+    def test_a_later_system_message_stays_in_its_place_and_is_marked(self) -> None:
+        later = Message("system", (Text("be brief"),))
+        content = body(USER, later, USER)["messages"][0]["content"]
+        assert content[1]["text"] == "<system>\nbe brief\n</system>"
+        assert "system messages" in changes(USER, later)
 
     def test_a_schema_stands_beside_the_effort(self) -> None:
         sent = body(
@@ -403,6 +421,18 @@ class TestStreams:
         with pytest.raises(Overloaded):
             read(sse(*STREAM[:at], error))
 
+    def test_a_providers_own_call_that_is_cut_off_is_kept_as_text(self) -> None:
+        search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+        raw = sse(
+            {"type": "content_block_start", "index": 0, "content_block": search},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"q'}},
+            {"type": "content_block_stop", "index": 0},
+            *STREAM[-2:],
+        )
+        (part,) = fold(read(raw)).message.parts
+        assert part.extra is not None
+        assert part.extra.fields["input"] == '{"q'
+
     def test_what_is_no_json_is_refused(self) -> None:
         with pytest.raises(BadResponse):
             StreamDecoder().feed("{", "message_start")
@@ -460,7 +490,8 @@ class TestServer:
         [
             (RateLimited("slow down", status=429), 429, "rate_limit_error"),
             (Overloaded("busy", status=503), 529, "overloaded_error"),
-            (AuthenticationFailed("no", status=403), 401, "authentication_error"),
+            (AuthenticationFailed("no", status=403), 502, "api_error"),
+            (RateLimited("of sk-abcdefghijklmnop", status=429), 429, "rate_limit_error"),
             (InvalidRequest("bad", status=422), 422, "invalid_request_error"),
             (RequestError("bad"), 400, "invalid_request_error"),
             (AllAttemptsFailed("all", status=503), 502, "api_error"),
@@ -468,7 +499,10 @@ class TestServer:
         ],
     )
     def test_errors(self, error: Any, status: int, kind: str) -> None:
-        assert encode_error(error) == (status, {"type": "error", "error": {"type": kind, "message": str(error)}})
+        assert encode_error(error) == (
+            status,
+            {"type": "error", "error": {"type": kind, "message": conceal(str(error))}},
+        )
         event, data = SseDecoder().feed(StreamEncoder().error(error))[0]
         assert (event, json.loads(data)["error"]["type"]) == ("error", kind)
 

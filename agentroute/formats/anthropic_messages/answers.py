@@ -82,7 +82,9 @@ def decode_usage(raw: Raw | None) -> Usage | None:
     if fresh is None and written is None:
         return None
     total = None if fresh is None else fresh + (cache_read or 0) + (cache_write or 0)
-    return Usage(total, written, cache_read, cache_write)
+    details = raw.get("output_tokens_details")
+    thought = _count(details.get("thinking_tokens")) if isinstance(details, Mapping) else None
+    return Usage(total, written, cache_read, cache_write, thought)
 
 
 def _count(value: Any) -> int | None:

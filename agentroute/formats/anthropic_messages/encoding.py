@@ -36,9 +36,10 @@ def encode_request(
     name = model or request.model
     if name is not None:
         body["model"] = name
-    body["max_tokens"] = sampling.max_output_tokens or MAX_TOKENS
+    limit = sampling.max_output_tokens or MAX_TOKENS + _thinking_budget(request)
+    body["max_tokens"] = limit
     if sampling.max_output_tokens is None:
-        changes[f"`max_tokens` set to {MAX_TOKENS:,}, which Anthropic demands"] = None
+        changes[f"`max_tokens` set to {limit:,}: Anthropic demands a limit"] = None
     system, messages = _messages(request.messages, changes)
     if system:
         body["system"] = system
@@ -48,17 +49,31 @@ def encode_request(
         body["tools"] = tools
     if sampling.stop:
         body["stop_sequences"] = list(sampling.stop)
-    for key, value in known_fields(request.extra).items():
+    own = dict(known_fields(request.extra))
+    betas = own.pop("betas", None)
+    for key, value in own.items():
         body.setdefault(key, value)
     thinks = _thinks(body)
     choice = _tool_choice(request, thinks, changes) if tools else None
+    if not tools and request.tool_choice is not None and request.tool_choice.mode in ("required", "tool"):
+        changes["the tool choice left out: there are no tools"] = None
     if choice is not None:
         body["tool_choice"] = choice
     _schema(request, body, changes)
     _sampling(request, body, version, thinks, changes)
     if stream:
         body["stream"] = True
-    return Encoded(body, "/messages", {"anthropic-version": version}, tuple(changes))
+    headers = {"anthropic-version": version}
+    if isinstance(betas, list):
+        headers["anthropic-beta"] = ",".join(map(str, betas))
+    return Encoded(body, "/messages", headers, tuple(changes))
+
+
+def _thinking_budget(request: ChatRequest) -> int:
+    """What the model may think is part of the limit."""
+    thinking = known_fields(request.extra).get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    return budget if isinstance(budget, int) else 0
 
 
 def _thinks(body: Mapping[str, Any]) -> bool:
@@ -78,7 +93,8 @@ def _messages(
                 system += blocks
                 continue
             if blocks:
-                changes["system messages after the first turn stand as the user's text"] = None
+                changes["system messages after the first turn stand as the user's text, in <system> marks"] = None
+                blocks = [{"type": "text", "text": f"<system>\n{message.text}\n</system>"}]
         role = "assistant" if message.role == "assistant" else "user"
         if not blocks:
             continue
@@ -126,6 +142,8 @@ def encode_parts(parts: Iterable[Part], changes: dict[str, None] | None = None) 
                 blocks.append(_encode_call(part, changes))
             case ToolResult():
                 blocks.append(_encode_result(part, changes))
+            case Reasoning() if part.extra is not None and part.extra.dialect != DIALECT:
+                changes["reasoning signed in another dialect left out"] = None
             case Reasoning():
                 if part.redacted and part.signature:
                     blocks.append({"type": "redacted_thinking", "data": part.signature})
@@ -154,13 +172,17 @@ def _encode_call(call: ToolCall, changes: dict[str, None]) -> dict[str, Any]:
 
 def _input(arguments: str, changes: dict[str, None]) -> Mapping[str, Any]:
     try:
-        value = json.loads(arguments or "{}")
+        value = json.loads(arguments or "{}", parse_constant=_no_json)
     except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict):
         return value
     changes[f"arguments that are no JSON object stand under `{INVALID_JSON}`"] = None
     return {INVALID_JSON: arguments}
+
+
+def _no_json(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
 
 
 def _encode_result(result: ToolResult, changes: dict[str, None]) -> dict[str, Any]:

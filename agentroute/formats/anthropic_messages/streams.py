@@ -217,7 +217,7 @@ class StreamDecoder:
                 found.append(self._signature(begun["data"], redacted=True))
             case _:
                 if block.pieces:
-                    begun["input"] = self._load("".join(block.pieces))
+                    begun["input"] = _whole("".join(block.pieces))
                 found.append(TextDelta("", Extra(DIALECT, begun, self._origin)))
 
     def _signature(self, signature: Any, *, redacted: bool = False) -> ReasoningSignature:
@@ -235,3 +235,11 @@ class StreamDecoder:
                 if key != "stop_reason" and value is not None:
                     self._extra[key] = value
         self._count(raw.get("usage"), found)
+
+
+def _whole(text: str) -> Any:
+    """The input of a call that the provider runs itself; one that was cut off stays a text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
+from agentroute.formats.failures import conceal
 from agentroute.formats.signatures import wrap
 from agentroute.messages import ChatResponse, FinishReason, Part, Reasoning, Usage
 
@@ -58,19 +60,21 @@ _ERRORS: Final[Mapping[type[AgentRouteError], tuple[int, str]]] = {
     QuotaExhausted: (402, "billing_error"),
     Overloaded: (529, "overloaded_error"),
     ProviderTimeout: (504, "timeout_error"),
-    AuthenticationFailed: (401, "authentication_error"),
+    AuthenticationFailed: (502, "api_error"),
     ModelNotFound: (404, "not_found_error"),
     ContextTooLong: (400, "invalid_request_error"),
     ContentFiltered: (400, "invalid_request_error"),
     InvalidRequest: (400, "invalid_request_error"),
     RequestError: (400, "invalid_request_error"),
-    NoCandidateError: (400, "invalid_request_error"),
+    NoCandidateError: (503, "overloaded_error"),
     ConfigError: (500, "api_error"),
     AllAttemptsFailed: (502, "api_error"),
     ProviderError: (502, "api_error"),
     AgentRouteError: (500, "api_error"),
 }
-"""The statuses and types of https://platform.claude.com/docs/en/api/errors that our classes mean to a client."""
+"""The statuses and types of https://platform.claude.com/docs/en/api/errors that our classes mean to a client.
+
+A refused key is ours and not the client's, so it is no 401, which would send the client looking at its own."""
 
 
 def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:
@@ -80,7 +84,7 @@ def encode_response(response: ChatResponse, *, model: str | None = None, created
     written as 0 here, and stays unknown in our own record.
     """
     return {
-        "id": response.id or "msg_unknown",
+        "id": response.id or f"msg_{secrets.token_hex(12)}",
         "type": "message",
         "role": "assistant",
         "model": model or response.model or "unknown",
@@ -191,7 +195,7 @@ class StreamEncoder:
             return
         self._begun = True
         message: dict[str, Any] = {
-            "id": event.id or "msg_unknown",
+            "id": event.id or f"msg_{secrets.token_hex(12)}",
             "type": "message",
             "role": "assistant",
             "model": self._model or event.model or "unknown",
@@ -277,7 +281,7 @@ def encode_error(error: AgentRouteError) -> tuple[int, dict[str, Any]]:
         status = error.status
     if isinstance(error, AllAttemptsFailed) and error.status == 429:
         status, kind = 429, "rate_limit_error"
-    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": str(error)}}
+    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": conceal(str(error))}}
     if isinstance(error, ProviderError) and error.request_id is not None:
         body["request_id"] = error.request_id
     return status, body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -30,7 +31,7 @@ __all__ = ["StreamEncoder", "encode_response"]
 
 
 def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:
-    """A `response` object. Ids that the dialect demands and nobody gave are numbered; `created_at` is 0 where it is not
+    """A `response` object. Ids that the dialect demands and nobody gave are made up; `created_at` is 0 where it is not
     known. An answer whose end is not known is `incomplete` for no reason."""
     return {
         **_head(response.id, model or response.model, created),
@@ -42,7 +43,7 @@ def encode_response(response: ChatResponse, *, model: str | None = None, created
 
 def _head(answer_id: str | None, model: str | None, created: int | None) -> dict[str, Any]:
     return {
-        "id": answer_id or "resp_unknown",
+        "id": answer_id or f"resp_{secrets.token_hex(12)}",
         "object": "response",
         "created_at": created or 0,
         "model": model or "unknown",
