@@ -109,7 +109,7 @@ def _begin(messages: list[Message], rules: Rules, changes: Changes) -> None:
         start = next((at for at, message in enumerate(messages) if message.role not in _SYSTEM), len(messages))
         if start < len(messages) and messages[start].role == "user":
             return
-    elif messages:
+    elif any(message.role not in _SYSTEM for message in messages) or (messages and rules.blank_text):
         return
     changes.add("{} of the user put at the beginning: the user has to speak first", "message")
     messages.insert(start, _BEGIN)

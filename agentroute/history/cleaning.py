@@ -114,7 +114,8 @@ def _clean_reasoning(part: Reasoning, rules: Rules, seen: dict[tuple[str, str], 
         case "signed":
             stays = own and not plain
         case "own":
-            stays = own
+            # Bare words of nobody's are passed over, and named, when the request is written.
+            stays = own or (plain and origin is None and part.extra is None)
         case "text":
             if plain and not own and (origin is not None or not own_dialect):
                 # Bare words: the dialect has a field for them, and what else came along is another model's.

@@ -178,7 +178,7 @@ def _step(message: Message, calls: list[_Call], changes: Changes) -> Iterator[Me
     for call in calls:
         if not call.results:
             changes.add("a result written for {}: none was recorded", "call")
-            missing = ToolResult(call.id, (Text(_NO_RESULT),), is_error=True, name=call.part.name)
+            missing = ToolResult(call.id, (Text(_NO_RESULT),), is_error=True)
             yield Message("tool", (missing,))
         for result, source in call.results:
             if source.role == "tool" and source.parts == (result,) and result.tool_call_id == call.id:

@@ -83,7 +83,9 @@ class Rules:
                     placeholder_signature=True,
                 )
             case "openai_responses":
-                return cls(target.dialect, target.origin, _RESPONSES_ID, "own", reasoning_closes=False)
+                return cls(
+                    target.dialect, target.origin, _RESPONSES_ID, "signed", blank_text=False, reasoning_closes=False
+                )
             case _:
                 return cls(
                     target.dialect,
