@@ -88,6 +88,8 @@ def _messages(
     found: list[dict[str, Any]] = []
     for message in messages:
         blocks = encode_parts(message.parts, changes)
+        if message.name is not None:
+            changes["`name` of a message left out: Anthropic has no names of speakers"] = None
         if message.role in ("system", "developer"):
             if not found:
                 system += blocks

@@ -79,6 +79,8 @@ def _plain(part: Part) -> bool:
 
 
 def _encode_message(message: Message, changes: dict[str, None]) -> Iterator[dict[str, Any]]:
+    if message.name is not None:
+        changes["`name` of a message left out: the Responses API has no names of speakers"] = None
     if message.role == "assistant":
         yield from encode_items(message, changes)
         return
