@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import importlib.util
 import io
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 import tracemalloc
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
+import agentroute
 from agentroute import (
     AuthenticationFailed,
     BadResponse,
@@ -39,7 +44,9 @@ from agentroute import (
 )
 from agentroute.chain import Log, Plan, flow
 from agentroute.effects import Clock, SystemClock, Timeouts
+from agentroute.providers import DIALECTS
 from agentroute.transport import AsyncHttpPerformer, HttpPerformer, adrive, drive
+from agentroute.transport.names import Names
 
 from .loopback import (
     ANSWER,
@@ -62,6 +69,8 @@ from .loopback import (
 REQUEST = ChatRequest.from_openai({"messages": [{"role": "user", "content": "hello"}]})
 QUICK = Timeouts(connect=1.0, first_content=0.3, between_events=0.3, whole_answer=0.3)
 PATIENT = Timeouts(connect=5.0, first_content=20.0, between_events=20.0, whole_answer=20.0)
+WRITTEN = [name for name in DIALECTS if importlib.util.find_spec(f"agentroute.formats.{name}")]
+DEEP = b'{"choices":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
 class Ran:
@@ -261,6 +270,35 @@ class TestWhatIsAnAnswer:
         assert first.error in ("BadResponse", "Overloaded")
         assert "sk-canary" not in str(first.error_text), "nothing of a page is quoted"
 
+    @both_ways
+    @pytest.mark.parametrize("dialect", WRITTEN)
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            plain(DEEP),
+            sse(b"event: message_start\ndata: " + DEEP + b"\n\n"),
+            plain(b"[]"),
+            plain(b"{}"),
+            plain(b"null"),
+            plain(b"<html>Sign in", content_type="text/html"),
+            sse(b": nothing\n\n"),
+            sse(b"data: \xff\xfe\n\n"),
+        ],
+        ids=["deep", "deep event", "list", "object", "null", "login page", "no event", "no UTF-8"],
+    )
+    def test_no_dialect_takes_it(self, call: Call, answer: bytes, stream: bool, dialect: str) -> None:
+        with Loopback([answer]) as odd, Loopback([ANSWER]) as healthy:
+            ran = call(odd.target("a", dialect=dialect), healthy.target("b"), stream=stream)
+        assert (ran.text, ran.error) == ("hello world", None)
+        assert ran.log.attempts[0].error == "BadResponse"
+
+    @pytest.mark.parametrize("dialect", WRITTEN)
+    def test_no_dialect_reads_on_without_end(self, call: Call, dialect: str) -> None:
+        with Loopback([SSE_HEAD, *[chunk(b"a" * 1_000_000)] * 20]) as server:
+            ran = call(server.target("a", dialect=dialect))
+        assert isinstance(ran.error, BadResponse)
+        assert "larger than" in str(ran.error)
+
     def test_gzip_that_nobody_asked_for(self, call: Call) -> None:
         packed = gzip.compress(json.dumps(COMPLETION).encode())
         with Loopback([plain(packed, content_encoding="gzip")]) as server:
@@ -325,12 +363,24 @@ class TestWhatIsSent:
         head, _, body = server.requests[0].partition(b"\r\n\r\n")
         assert head.startswith(b"POST /v1/chat/completions HTTP/1.1")
         assert b"authorization: bearer sk-loopback-key" in head.lower()
+        assert f"user-agent: agentroute/{agentroute.__version__}".encode() in head.lower()
+        assert b"accept: text/event-stream" in head.lower()
+        assert head.lower().count(b"content-length:") == head.lower().count(b"host:") == 1
         assert json.loads(body) == {
             "model": "the-model",
             "messages": [{"role": "user", "content": "hello"}],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+
+    def test_anthropic_is_told_the_version(self, call: Call) -> None:
+        with Loopback([plain({})]) as server:
+            call(server.target("a", provider="anthropic", dialect="anthropic_messages"), stream=False)
+        head = server.requests[0].partition(b"\r\n\r\n")[0].lower()
+        assert b"anthropic-version: 2023-06-01" in head
+        assert b"x-api-key: sk-loopback-key" in head
+        assert b"accept: application/json" in head
+        assert b"authorization" not in head
 
     def test_no_key_no_header(self, call: Call) -> None:
         with Loopback([ANSWER]) as server:
@@ -452,8 +502,13 @@ def everything_shown(error: BaseException) -> str:
 
 def scripts_that_fail() -> dict[str, Any]:
     echo = {"error": {"message": f"Incorrect API key provided: {CANARY}", "type": CANARY, "code": CANARY}}
+    cut = {"error": {"message": "x" * 380 + CANARY}}
+    in_stream = b"data: " + json.dumps(echo).encode() + b"\n\n"
     return {
         "401 that quotes the key": [plain(echo, 401)],
+        "401 that quotes half the key": [plain(cut, 401)],
+        "an error in a stream that quotes the key": [sse(ROLE, in_stream)],
+        "an error after the first content that quotes the key": [sse(ROLE, HELLO, in_stream)],
         "500": [refusal(500)],
         "redirect": [plain(b"", 307, location="http://127.0.0.2:9/x")],
         "reset": ["reset"],
@@ -486,6 +541,35 @@ def test_the_key_is_nowhere_to_be_seen(call: Call, name: str, caplog: pytest.Log
     assert CANARY[:12] not in shown.replace("sk-canary-0123456789abcdef", "")
     context, cause = ran.error.__context__, ran.error.__cause__
     assert (context, cause) == (None, None)
+
+
+ODD_KEY = "sk+odd/key:0123456789~>?=end"
+
+
+@both
+@pytest.mark.parametrize("before", ["", "a", "ab", "Bearer "])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: quote(text, safe=""),
+        lambda text: quote(text, safe="").lower(),
+        quote_plus,
+        lambda text: b64encode(text.encode()).decode(),
+        lambda text: urlsafe_b64encode(text.encode()).decode(),
+        lambda text: text.encode().hex(),
+        lambda text: json.dumps(text),
+    ],
+    ids=["quoted", "quoted small", "quoted plus", "base64", "base64 of URLs", "hexadecimal", "JSON"],
+)
+def test_the_key_is_concealed_however_it_is_quoted(call: Call, before: str, encode: Callable[[str], str]) -> None:
+    said = encode(before + ODD_KEY)
+    with Loopback([refusal(401, message=f"the key [{said}] is wrong", x_request_id=said)]) as server:
+        ran = call(server.target("a", api_key=ODD_KEY))
+    assert isinstance(ran.error, AuthenticationFailed)
+    for part in (said[8:-8], encode(ODD_KEY)[4:-4]):
+        assert part not in str(ran.error)
+        assert part not in str(ran.error.request_id)
+    assert "is wrong" in str(ran.error)
 
 
 async def test_a_cancelled_call_shows_no_key() -> None:
@@ -529,6 +613,97 @@ def test_lone_surrogates_are_replaced_and_pairs_joined() -> None:
         list(drive(flow(Plan((server.target("a"),), request), Log(), clock), performer, clock))
     body = json.loads(server.requests[0].partition(b"\r\n\r\n")[2])
     assert body["messages"][0]["content"] == "a\ufffdb\U0001f600 é"
+
+
+# --- names of hosts --------------------------------------------------------------------------------------------------
+
+
+class Resolver:
+    """Stands in for the system's: knows the hosts it was given, hangs for the others until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **known: list[str]) -> None:
+        self.asked: list[str] = []
+        self.go = threading.Event()
+        self._known = known
+        self._real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self)
+
+    def __call__(self, host: str | bytes, port: int, *rest: Any, **more: Any) -> list[Any]:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name.startswith("127."):
+            return self._real(host, port, *rest, **more)
+        self.asked.append(name)
+        if name not in self._known:
+            self.go.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self._known[name]]
+
+    def threads(self) -> int:
+        return sum(thread.name == "agentroute-names" for thread in threading.enumerate())
+
+
+def named(server: Loopback, host: str) -> Target:
+    return Target(name=host, provider="x", model="m", base_url=server.base_url.replace("127.0.0.1", host))
+
+
+@both
+def test_a_resolver_that_hangs_is_not_waited_for(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver(monkeypatch)
+    quick = Timeouts(connect=0.2, first_content=20.0)
+    with Loopback([ANSWER]) as server:
+        ran = call(named(server, "hung.test"), server.target("b"), timeouts=quick)
+    assert [(a.target, a.error) for a in ran.log.attempts] == [("hung.test", "ProviderTimeout"), ("b", None)]
+    first = ran.log.attempts[0]
+    assert "no connection within 0.2 s" in str(first.error_text)
+    assert first.possible_duplicate_cost is False
+    assert ran.seconds < 10, "the resolver takes 30 s"
+    assert resolver.threads() == 1
+    resolver.go.set()
+
+
+def test_a_resolver_that_hangs_holds_one_thread_for_each_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver(monkeypatch)
+    names = Names()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            names.addresses("hung.test", 443, 0.02)
+    assert (resolver.asked, resolver.threads()) == (["hung.test"], 1)
+    resolver.go.set()
+    with pytest.raises(OSError, match="Temporary failure"):
+        names.addresses("hung.test", 443, 5)
+    for thread in threading.enumerate():
+        if thread.name == "agentroute-names":
+            thread.join(5)
+    assert resolver.threads() == 0
+
+
+@both
+def test_a_name_that_is_found_and_one_that_is_not(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver(monkeypatch, **{"good.test": ["127.0.0.1"]})
+    resolver.go.set()
+    with Loopback([ANSWER]) as server:
+        ran = call(named(server, "bad.test"), named(server, "good.test"))
+    assert [(a.target, a.error) for a in ran.log.attempts] == [("bad.test", "ConnectionFailed"), ("good.test", None)]
+    assert "Temporary failure in name resolution" in str(ran.log.attempts[0].error_text)
+    assert b"host: good.test" in server.requests[0].lower()
+    assert set(resolver.asked) == {"bad.test", "good.test"}
+
+
+@both
+@pytest.mark.allow_hosts(["127.0.0.1", "127.0.0.2"])
+def test_the_next_address_is_tried_where_one_does_not_answer(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    Resolver(monkeypatch, **{"two.test": ["127.0.0.2", "127.0.0.1"]})
+    with Loopback([ANSWER]) as server:
+        ran = call(named(server, "two.test"))
+    assert (ran.text, len(ran.log.attempts)) == ("hello world", 1)
+
+
+@both
+def test_an_address_is_not_looked_up(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver(monkeypatch)
+    with Loopback([ANSWER]) as server:
+        assert call(server.target("a")).text == "hello world"
+    assert resolver.asked == []
 
 
 # --- what must not be left behind ------------------------------------------------------------------------------------

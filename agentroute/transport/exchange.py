@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from agentroute import __version__, formats
 from agentroute.effects import Clock, Done, Item, Try
@@ -72,12 +75,37 @@ class Outgoing:
         """The same error, should the provider or the client have quoted the key in it."""
         key = self._secret.reveal() if self._secret is not None and self._secret.present else ""
         if key:
-            error.args = tuple(part.replace(key, "***") if isinstance(part, str) else part for part in error.args)
+            error.args = tuple(_concealed(part, key) if isinstance(part, str) else part for part in error.args)
             for name in ("cause", "code", "request_id"):
                 text = getattr(error, name)
                 if text is not None:
-                    setattr(error, name, text.replace(key, "***"))
+                    setattr(error, name, _concealed(text, key))
         return error
+
+
+_TELLING: Final = 12
+"""So many first signs of a key are as good as the key: texts are cut off somewhere."""
+
+
+def _concealed(text: str, key: str) -> str:
+    """The text without the key, however it was encoded, and without a large part of it at a cut."""
+    for spelling in _spellings(key):
+        text = text.replace(spelling, "***")
+        for length in range(len(spelling) - 1, _TELLING - 1, -1):
+            text = text.replace(spelling[:length], "***")
+    return text
+
+
+def _spellings(key: str) -> list[str]:
+    """The key as it is, in URLs and JSON, hexadecimal and in base64 (where neighbours shift it by 0 to 2 bytes)."""
+    raw = key.encode()
+    quoted = quote(key, safe="")
+    found = {key, quoted, quote(key), re.sub("%..", lambda sign: sign[0].lower(), quoted), json.dumps(key)[1:-1]}
+    found |= {raw.hex(), raw.hex().upper()}
+    for shift, first in enumerate((0, 2, 3)):
+        coded = b64encode(bytes(shift) + raw)[first : (shift + len(raw)) * 8 // 6].decode()
+        found |= {coded, coded.replace("+", "-").replace("/", "_")}
+    return sorted((spelling for spelling in found if spelling), key=len, reverse=True)
 
 
 def _key(secret: Secret) -> tuple[str, str | None]:
