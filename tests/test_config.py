@@ -12,6 +12,7 @@ from rich.traceback import Traceback
 
 from agentroute import ConfigError, Router, Tier
 from agentroute.config import load, targets_from_environment
+from agentroute.providers import DIALECTS
 
 GOOD = """
 strategy = "cheapest"
@@ -73,6 +74,15 @@ def test_a_whole_file(folder: Path) -> None:
         (("8192", "true"), "target.2.context_window"),
         (('tier = "budget"', 'tier = "tiny"'), "target.2.tier"),
         (('"env:ANTHROPIC_API_KEY"', '"sk-canary-0123"'), "keys do not belong in a file"),
+        (('"env:ANTHROPIC_API_KEY"', '["env:A", "sk-canary-0123"]'), "target.1.api_key: keys do not belong in a file"),
+        (('"env:ANTHROPIC_API_KEY"', "[]"), "target.1.api_key"),
+        (('tier = "budget"', 'tier = "budget"\ndialect = "smoke"'), "target.2.dialect"),
+        (('tier = "budget"', 'tier = "budget"\ndialect = "native"'), "target.2.dialect"),
+        (('tier = "budget"', 'tier = "budget"\nsettings = 3'), "target.2.settings"),
+        (
+            ('"http://127.0.0.1:9/v1"', '"http://127.0.0.1:9/v1?key=sk-canary-0123"'),
+            "target.2: target 'house': `base_url`",
+        ),
         (('baseline = "big"', 'baseline = "huge"'), "no target is named 'huge'"),
         (('name = "house"', 'name = "big"'), "two targets are named 'big'"),
         (('"table.toml"', '"gone.toml"'), "gone.toml"),
@@ -107,6 +117,14 @@ def test_an_empty_pool_and_a_missing_file(tmp_path: Path) -> None:
         Router(targets=[])
 
 
+def test_the_dialects_of_a_target_are_those_of_the_formats(tmp_path: Path) -> None:
+    for dialect in DIALECTS:
+        entry = f'[[target]]\nprovider = "p"\nmodel = "m"\ndialect = "{dialect}"\nsettings = {{ a = 1 }}\n'
+        (tmp_path / "a.toml").write_text(entry)
+        (target,) = load(tmp_path / "a.toml")["targets"]
+        assert (target.dialect, target.settings) == (dialect, {"a": 1})
+
+
 def test_the_environment() -> None:
     targets = targets_from_environment({"OPENAI_API_KEY": "sk-canary", "GOOGLE_API_KEY": "g"})
     assert {target.provider for target in targets} == {"openai", "google"}
@@ -120,3 +138,4 @@ def test_no_key_at_all_names_what_to_set() -> None:
     with pytest.raises(ConfigError, match="OPENAI_API_KEY") as caught:
         targets_from_environment({})
     assert "ANTHROPIC_API_KEY" in str(caught.value)
+    assert "HF_TOKEN" not in str(caught.value), "no default model is known there, so its key alone gives no pool"

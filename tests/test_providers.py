@@ -293,3 +293,13 @@ class TestWhatIsRefused:
         assert str(file) in str(caught.value)
         assert CANARY not in str(caught.value)
         assert caught.value.__context__ is None
+
+
+def test_the_page_shows_the_table() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "providers.md").read_text(encoding="utf-8")
+    for provider in PROVIDERS.values():
+        dialects = ", ".join(f"`{way.dialect}`" for way in provider.endpoints)
+        keys = ", ".join(f"`{name}`" for name in provider.key_names) or "none: local"
+        note = f"; {provider.note}" if provider.note else ""
+        row = f"| `{provider.name}` | {dialects} | {keys} | [read {provider.date}]({provider.source}){note} |"
+        assert row in page, row
