@@ -31,10 +31,11 @@ def clean(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tupl
 def _clean_message(message: Message, rules: Rules, changes: Changes) -> Message | None:
     seen: dict[tuple[str, str], None] = {}
     kept: list[Part] = []
-    same = True
+    same, blank = True, False
     for part in message.parts:
         if type(part) is Text and part.extra is None:
             new: Part | None = part if _is_said(part.text, message, rules) else None
+            blank = blank or new is None
         else:
             new = _clean_part(part, message, rules, seen)
         same = same and new is part
@@ -44,9 +45,18 @@ def _clean_message(message: Message, rules: Rules, changes: Changes) -> Message 
     for words, noun in seen:
         changes.add(words, noun)
     same = same and extra is message.extra
-    if all(foreign_part(part, rules.dialect) for part in kept) and not (same and _may_be_empty(message, rules)):
+    if all(_says_nothing(part, rules) for part in kept) and not (same and _may_be_empty(message, rules)):
         return _hollow(message, kept, changes)
+    if blank:
+        changes.add("empty texts of {} left out", "message")
     return message if same else replace(message, parts=tuple(kept), extra=extra)
+
+
+def _says_nothing(part: Part, rules: Rules) -> bool:
+    """Whether a message cannot stand on this part alone. In the chat dialect reasoning is a field beside the message."""
+    if isinstance(part, Reasoning):
+        return rules.reasoning == "text"
+    return foreign_part(part, rules.dialect)
 
 
 def _may_be_empty(message: Message, rules: Rules) -> bool:
@@ -86,6 +96,7 @@ def _clean_part(part: Part, message: Message, rules: Rules, seen: dict[tuple[str
             )
             if len(content) != len(part.content):
                 part = replace(part, content=content)
+                seen["empty texts of {} left out", "message"] = None
             return _with_own_extra(part, rules, seen)
         case _:
             return _with_own_extra(part, rules, seen)

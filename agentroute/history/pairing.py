@@ -58,15 +58,17 @@ def _is_sound(messages: tuple[Message, ...], rules: Rules) -> bool:
     """Whether nothing has to be done, in one pass."""
     legal = rules.call_id.fullmatch
     seen: set[str] = set()
-    waiting: set[str] = set()
+    waiting: dict[str, str] = {}
     for message in messages:
         if message.role == "tool":
             if not message.parts:
                 return False
             for part in message.parts:
-                if not isinstance(part, ToolResult) or part.tool_call_id not in waiting:
+                if not isinstance(part, ToolResult):
                     return False
-                waiting.discard(part.tool_call_id)
+                name = waiting.pop(part.tool_call_id, None)
+                if name is None or part.name not in (None, name):
+                    return False
             continue
         if waiting:
             return False
@@ -77,7 +79,7 @@ def _is_sound(messages: tuple[Message, ...], rules: Rules) -> bool:
                 if part.id in seen or not legal(part.id):
                     return False
                 seen.add(part.id)
-                waiting.add(part.id)
+                waiting[part.id] = part.name
     return not waiting
 
 
@@ -181,16 +183,25 @@ def _step(message: Message, calls: list[_Call], changes: Changes) -> Iterator[Me
             missing = ToolResult(call.id, (Text(_NO_RESULT),), is_error=True)
             yield Message("tool", (missing,))
         for result, source in call.results:
-            if source.role == "tool" and source.parts == (result,) and result.tool_call_id == call.id:
+            name = result.name if result.name == call.part.name else None
+            if result.name != name:
+                changes.add("the name of {} left out: its call has another", "result")
+            if (
+                source.role == "tool"
+                and source.parts == (result,)
+                and (result.tool_call_id, result.name) == (call.id, name)
+            ):
                 yield source
             else:
                 extra = source.extra if source.role == "tool" else None
-                yield Message("tool", (replace(result, tool_call_id=call.id),), extra=extra)
+                yield Message("tool", (replace(result, tool_call_id=call.id, name=name),), extra=extra)
 
 
 def _rest(message: Message, orphans: list[ToolResult] | tuple[()], changes: Changes) -> Iterator[Message]:
     """What stays in place of a message with results: its other parts, and results that no call asked for, as text."""
     parts: list[Part] = [part for part in message.parts if not isinstance(part, ToolResult)]
+    if parts and message.role == "tool":
+        changes.add("words among the results of {} put into a message of the user", "message")
     for result in orphans:
         text = result.text.strip()
         pictures = [part for part in result.content if isinstance(part, Image)]

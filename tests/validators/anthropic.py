@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
@@ -40,7 +41,7 @@ def _order(messages: list[dict[str, Any]]) -> list[str]:
     found = [] if messages else ["at least one message is required"]
     if messages and messages[0]["role"] != "user":
         found.append("first message must use the user role")
-    for before, raw in zip(messages, messages[1:], strict=False):
+    for before, raw in pairwise(messages):
         if before["role"] == raw["role"]:
             found.append("roles must alternate")
     found += ["content must not be empty" for raw in messages if not raw["content"]]

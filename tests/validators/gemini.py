@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import pairwise
 from typing import Any
 
 from google.genai import types
@@ -23,7 +24,7 @@ def violations(body: Mapping[str, Any], signed: Collection[str] = ()) -> list[st
         found += misshapen(_SYSTEM, body["systemInstruction"])
     if not contents or contents[0]["role"] != "user":
         found.append("the first content must be the user's")
-    for before, raw in zip(contents, contents[1:], strict=False):
+    for before, raw in pairwise(contents):
         if before["role"] == raw["role"]:
             found.append("roles must alternate")
     for raw in contents:
@@ -39,9 +40,8 @@ def _parts(content: Mapping[str, Any], signed: Collection[str]) -> list[str]:
             found.append("thought signature is not valid")
         if not part.get("text", "said") and signature is None:
             found.append("a part must have text or data")
-        if ("functionCall" in part) != (content["role"] == "model") and "functionResponse" not in part:
-            if "functionCall" in part:
-                found.append("a function call of the user")
+        if "functionCall" in part and content["role"] != "model":
+            found.append("a function call of the user")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
@@ -27,7 +28,7 @@ def violations(body: Mapping[str, Any]) -> list[str]:
     found = misshapen(_BODY, body) + pairing(messages)
     if messages[0]["role"] not in ("system", "user"):
         found.append("the user does not begin")
-    for before, raw in zip(messages, messages[1:], strict=False):
+    for before, raw in pairwise(messages):
         if raw["role"] not in _MAY_FOLLOW[before["role"]]:
             found.append(f"unexpected role {raw['role']} after role {before['role']}")
     for raw in messages:
