@@ -24,6 +24,7 @@ check: $(VENV)/.dev  ## lint, format, types, layers
 bench: $(VENV)/.dev  ## the speed figures of the README
 	$(BIN)/python evals/bench/import.py --install
 	$(BIN)/python evals/bench/decision.py
+	$(BIN)/python evals/bench/calls.py
 	$(BIN)/python evals/bench/replay.py
 
 $(VENV)/bin/python:
