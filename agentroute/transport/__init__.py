@@ -1,8 +1,9 @@
 """Performs what the failover flow asks for: the two drivers, and HTTP attempts, plain and asynchronous.
 
-httpx is imported when the first performer is made, so that routing without calling stays light. A key goes to the host
-of the target's `base_url`, over verified TLS, and nowhere else: redirects are not followed, proxies and netrc are not
-read from the environment (`SSL_CERT_FILE` is), and what httpx raises is never passed on, since its frames hold the key.
+httpcore, which httpx stands on, is imported when the first performer is made, so that routing without calling stays
+light. A key goes to the host of the target's `base_url`, over verified TLS, and nowhere else: redirects are not
+followed, proxies and netrc are not read from the environment (`SSL_CERT_FILE` is), and what httpcore raises is never
+passed on, since its frames hold the key.
 """
 
 from __future__ import annotations
