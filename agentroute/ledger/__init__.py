@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from .base import Ledger
-from .memory import MemoryLedger, Totals
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Ledger", "MemoryLedger", "Totals"]
+from .base import Ledger
+from .memory import MemoryLedger
+from .totals import Gap, Totals
+
+if TYPE_CHECKING:
+    from .sqlite import SqliteLedger
+
+__all__ = ["Gap", "Ledger", "MemoryLedger", "SqliteLedger", "Totals"]
+
+
+def __getattr__(name: str) -> Any:
+    """`SqliteLedger` brings sqlite3 along, so it is loaded when it is first asked for."""
+    if name == "SqliteLedger":
+        from .sqlite import SqliteLedger
+
+        globals()[name] = SqliteLedger
+        return SqliteLedger
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,48 +4,44 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
-from decimal import Decimal
 
 from agentroute.decisions import Decision
 
-__all__ = ["MemoryLedger", "Totals"]
+from .totals import Totals
 
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Over every step so far. Money in USD; `unpriced` counts the steps whose cost is unknown, which no sum includes.
-
-    `savings` and `baseline_cost` add only steps that were answered and whose cost and baseline are known; `cost` adds
-    what failed calls cost too. Savings may be negative.
-    """
-
-    steps: int = 0
-    unpriced: int = 0
-    cost: Decimal = Decimal(0)
-    baseline_cost: Decimal = Decimal(0)
-    savings: Decimal = Decimal(0)
+__all__ = ["MemoryLedger"]
 
 
 class MemoryLedger:
-    """Keeps the latest `max_decisions`; `totals` cover all. Safe in threads."""
+    """Keeps the latest `max_decisions`; `totals` cover all. Safe in threads.
+
+    `append` may also be reached from a finalizer (an abandoned stream) while the same thread is inside it: it takes a
+    lock that lets it in, and what it counts is taken up by the call it interrupted.
+    """
 
     def __init__(self, *, max_decisions: int = 10_000) -> None:
         self._decisions: deque[Decision] = deque(maxlen=max_decisions)
+        self._uncounted: deque[Totals] = deque()
         self._totals = Totals()
-        self._lock = threading.Lock()
+        self._counting = False
+        self._lock = threading.RLock()
 
     def append(self, decision: Decision) -> None:
+        step = Totals.of(decision)
         with self._lock:
             self._decisions.append(decision)
-            before, cost, saved = self._totals, decision.cost, decision.savings
-            self._totals = Totals(
-                steps=before.steps + 1,
-                unpriced=before.unpriced + (cost is None),
-                cost=before.cost + (cost or 0),
-                baseline_cost=before.baseline_cost + (0 if saved is None else decision.baseline_cost or 0),
-                savings=before.savings + (saved or 0),
-            )
+            self._uncounted.append(step)
+            self._count()
+
+    def _count(self) -> None:
+        if self._counting:
+            return
+        self._counting = True
+        try:
+            while self._uncounted:
+                self._totals += self._uncounted.popleft()
+        finally:
+            self._counting = False
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

@@ -1,0 +1,180 @@
+"""The ledger's file: its tables as numbered scripts, and how it is opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from agentroute.errors import ConfigError
+
+__all__ = ["APPLICATION_ID", "BUSY_S", "MIGRATIONS", "connect", "connect_reading", "prepare"]
+
+APPLICATION_ID = 0x61675274
+"""`agRt` in the file's header: what tells a ledger from another program's database."""
+
+BUSY_S = 2.0
+"""How long a writer waits for another one: a batch takes a tenth of that."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE decisions (
+             seq INTEGER PRIMARY KEY,
+             writer TEXT NOT NULL,
+             id TEXT NOT NULL,
+             created_at TEXT NOT NULL,
+             day TEXT NOT NULL,
+             target TEXT NOT NULL,
+             tier TEXT NOT NULL,
+             task TEXT NOT NULL,
+             step_kind TEXT NOT NULL,
+             strategy TEXT NOT NULL,
+             agent TEXT,
+             role TEXT,
+             node TEXT,
+             conversation_id TEXT,
+             outcome TEXT NOT NULL,
+             cost TEXT,
+             baseline_cost TEXT,
+             savings TEXT,
+             attempts INTEGER NOT NULL,
+             fallbacks INTEGER NOT NULL,
+             duplicates INTEGER NOT NULL,
+             duration_s REAL,
+             first_content_s REAL,
+             decision TEXT NOT NULL)""",
+        "CREATE INDEX decisions_created_at ON decisions (created_at)",
+        """CREATE TABLE gaps (
+             seq INTEGER PRIMARY KEY,
+             writer TEXT NOT NULL,
+             since TEXT NOT NULL,
+             until TEXT NOT NULL,
+             steps INTEGER NOT NULL,
+             unpriced INTEGER NOT NULL,
+             cost TEXT NOT NULL,
+             baseline_cost TEXT NOT NULL,
+             savings TEXT NOT NULL)""",
+        """CREATE TABLE totals (
+             writer TEXT PRIMARY KEY,
+             steps INTEGER NOT NULL,
+             unpriced INTEGER NOT NULL,
+             cost TEXT NOT NULL,
+             baseline_cost TEXT NOT NULL,
+             savings TEXT NOT NULL) WITHOUT ROWID""",
+    ),
+)
+"""Script n brings a file from version n to n + 1. A script that was released is never edited."""
+
+
+def prepare(path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Makes the file (readable by its owner only, as is a folder made for it) or brings an older one up to date.
+
+    Raises ConfigError that names the file and what to do, where it cannot be used.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            pass
+        connection = connect(path)
+        try:
+            _migrate(connection, path, migrations)
+        finally:
+            connection.close()
+    except (OSError, sqlite3.Error) as error:
+        problem = f"{type(error).__name__}: {error}"
+    else:
+        return
+    raise ConfigError(_unusable(path, problem))
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection for writing, in autocommit mode: transactions are begun by name."""
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    try:
+        _set_wal(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reading(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises ConfigError for a file that is missing, damaged, newer, or no ledger.
+
+    A file of an older version is brought up to date first.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no ledger {str(path)!r}; is that the right path?")
+    connection = None
+    try:
+        connection = _open_reading(path)
+        version = _version(connection, path, len(MIGRATIONS))
+        if version < len(MIGRATIONS):
+            connection.close()
+            prepare(path)
+            connection = _open_reading(path)
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        problem = f"{type(error).__name__}: {error}"
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    else:
+        return connection
+    raise ConfigError(_unusable(path, problem))
+
+
+def _open_reading(path: Path) -> sqlite3.Connection:
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    return sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _set_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that open a new file at once: SQLite does not wait by itself for this lock."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
+    if _version(connection, path, len(migrations)) == len(migrations):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for number in range(_version(connection, path, len(migrations)), len(migrations)):
+        for statement in migrations[number]:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(migrations)}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application_id != APPLICATION_ID and (tables or version or application_id):
+        raise ConfigError(f"{str(path)!r} is another program's database, not a ledger; name another file")
+    if version > newest:
+        raise ConfigError(
+            f"the ledger {str(path)!r} has version {version}, this agentroute knows {newest}; upgrade agentroute "
+            "(pip install -U agentroute-llm) or name another file"
+        )
+    return int(version)
+
+
+def _unusable(path: Path, problem: str) -> str:
+    return f"the ledger {str(path)!r} cannot be used ({problem}); move it away (a new one is made) or name another file"

@@ -1,0 +1,82 @@
+"""One batch of decisions as one transaction: rows, the gap before them, and the writer's totals after them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from agentroute.decisions import Decision
+
+from .entries import COLUMNS, Entry, moment
+from .totals import Gap, Totals
+
+__all__ = ["write"]
+
+logger = logging.getLogger("agentroute")
+
+_INSERT = (
+    f"INSERT INTO decisions (writer, {', '.join(COLUMNS)}, decision) VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"
+)
+_NOT_STORABLE = (
+    AttributeError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""What the decision itself is to blame for, such as an agent's name that is half of a surrogate pair."""
+_MONEY = frozenset({"cost", "baseline_cost", "savings"})
+
+
+def write(
+    connection: sqlite3.Connection, writer: str, decisions: Iterable[Decision], gap: Gap | None, before: Totals
+) -> Totals:
+    """Commits all of it or nothing, and returns the writer's totals, which were `before`.
+
+    The totals are the writer's own row, set and never read: several processes do not meet there, and a batch that is
+    tried again counts once. A decision that cannot be stored goes into the gap. Raises sqlite3.Error.
+    """
+    totals = before
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for decision in decisions:
+            try:
+                connection.execute(_INSERT, _row(writer, decision))
+                totals += Totals.of(decision)
+            except _NOT_STORABLE as error:
+                logger.warning("decision %r cannot be stored: %s", decision.id, type(error).__name__)
+                gap = Gap.of(decision) if gap is None else gap + Gap.of(decision)
+        if gap is not None:
+            connection.execute(
+                "INSERT INTO gaps (writer, since, until, steps, unpriced, cost, baseline_cost, savings) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (writer, moment(gap.since), moment(gap.until), *_sums(gap.totals)),
+            )
+            totals += gap.totals
+        connection.execute("INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?)", (writer, *_sums(totals)))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return totals
+
+
+def _row(writer: str, decision: Decision) -> tuple[Any, ...]:
+    entry = Entry.of(decision)
+    values = (_text(getattr(entry, name)) if name in _MONEY else getattr(entry, name) for name in COLUMNS)
+    return (writer, *values, json.dumps(decision.to_dict(), separators=(",", ":")))
+
+
+def _sums(totals: Totals) -> tuple[int, int, str, str, str]:
+    return totals.steps, totals.unpriced, str(totals.cost), str(totals.baseline_cost), str(totals.savings)
+
+
+def _text(money: Decimal | None) -> str | None:
+    return None if money is None else str(money)
