@@ -10,12 +10,11 @@ from agentroute.messages import ChatRequest, Extra, Image, Part, Reasoning, Text
 __all__ = ["foreign_part", "foreign_tool", "left_out"]
 
 _SAID_OTHERWISE: Final = frozenset({"type", "id", "status", "field", "index", "call_id", "output_index", "max_tokens"})
-"""Fields that are the form of a part, a number the provider gave it, or an older name of a setting that we have: nothing
-is lost with them."""
+"""The form of a part, a number the provider gave it, an older name of a setting that we have: nothing is lost."""
 
 
 def foreign_part(part: Part, dialect: str) -> bool:
-    """Whether this is a part that is kept whole for another dialect (a file, a sound), so that nothing of it is left."""
+    """Whether this part is kept whole for another dialect (a file, a sound), so that nothing of it can be said here."""
     if not _is_foreign(part.extra, dialect):
         return False
     return (isinstance(part, Text) and not part.text) or (

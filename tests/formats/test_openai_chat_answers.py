@@ -217,7 +217,7 @@ class TestWhole:
             "created": 9,
         }
         bare = encode_response(ChatResponse(fold([]).message))
-        assert (bare["usage"], bare["choices"][0]["finish_reason"], bare["model"]) == (None, None, None)
+        assert (bare["usage"], bare["choices"][0]["finish_reason"], bare["model"]) == (None, None, "")
 
 
 class TestUsage:
@@ -299,7 +299,8 @@ class TestStreamed:
     def test_reasoning_as_mistral_writes_it(self) -> None:
         thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]
         events, _ = read(delta(content=thinking), delta(content=[{"type": "text", "text": "x"}]), *END)
-        assert fold(events).message.parts == (Reasoning("hm"), Text("x"))
+        whole = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+        assert fold(events).message.parts == (Reasoning("hm", extra=Extra(DIALECT, whole)), Text("x"))
 
     def test_unknown_fields_are_kept(self) -> None:
         details = [{"type": "reasoning.text", "text": "hm"}], [{"type": "reasoning.encrypted", "data": "s"}]

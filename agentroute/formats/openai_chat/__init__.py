@@ -11,16 +11,20 @@ from agentroute.formats.failures import decode_error
 from .answers import decode_response, decode_usage, encode_response
 from .decoding import decode_request
 from .encoding import encode_request
+from .errors import encode_error
 from .fields import DIALECT
 from .streams import StreamDecoder
+from .writing import StreamEncoder
 
 __all__ = [
     "DIALECT",
     "StreamDecoder",
+    "StreamEncoder",
     "decode_error",
     "decode_request",
     "decode_response",
     "decode_usage",
+    "encode_error",
     "encode_request",
     "encode_response",
 ]

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agentroute.errors import BadResponse, RequestError
 from agentroute.formats.base import PLAIN, finish_reason
 from agentroute.formats.failures import decode_error
-from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, Usage
+from agentroute.messages import ChatResponse, FinishReason, Message, Part, Reasoning, Text, Usage
 
 from .decoding import decode_assistant
 from .encoding import encode_assistant
-from .fields import DIALECT, REASONING, Raw, known_fields, said, show
+from .fields import CUSTOM, REASONING, REFUSAL, Raw, kept, known_fields, said, show
 
 __all__ = [
     "RESPONSE_FIELDS",
     "decode_finish",
     "decode_response",
     "decode_usage",
+    "digest",
     "encode_response",
+    "encode_usage",
+    "said_by",
     "spare_id_of",
 ]
 
@@ -53,22 +57,30 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
     if problem:
         raise BadResponse(f"the answer cannot be read: {problem}", target=target)
     finish, native = decode_finish(choice)
-    spare = said(spare)
     extra = said({key: body[key] for key in body if key not in RESPONSE_FIELDS})
     beside = said({key: choice[key] for key in choice if key not in _CHOICE_FIELDS})
     if beside:
         extra["choice"] = beside
     return ChatResponse(
-        message=Message(
-            "assistant", tuple(filter(_says_something, parts)), None, Extra(DIALECT, spare) if spare else None
-        ),
+        message=Message("assistant", said_by(filter(_says_something, parts), origin), None, kept(said(spare), origin)),
         finish_reason=finish,
         usage=decode_usage(body.get("usage")),
         model=model if isinstance(model, str) else None,
         id=answer_id if isinstance(answer_id, str) else None,
         native_finish_reason=native,
-        extra=Extra(DIALECT, extra) if extra else None,
+        extra=kept(extra, origin),
     )
+
+
+def said_by(parts: Iterable[Part], origin: str | None) -> tuple[Part, ...]:
+    """The parts with `origin` on every unknown field; what is only the form of a part belongs to no model."""
+    return tuple(
+        part if part.extra is None or part.extra in _FORMS else replace(part, extra=replace(part.extra, origin=origin))
+        for part in parts
+    )
+
+
+_FORMS = (REFUSAL, REASONING, CUSTOM)
 
 
 def _says_something(part: Part) -> bool:
@@ -77,19 +89,23 @@ def _says_something(part: Part) -> bool:
 
 def spare_id_of(body: Raw) -> str:
     """What begins the id of a call that came without one: the same for the same answer, another for another."""
-    seed = repr((body.get("id"), body.get("created"), body.get("model")))
-    return f"call_{hashlib.blake2b(seed.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
+    return f"call_{digest(repr((body.get('id'), body.get('created'), body.get('model'))))}"
+
+
+def digest(text: str) -> str:
+    """16 characters that stand for the text."""
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def decode_finish(choice: Raw) -> tuple[FinishReason | None, str | None]:
     """Our word, and the provider's own where it is another."""
-    word = choice.get("finish_reason")
-    if not isinstance(word, str) or not word:
-        return None, None
-    reason = finish_reason(word)
-    native = choice.get("native_finish_reason")
+    word, native = choice.get("finish_reason"), choice.get("native_finish_reason")
     if not isinstance(native, str) or not native:
-        native = word
+        native = None
+    if not isinstance(word, str) or not word:
+        return None, native
+    reason = finish_reason(word)
+    native = native or word
     return reason, None if native == reason else native
 
 
@@ -123,39 +139,42 @@ def _count(value: Any) -> int | None:
 
 
 def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:
-    """A `chat.completion` object: what a client of this dialect reads. What the provider did not say is null."""
+    """A `chat.completion` object: what a client of this dialect reads.
+
+    The dialect demands an id, a model and a time: an answer without an id gets one made from what it says, without a
+    model an empty text, without `created` (seconds since 1970) a 0. Its counts are whole numbers, so a usage of which
+    one half is not known is null. Where the provider gave no reason for stopping that is known, `finish_reason` is
+    null, which the official type does not foresee; the provider's own word stands in `native_finish_reason`.
+    """
     extra = dict(known_fields(response.extra))
     beside = extra.pop("choice", {})
     if created is not None:
         extra["created"] = created
-    usage = response.usage
-    finish, native = response.finish_reason, response.native_finish_reason
     choice: dict[str, Any] = {
         "index": 0,
         "message": encode_assistant(response.message, PLAIN),
-        "finish_reason": finish or native,
+        "finish_reason": response.finish_reason,
         **beside,
     }
-    if finish is not None and native is not None:
-        choice["native_finish_reason"] = native
+    if response.native_finish_reason is not None:
+        choice["native_finish_reason"] = response.native_finish_reason
     return {
-        "id": response.id,
+        "id": response.id or f"chatcmpl-{digest(repr((response.message, response.model)))}",
         "object": "chat.completion",
-        "created": None,
-        "model": model or response.model,
+        "created": 0,
+        "model": model or response.model or "",
         **extra,
         "choices": [choice],
-        "usage": None if usage is None else _encode_usage(usage),
+        "usage": encode_usage(response.usage),
     }
 
 
-def _encode_usage(usage: Usage) -> dict[str, Any]:
+def encode_usage(usage: Usage | None) -> dict[str, Any] | None:
+    """The count as this dialect writes it, or None where one of the two totals is not known."""
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
     sent, written = usage.input_tokens, usage.output_tokens
-    raw: dict[str, Any] = {
-        "prompt_tokens": sent,
-        "completion_tokens": written,
-        "total_tokens": None if sent is None or written is None else sent + written,
-    }
+    raw: dict[str, Any] = {"prompt_tokens": sent, "completion_tokens": written, "total_tokens": sent + written}
     inputs = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
     if any(count is not None for count in inputs.values()):
         raw["prompt_tokens_details"] = {key: count for key, count in inputs.items() if count is not None}

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.messages import (
     ChatRequest,
     Image,
@@ -22,7 +23,7 @@ from agentroute.messages import (
 )
 from agentroute.providers import Quirks
 
-from .fields import REFUSAL, known_fields
+from .fields import DIALECT, REFUSAL, known_fields
 
 __all__ = ["encode_assistant", "encode_request"]
 
@@ -34,22 +35,32 @@ def encode_request(
 
     `model` replaces the request's own; `stream` asks for a stream that ends with its usage. Schemas and unknown fields
     are shared with the request, so the body is to be read or sent, not changed.
+
+    The dialect cannot say that a tool failed: `is_error` is left out and the result's own text goes as it is. Reasoning
+    goes where `quirks.reasoning_field` says; a message that has nothing else is left out with it.
     """
+    changes = dict.fromkeys(left_out(request, DIALECT))
     extra = dict(known_fields(request.extra))
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
     body: dict[str, Any] = {}
     name = model or request.model
     if name is not None:
         body["model"] = name
-    body["messages"] = [raw for message in request.messages for raw in _encode_message(message, quirks)]
+    body["messages"] = [raw for message in request.messages for raw in _encode_message(message, quirks, changes)]
     if request.tools:
-        body["tools"] = [_encode_tool(tool) for tool in request.tools]
+        tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
+        if tools:
+            body["tools"] = tools
     if request.tool_choice is not None:
         body["tool_choice"] = _encode_tool_choice(request.tool_choice, request.tools)
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
     if request.response_schema is not None:
-        body["response_format"] = _encode_response_format(request.response_schema, extra.pop("response_format", {}))
+        schema = request.response_schema
+        if schema.schema is not None and not quirks.json_schema:
+            schema = ResponseSchema()
+            changes["the schema of the answer left out: this server takes JSON without a schema only"] = None
+        body["response_format"] = _encode_response_format(schema, extra.pop("response_format", {}))
     sampling = request.sampling
     for setting in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
         value = getattr(sampling, setting)
@@ -62,19 +73,32 @@ def encode_request(
         body["stop"] = list(sampling.stop)
     for key, value in extra.items():
         body.setdefault(key, value)
+    for field, named in quirks.renamed:
+        if field in body:
+            body[named] = body.pop(field)
+    for field in quirks.refused:
+        if body.pop(field, None) is not None:
+            changes[f"`{field}` left out: this server refuses it"] = None
     if stream:
         body["stream"] = True
         if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    return Encoded(body, "/chat/completions")
+    return Encoded(body, "/chat/completions", changes=tuple(changes))
 
 
-def _encode_message(message: Message, quirks: Quirks) -> list[dict[str, Any]]:
+def _encode_message(message: Message, quirks: Quirks, changes: dict[str, None]) -> list[dict[str, Any]]:
     """The wire messages of one message: a message with several tool results becomes several."""
-    if message.role == "assistant":
-        return [encode_assistant(message, quirks)]
-    spare = known_fields(message.extra)
     raw: dict[str, Any]
+    if message.role == "assistant":
+        raw = encode_assistant(message, quirks)
+        if len(raw) == 2 and raw["content"] is None and message.parts:
+            if any(isinstance(part, Reasoning) for part in message.parts):
+                changes["a message of reasoning only left out: this server takes no reasoning back"] = None
+            return []
+        if not quirks.message_names:
+            _drop_name(raw, changes)
+        return [raw]
+    spare = known_fields(message.extra)
     if message.role == "tool":
         found: list[dict[str, Any]] = []
         others: list[Part] = []
@@ -83,6 +107,10 @@ def _encode_message(message: Message, quirks: Quirks) -> list[dict[str, Any]]:
                 raw = {"role": "tool", "tool_call_id": part.tool_call_id, "content": _encode_content(part.content)}
                 if part.name is not None:
                     raw["name"] = part.name
+                if part.is_error:
+                    changes["`is_error` of a tool result left out: the dialect has no such field"] = None
+                if not quirks.message_names:
+                    _drop_name(raw, changes)
                 found.append({**raw, **known_fields(part.extra), **spare})
             else:
                 others.append(part)
@@ -93,7 +121,15 @@ def _encode_message(message: Message, quirks: Quirks) -> list[dict[str, Any]]:
     raw = {"role": role, "content": _encode_content(message.parts)}
     if message.name is not None:
         raw["name"] = message.name
+        if not quirks.message_names:
+            _drop_name(raw, changes)
     return [{**raw, **spare} if spare else raw]
+
+
+def _drop_name(raw: dict[str, Any], changes: dict[str, None]) -> None:
+    """A tool's name is told by the call it answers, so only that of a speaker is a loss."""
+    if raw.pop("name", None) is not None and raw["role"] != "tool":
+        changes["`name` of a message left out: this server refuses it"] = None
 
 
 def encode_assistant(message: Message, quirks: Quirks) -> dict[str, Any]:
@@ -110,12 +146,16 @@ def encode_assistant(message: Message, quirks: Quirks) -> dict[str, Any]:
                 refusals.append(part.text)
             case Reasoning():
                 place = _reasoning_field(part, quirks)
+                if part.signature is not None and not part.text:
+                    continue
                 if place == "content":
                     content.append(part)
                 elif place is not None:
                     thoughts[place] = thoughts.get(place, "") + part.text
-            case _:
+            case _ if not foreign_part(part, DIALECT):
                 content.append(part)
+            case _:
+                pass
     if content:
         raw["content"] = _encode_content(content)
     if refusals:
@@ -141,7 +181,7 @@ def _reasoning_field(part: Reasoning, quirks: Quirks) -> str | None:
 
 def _encode_content(parts: Iterable[Part]) -> str | list[dict[str, Any]]:
     """A plain text where one will do (some servers read nothing else), a list of parts where not."""
-    held = tuple(parts)
+    held = tuple(part for part in parts if part.extra is None or not foreign_part(part, DIALECT))
     if not held:
         return ""
     if len(held) == 1 and isinstance(held[0], Text) and not known_fields(held[0].extra):

@@ -8,7 +8,19 @@ from typing import Any, Final, NoReturn, TypeAlias
 from agentroute.errors import RequestError
 from agentroute.messages import Extra
 
-__all__ = ["DIALECT", "REASONING", "REFUSAL", "Raw", "known_fields", "said", "show", "unknown_fields", "wrong"]
+__all__ = [
+    "CUSTOM",
+    "DIALECT",
+    "REASONING",
+    "REFUSAL",
+    "Raw",
+    "kept",
+    "known_fields",
+    "said",
+    "show",
+    "unknown_fields",
+    "wrong",
+]
 
 DIALECT: Final = "openai_chat"
 
@@ -16,6 +28,7 @@ Raw: TypeAlias = Mapping[str, Any]
 
 REFUSAL = Extra(DIALECT, {"type": "refusal"})
 REASONING = Extra(DIALECT, {"field": "reasoning"})
+CUSTOM = Extra(DIALECT, {"type": "custom"})
 
 
 def known_fields(extra: Extra | None) -> Mapping[str, Any]:
@@ -28,6 +41,11 @@ def unknown_fields(raw: Raw, known: frozenset[str], more: Mapping[str, Any] | No
     if more:
         rest.update(more)
     return Extra(DIALECT, rest) if rest else None
+
+
+def kept(fields: Raw, origin: str | None) -> Extra | None:
+    """Unknown fields of an answer, with the model that said them; None where there are none."""
+    return Extra(DIALECT, fields, origin) if fields else None
 
 
 def wrong(where: str, value: Any, wanted: str) -> NoReturn:

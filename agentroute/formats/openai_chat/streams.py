@@ -12,6 +12,7 @@ from agentroute.events import (
     Event,
     Finished,
     ReasoningDelta,
+    ReasoningSignature,
     Started,
     TextDelta,
     ToolCallDelta,
@@ -22,9 +23,9 @@ from agentroute.formats.base import response_warnings
 from agentroute.formats.failures import decode_error
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
 
-from .answers import RESPONSE_FIELDS, decode_finish, decode_usage, spare_id_of
+from .answers import RESPONSE_FIELDS, decode_finish, decode_usage, said_by, spare_id_of
 from .decoding import ASSISTANT_FIELDS, decode_content
-from .fields import DIALECT, Raw, said
+from .fields import CUSTOM, DIALECT, REFUSAL, Raw, kept, said
 
 __all__ = ["StreamDecoder"]
 
@@ -44,8 +45,9 @@ class _Call:
 class StreamDecoder:
     """Reads one streamed answer: feed it the data of each server-sent event, then close it.
 
-    Text comes out as it goes in. `usage` and `finish_reason` hold what the provider has said so far. Calls are told
-    apart by index and id (some providers give every call the index 0) and numbered anew.
+    Text comes out as it goes in; a refusal, which is a part of its own, as a whole. `usage` and `finish_reason` hold
+    what the provider has said so far. Calls are told apart by index and id (some providers give every call the index 0)
+    and numbered anew.
     """
 
     def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
@@ -54,6 +56,9 @@ class StreamDecoder:
         self.native_finish_reason: str | None = None
         self.ended = False
         self._target = target
+        self._origin = origin
+        self._refusal: list[str] = []
+        self._thinking: list[str] = []
         self._started = False
         self._answered = False
         self._spoke = False
@@ -103,11 +108,12 @@ class StreamDecoder:
         if not self.finished and not (self.ended and self._answered):
             raise BadResponse("the stream ended before the answer was complete", target=self._target)
         found: list[Event] = []
+        self._close_thinking(found)
+        self._close_refusal(found)
         for call in self._calls:
             if not call.started:
                 self._start_call(call, found)
-        spare = said(self._extra)
-        extra = Extra(DIALECT, spare) if spare else None
+        extra = kept(said(self._extra), self._origin)
         found.append(Finished(self.finish_reason, self.native_finish_reason, extra))
         return found
 
@@ -139,7 +145,7 @@ class StreamDecoder:
             Started(
                 answer_id if isinstance(answer_id, str) and answer_id else None,
                 model if isinstance(model, str) and model else None,
-                Extra(DIALECT, spare) if spare else None,
+                kept(spare, self._origin),
             )
         )
 
@@ -154,8 +160,11 @@ class StreamDecoder:
                     continue
                 if key == "content":
                     self._spoke = True
+                    self._close_refusal(found)
                     self._read_content(value, found)
                 elif key == "tool_calls":
+                    self._close_thinking(found)
+                    self._close_refusal(found)
                     for raw in value if isinstance(value, list) else ():
                         self._read_call(raw, found)
                 elif key == "reasoning_content" or (key == "reasoning" and not delta.get("reasoning_content")):
@@ -164,7 +173,7 @@ class StreamDecoder:
                 elif key == "refusal":
                     if isinstance(value, str):
                         self._spoke = True
-                        found.append(TextDelta(value))
+                        self._refusal.append(value)
                 elif key == "function_call":
                     self._read_call({"index": 0, "function": value}, found)
                 elif key not in ASSISTANT_FIELDS:
@@ -174,6 +183,7 @@ class StreamDecoder:
 
     def _read_content(self, value: Any, found: list[Event]) -> None:
         if isinstance(value, str):
+            self._close_thinking(found)
             found.append(TextDelta(value))
             return
         problem = ""
@@ -185,10 +195,27 @@ class StreamDecoder:
         if problem:
             raise BadResponse(f"the answer cannot be read: {problem}", target=self._target)
         for part in parts:
-            if isinstance(part, Text) and part.text:
-                found.append(TextDelta(part.text))
-            elif isinstance(part, Reasoning) and part.text:
-                found.append(ReasoningDelta(part.text))
+            if isinstance(part, Reasoning):
+                if part.text:
+                    self._thinking.append(part.text)
+                    found.append(ReasoningDelta(part.text))
+                continue
+            self._close_thinking(found)
+            if isinstance(part, Text) and (part.text or part.extra is not None):
+                (whole,) = said_by((part,), self._origin)
+                found.append(TextDelta(part.text, whole.extra))
+
+    def _close_thinking(self, found: list[Event]) -> None:
+        """Mistral's reasoning is a part of the content and goes back as one, so it is closed as the whole part."""
+        if self._thinking:
+            part = {"type": "thinking", "thinking": [{"type": "text", "text": "".join(self._thinking)}]}
+            found.append(ReasoningSignature(None, extra=Extra(DIALECT, part, self._origin)))
+            self._thinking.clear()
+
+    def _close_refusal(self, found: list[Event]) -> None:
+        if self._refusal:
+            found.append(TextDelta("".join(self._refusal), REFUSAL))
+            self._refusal.clear()
 
     def _read_call(self, raw: Any, found: list[Event]) -> None:
         if not isinstance(raw, Mapping):
@@ -208,9 +235,14 @@ class StreamDecoder:
         call = self._known_call(index, wire_id, name)
         if call is None:
             spare = said({key: raw[key] for key in raw if key not in ("index", "id", "type", kind)})
+            inner = said({key: function[key] for key in function if key not in ("name", "arguments", "input")})
+            if inner:
+                spare[kind] = inner
             if kind == "custom":
-                spare["type"] = "custom"
-            call = _Call(len(self._calls), wire_id, name, Extra(DIALECT, spare) if spare else None)
+                extra = kept({**spare, "type": "custom"}, self._origin) if spare else CUSTOM
+            else:
+                extra = kept(spare, self._origin)
+            call = _Call(len(self._calls), wire_id, name, extra)
             self._calls.append(call)
             self._by_index[index] = call
         if call.name is None:
@@ -249,4 +281,27 @@ class StreamDecoder:
     def _keep(self, key: str, value: Any) -> None:
         """A field we do not know: pieces of a list are put together, of anything else the last one holds."""
         before = self._extra.get(key)
-        self._extra[key] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
+        if isinstance(before, list) and isinstance(value, list):
+            self._extra[key] = _joined(before, value) if key == "reasoning_details" else [*before, *value]
+        else:
+            self._extra[key] = value
+
+
+def _joined(before: list[Any], pieces: list[Any]) -> list[Any]:
+    """OpenRouter's `reasoning_details`, which come in pieces of one text and must go back as the whole one."""
+    found = list(before)
+    for piece in pieces:
+        last = found[-1] if found else None
+        if isinstance(last, Mapping) and isinstance(piece, Mapping) and _is_same_detail(last, piece):
+            whole = {**last, **said(piece)}
+            for name in ("text", "summary", "data"):
+                if isinstance(last.get(name), str) and isinstance(piece.get(name), str):
+                    whole[name] = last[name] + piece[name]
+            found[-1] = whole
+        else:
+            found.append(piece)
+    return found
+
+
+def _is_same_detail(last: Raw, piece: Raw) -> bool:
+    return last.get("type") == piece.get("type") and last.get("index", 0) == piece.get("index", 0)
