@@ -67,13 +67,13 @@ def test_evidence_takes_a_step_up_and_recovery_brings_a_later_one_down(shown: tu
     )
 
 
-def test_one_step_falls_over_after_a_429_to_another_provider(shown: tuple[Any, str]) -> None:
+def test_one_step_falls_over_after_a_503_to_another_provider(shown: tuple[Any, str]) -> None:
     fell = [decision for decision in shown[0].decisions if decision.fallbacks]
     assert len(fell) == 1
     ((target, status),) = failures(fell[0])
-    assert status == 429
+    assert status == 503
     assert fell[0].target != target
-    assert f"{target} 429 > {fell[0].target}" in shown[1]
+    assert f"{target} 503 > {fell[0].target}" in shown[1]
 
 
 def test_every_step_is_a_row_and_the_bill_adds_up(shown: tuple[Any, str]) -> None:
@@ -179,19 +179,19 @@ def test_the_case_is_settled(shown: tuple[Any, str]) -> None:
 def test_without_its_accidents_the_decisions_and_the_bill_are_others(shown: tuple[Any, str]) -> None:
     with_both = shown[0]
     no_error, _ = run(tool_error=False)
-    no_limit, _ = run(rate_limit=False)
-    neither, _ = run(tool_error=False, rate_limit=False)
+    no_overload, _ = run(overload=False)
+    neither, _ = run(tool_error=False, overload=False)
 
     def after_error(result: Any) -> int:
         return sum(decision.step_kind is StepKind.AFTER_ERROR for decision in result.decisions)
 
     assert after_error(no_error) == after_error(with_both) - 1
     assert len(no_error.decisions) == len(with_both.decisions) - 1
-    assert [decision.fallbacks for decision in no_limit.decisions] == [0] * len(with_both.decisions)
+    assert [decision.fallbacks for decision in no_overload.decisions] == [0] * len(with_both.decisions)
     assert sum(decision.fallbacks for decision in neither.decisions) == 0
-    assert [d.target for d in no_limit.decisions] != [d.target for d in with_both.decisions]
+    assert [d.target for d in no_overload.decisions] != [d.target for d in with_both.decisions]
     assert [d.target for d in no_error.decisions] != [d.target for d in with_both.decisions]
-    assert len({result.bill.spent for result in (with_both, no_error, no_limit, neither)}) == 4
+    assert len({result.bill.spent for result in (with_both, no_error, no_overload, neither)}) == 4
     assert no_error.bill.baseline != with_both.bill.baseline
 
 

@@ -37,7 +37,7 @@ FLEET = (
 )
 """Name, provider, model and tier of each target; the prices are the catalog's."""
 
-_RATE_LIMITED_SCENE = "get_invoice"
+_OVERLOADED_SCENE = "get_invoice"
 _CACHE_FROM_TOKENS = 1024
 """OpenAI's and Anthropic's documented minimum."""
 _LATENCY_S = 0.15
@@ -55,18 +55,18 @@ class DemoResult:
     case: Case
 
 
-def run(*, console: Console | None = None, tool_error: bool = True, rate_limit: bool = True) -> DemoResult:
+def run(*, console: Console | None = None, tool_error: bool = True, overload: bool = True) -> DemoResult:
     """Runs the whole story and prints it.
 
     Args:
         console: where to print; standard output by default.
         tool_error: accounting does not answer when the desk first books the credit note.
-        rate_limit: one request is answered with status 429, by whichever target it reaches first.
+        overload: one request is answered with status 503, by whichever target it reaches first.
     """
     console = console or Console()
     with ExitStack() as stack:
         latency_s = _LATENCY_S if console.is_terminal else 0.0
-        targets = _start(stack, _Accidents(rate_limit=rate_limit, latency_s=latency_s))
+        targets = _start(stack, _Accidents(overload=overload, latency_s=latency_s))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentroute-demo-")))
         board = Board(console)
         router = stack.enter_context(Router(targets=targets, ledger=board))
@@ -127,17 +127,17 @@ def _start(stack: ExitStack, fault: FaultPlan) -> list[Target]:
 class _Accidents:
     """Refuses the first request of one scene, whichever target it reaches; every other answer takes its time."""
 
-    def __init__(self, *, rate_limit: bool, latency_s: float) -> None:
+    def __init__(self, *, overload: bool, latency_s: float) -> None:
         self._lock = threading.Lock()
-        self._due = rate_limit
+        self._due = overload
         self._otherwise = Fault.slow(latency_s) if latency_s else None
 
     def __call__(self, request: ScriptedRequest) -> Fault | None:
-        if scene(request.asked) == _RATE_LIMITED_SCENE:
+        if scene(request.asked) == _OVERLOADED_SCENE:
             with self._lock:
                 now, self._due = self._due, False
             if now:
-                return Fault.error(429, retry_after=0.01, message="Rate limit reached for requests")
+                return Fault.error(503, message="The engine is overloaded")
         return self._otherwise
 
 

@@ -109,7 +109,7 @@ def _why(decision: Decision) -> Text:
 
 
 def _target(decision: Decision) -> Text:
-    """The target that answered, behind those that failed: `luna 429 > sonnet`."""
+    """The target that answered, behind those that failed: `luna 503 > sonnet`."""
     cell = Text()
     for attempt in decision.attempts:
         if attempt.outcome != "ok":
