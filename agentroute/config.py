@@ -72,6 +72,7 @@ class _File(_Section):
     strategy: Literal["cheapest", "balanced", "best"] = "balanced"
     baseline: str | None = None
     table: str | None = None
+    ledger: Annotated[str, Field(min_length=1)] = "memory"
     deadline_s: _Seconds = 600.0
     timeouts: _Timeouts = _Timeouts()
     provider: dict[str, dict[str, Any]] = {}
@@ -119,6 +120,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         "strategy": settings.strategy,
         "baseline": settings.baseline,
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
+        "ledger": None if settings.ledger == "memory" else path.parent / Path(settings.ledger).expanduser(),
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
     }

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from . import transport
 from .affinity import Affinity, Recall
@@ -34,6 +34,9 @@ from .selection import select
 from .targets import Pool, Target, Tier
 from .tokens import Anchor, estimate
 
+if TYPE_CHECKING:
+    from .ledger import SqliteLedger
+
 __all__ = ["AsyncResponseStream", "Call", "ResponseStream", "Router"]
 
 logger = logging.getLogger("agentroute")
@@ -48,8 +51,8 @@ class Router:
     `targets` in any order; without any, one is made for each tier of every provider whose key is in the environment.
     `baseline` names the target that savings are counted against (default: the dearest of the top tier).
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
-    `classifier` can be your own (`breakers` to share what is known of sick targets between routers). Raises ConfigError
-    for an empty pool or a name that is not in it.
+    `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
+    file's path. Raises ConfigError for an empty pool or a name that is not in it.
 
     >>> router = Router(targets=[Target(provider="openai", model="gpt-4.1-nano")])
     >>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]})).target
@@ -66,7 +69,7 @@ class Router:
         classifier: Classifier | None = None,
         affinity: Affinity | None = None,
         breakers: Breakers | None = None,
-        ledger: Ledger | None = None,
+        ledger: Ledger | str | Path | None = None,
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
@@ -85,7 +88,10 @@ class Router:
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
         self.breakers = Breakers() if breakers is None else breakers
-        self.ledger: Ledger = ledger if ledger is not None else MemoryLedger()
+        self._opened_ledger: SqliteLedger | None = None
+        if isinstance(ledger, str | Path):
+            ledger = self._opened_ledger = _open(ledger)
+        self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._clock: Clock = clock or SystemClock()
         self._timeouts = timeouts or Timeouts()
@@ -322,11 +328,14 @@ class Router:
             return self._async_performer
 
     def close(self) -> None:
-        """Closes the connections of plain calls. The router may be used again."""
+        """Closes the connections of plain calls, and the ledger where only its path was given. The router may be used
+        again."""
         with self._lock:
             performer, self._performer = self._performer, None
         if performer is not None:
             performer.close()
+        if self._opened_ledger is not None:
+            self._opened_ledger.close()
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, and those of plain calls."""
@@ -547,6 +556,12 @@ class AsyncResponseStream:
     def response(self) -> ChatResponse:
         """What has arrived so far; the whole response once the stream has ended."""
         return replace(fold(self._events), decision=self.decision)
+
+
+def _open(path: str | Path) -> SqliteLedger:
+    from .ledger import SqliteLedger
+
+    return SqliteLedger(path)
 
 
 def _cut_off(context: StepContext) -> StepContext:

@@ -9,7 +9,7 @@ import typer
 from agentroute import __version__
 from agentroute.errors import AgentRouteError
 
-from . import demo, models, replay, route
+from . import demo, models, replay, report, route
 
 __all__ = ["app", "main"]
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("route")(route.command)
 app.command("replay")(replay.command)
+app.command("report")(report.command)
 app.command("models")(models.command)
 
 

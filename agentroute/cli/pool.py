@@ -13,7 +13,7 @@ __all__ = ["EXAMPLE_POOL", "pool_options"]
 def pool_options(config: Path | None, strategy: str | None = None) -> dict[str, Any]:
     """The arguments of a Router: from the config file, else the example pool; `strategy` (None: the file's) goes first.
 
-    Whether it is one is for the Router to say.
+    Whether it is one is for the Router to say. The file's ledger is left out: a command that makes no call writes none.
     """
     options: dict[str, Any]
     if config is None:
@@ -21,5 +21,5 @@ def pool_options(config: Path | None, strategy: str | None = None) -> dict[str, 
     else:
         from agentroute.config import load
 
-        options = load(config)
+        options = {name: value for name, value in load(config).items() if name != "ledger"}
     return options if strategy is None else {**options, "strategy": strategy}

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -18,8 +19,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from agentroute import ChatRequest, Constraints, Price, Router
+from agentroute.cli import app
 from agentroute.decisions import Attempt, Decision, StepContext
 from agentroute.errors import ConfigError
 from agentroute.ledger import MemoryLedger, SqliteLedger, Totals
@@ -305,6 +308,7 @@ def run(code: str, *arguments: str) -> str:
 def test_exit_flushes_what_nobody_closed(path: Path) -> None:
     code = """
 import sys
+import threading
 from agentroute.ledger import SqliteLedger
 from tests.test_decisions import DECISION
 ledger = SqliteLedger(sys.argv[1])
@@ -439,3 +443,33 @@ def test_the_json_is_readable_by_others(path: Path) -> None:
     (row,) = rows(path, "SELECT json_extract(decision, '$.tier'), decision FROM decisions")
     assert row[0] == Tier.BUDGET.value
     assert json.loads(str(row[1]))["warnings"] == ["half \ud83d"]
+
+
+# -- given by its path ---------------------------------------------------------------------------------------------
+
+
+def test_a_router_opens_and_closes_the_ledger_whose_path_it_is_given(path: Path) -> None:
+    with ScriptedProvider("Hello.") as provider:
+        targets = [provider.target(model="m", tier="mid")]
+        with Router(targets=targets, ledger=path) as router:
+            router.complete(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]}))
+        assert read_totals(path).steps == 1
+        assert not any(thread.name == "agentroute-ledger" for thread in threading.enumerate())
+
+
+def test_a_config_file_names_it_beside_itself_and_commands_that_decide_do_not_make_it(tmp_path: Path) -> None:
+    config = tmp_path / "agentroute.toml"
+    text = '[[target]]\nprovider = "ollama"\nmodel = "m"\ntier = "mid"\n'
+    config.write_text(f'ledger = "kept/ledger.db"\n{text}')
+    runner = CliRunner()
+    assert runner.invoke(app, ["route", "hi", "--config", str(config)]).exit_code == 0
+    assert not (tmp_path / "kept").exists()
+    with Router.from_config(config) as router:
+        assert isinstance(router.ledger, SqliteLedger)
+        assert router.ledger.path == tmp_path / "kept" / "ledger.db"
+    config.write_text(f'ledger = "memory"\n{text}')
+    assert isinstance(Router.from_config(config).ledger, MemoryLedger)
+    (tmp_path / "text.db").write_text("no database " * 50)
+    config.write_text(f'ledger = "text.db"\n{text}')
+    with pytest.raises(ConfigError, match=r"agentroute\.toml: the ledger .*text\.db"):
+        Router.from_config(config)
