@@ -60,6 +60,7 @@ CONFINED = {
     "starlette": {"gateway"},
     "typer": {"cli"},
     "rich": {"cli", "replay"},
+    "platformdirs": {"cli"},
     "genai_prices": {"catalog"},
     "langchain": set(),
     "langchain_core": set(),
