@@ -1,4 +1,4 @@
-"""Each repair alone: the strict server refuses the history as it is, takes the repaired one, and is told what changed."""
+"""Each repair alone: a strict server refuses the history as it is and takes the repaired one; the record says why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any history at all, however broken: after the repair every strict server takes it, and nothing was changed in place."""
+"""Any history at all, however broken: after the repair every strict server takes it; nothing is changed in place."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def reasonings(draw: st.DrawFn) -> Reasoning:
     dialect = home.get(origin or "", draw(st.sampled_from(DIALECTS)))
     redacted = not text and dialect == "anthropic_messages"
     extra = Extra(dialect, {}, origin) if draw(st.booleans()) else None
+    if dialect == "openai_responses":
+        extra = Extra(dialect, {"id": "rs_1"}, origin)
     return Reasoning(text, draw(st.sampled_from(sorted(SIGNED))), origin, redacted, extra)
 
 

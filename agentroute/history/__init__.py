@@ -12,7 +12,7 @@ from .arranging import arrange
 from .changes import Changes
 from .cleaning import clean
 from .pairing import pair
-from .reasoning import fill_in
+from .reasoning import close, fill_in
 from .rules import Rules
 
 __all__ = ["Repaired", "repair"]
@@ -40,7 +40,7 @@ def repair(request: ChatRequest, target: Target) -> Repaired:
     rules = Rules.of(target)
     changes = Changes()
     messages = request.messages
-    for stage in (clean, pair, arrange, fill_in):
+    for stage in (clean, pair, close, arrange, fill_in):
         messages = stage(messages, rules, changes)
     repaired = request if messages is request.messages else replace(request, messages=messages)
     if rules.dialect == "anthropic_messages":

@@ -23,7 +23,7 @@ def arrange(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tu
     found: Iterable[Message] = messages
     if rules.system_first:
         found = _system_first(found, changes)
-    if not rules.result_images:
+    if not rules.result_images and any(_has_pictures(part) for message in messages for part in message.parts):
         found = _pictures_behind(found, changes)
     if rules.dialect == "anthropic_messages":
         found = _no_trailing_space(list(found), changes)
@@ -60,6 +60,10 @@ def _system_first(messages: Iterable[Message], changes: Changes) -> list[Message
     return found
 
 
+def _has_pictures(part: Part) -> bool:
+    return type(part) is ToolResult and any(type(held) is Image for held in part.content)
+
+
 def _pictures_behind(messages: Iterable[Message], changes: Changes) -> list[Message]:
     """Pictures out of results into a message of the user, behind all results of the step."""
     found: list[Message] = []
@@ -73,7 +77,7 @@ def _pictures_behind(messages: Iterable[Message], changes: Changes) -> list[Mess
             continue
         parts: list[Part] = []
         for part in message.parts:
-            if isinstance(part, ToolResult) and any(isinstance(held, Image) for held in part.content):
+            if isinstance(part, ToolResult) and _has_pictures(part):
                 changes.add("the pictures of {} put into a message of the user: results hold text only here", "result")
                 pictures.append(Text(f"From the result of {part.tool_call_id}:"))
                 pictures += [held for held in part.content if isinstance(held, Image)]

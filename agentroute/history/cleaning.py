@@ -22,10 +22,30 @@ _NO_IMAGE: Final = "(an image)"
 
 def clean(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tuple[Message, ...]:
     """The messages without what is another model's, and without those of which nothing is left."""
-    found = [_clean_message(message, rules, changes) for message in messages]
+    found = [message if _is_plain(message, rules) else _clean_message(message, rules, changes) for message in messages]
     if all(new is old for new, old in zip(found, messages, strict=True)):
         return messages
     return tuple(message for message in found if message is not None)
+
+
+def _is_plain(message: Message, rules: Rules) -> bool:
+    """Whether there is nothing to look for, as in most messages: words, calls and results, and no more."""
+    if message.extra is not None or not message.parts:
+        return False
+    for part in message.parts:
+        if part.extra is not None:
+            return False
+        kind = type(part)
+        if kind is Text:
+            if not part.text or part.text.isspace():  # type: ignore[union-attr]
+                return False
+        elif kind is ToolResult:
+            for held in part.content:  # type: ignore[union-attr]
+                if held.extra is not None or type(held) is not Text or not held.text or held.text.isspace():
+                    return False
+        elif kind is not ToolCall:
+            return False
+    return True
 
 
 def _clean_message(message: Message, rules: Rules, changes: Changes) -> Message | None:
@@ -53,7 +73,7 @@ def _clean_message(message: Message, rules: Rules, changes: Changes) -> Message 
 
 
 def _says_nothing(part: Part, rules: Rules) -> bool:
-    """Whether a message cannot stand on this part alone. In the chat dialect reasoning is a field beside the message."""
+    """Whether a message cannot stand on this part alone: in the chat dialect reasoning is a field beside the words."""
     if isinstance(part, Reasoning):
         return rules.reasoning == "text"
     return foreign_part(part, rules.dialect)
@@ -71,7 +91,7 @@ def _is_said(text: str, message: Message, rules: Rules) -> bool:
 
 
 def _hollow(message: Message, kept: list[Part], changes: Changes) -> Message | None:
-    """A message of which nothing is left. One of the user's stays as a turn: without it two others would become one."""
+    """A message of which nothing is left. The user's stays as a turn: without it two others would become one."""
     if message.role == "user":
         changes.add(f'"{_EMPTY}" written into {{}} of the user: nothing stood in it', "message")
         return replace(message, parts=(*kept, Text(_EMPTY)))

@@ -10,41 +10,58 @@ from agentroute.messages import Extra, Message, Part, Reasoning, ToolCall
 from .changes import Changes
 from .rules import Rules
 
-__all__ = ["PLACEHOLDER_SIGNATURE", "fill_in"]
+__all__ = ["PLACEHOLDER_SIGNATURE", "close", "fill_in"]
 
 PLACEHOLDER_SIGNATURE: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 """`skip_thought_signature_validator`, which Google documents for calls that come from another model
 (https://ai.google.dev/gemini-api/docs/thought-signatures). Models before Gemini 3 do not look at it."""
 
 
-def fill_in(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tuple[Message, ...]:
-    """Every step of the conversation gets it, not only those of the running turn: so its beginning never changes."""
+def close(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tuple[Message, ...]:
+    """Without reasoning that nothing follows: the answer it led to was never given, and alone it is refused."""
+    if rules.reasoning_closes or not any(_ends_in_reasoning(message) for message in messages):
+        return messages
     found: list[Message] = []
-    same = True
-    for index, message in enumerate(messages):
-        new: Message | None = message
-        if message.role == "assistant":
-            if not rules.reasoning_closes and isinstance(message.parts[-1], Reasoning):
-                following = messages[index + 1].role if index + 1 < len(messages) else None
-                new = message if following == "assistant" else _without_end(message, changes)
-            if rules.placeholder_signature:
-                new = _signed(message, changes)
-            if rules.reasoning_required and not any(isinstance(part, Reasoning) for part in message.parts):
-                changes.add("empty reasoning put beside {} of the assistant: it is demanded here", "message")
-                new = replace(message, parts=(Reasoning(""), *message.parts))
-        same = same and new is message
-        if new is not None:
-            found.append(new)
+    for message in reversed(messages):
+        parts = message.parts
+        goes_on = bool(found) and found[-1].role == "assistant"
+        if _ends_in_reasoning(message) and not goes_on:
+            changes.add("reasoning at the end of {} left out: nothing follows it", "message")
+            while parts and isinstance(parts[-1], Reasoning):
+                parts = parts[:-1]
+            if not parts:
+                continue
+            message = replace(message, parts=parts)
+        found.append(message)
+    found.reverse()
+    same = len(found) == len(messages) and all(new is old for new, old in zip(found, messages, strict=True))
     return messages if same else tuple(found)
 
 
-def _without_end(message: Message, changes: Changes) -> Message | None:
-    """Without the reasoning at its end: the answer that should follow was never given."""
-    changes.add("reasoning at the end of {} left out: nothing follows it", "message")
-    parts = list(message.parts)
-    while parts and isinstance(parts[-1], Reasoning):
-        parts.pop()
-    return replace(message, parts=tuple(parts)) if parts else None
+def _ends_in_reasoning(message: Message) -> bool:
+    return message.role == "assistant" and bool(message.parts) and type(message.parts[-1]) is Reasoning
+
+
+def fill_in(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tuple[Message, ...]:
+    """Every step of the conversation gets it, not only those of the running turn: so its beginning never changes."""
+    if not rules.placeholder_signature and not rules.reasoning_required:
+        return messages
+    found = []
+    for message in messages:
+        if message.role == "assistant":
+            if rules.placeholder_signature:
+                message = _signed(message, changes)
+            elif not any(_is_written(part) for part in message.parts):
+                changes.add("empty reasoning put beside {} of the assistant: it is demanded here", "message")
+                message = replace(message, parts=(Reasoning(""), *message.parts))
+        found.append(message)
+    same = all(new is old for new, old in zip(found, messages, strict=True))
+    return messages if same else tuple(found)
+
+
+def _is_written(part: Part) -> bool:
+    """Whether this is reasoning that the chat dialect has a field for: encrypted alone it has none."""
+    return isinstance(part, Reasoning) and (bool(part.text) or part.signature is None)
 
 
 def _signed(message: Message, changes: Changes) -> Message:
