@@ -562,3 +562,23 @@ def test_a_model_without_reasoning_is_not_given_any() -> None:
 def test_a_native_model_is_its_integrations_business() -> None:
     request = ChatRequest((assistant(call("")),))
     assert repair(request, Target(provider="x", model="m", tier="mid", dialect="native")).request is request
+
+
+def test_a_result_bears_no_other_name_than_its_call() -> None:
+    messages = (user(), assistant(call("call00001", "read")), result("call00001", "done", name="write"))
+    assert "must equal" in " ".join(RECEIVERS["gemini"].refuses(ChatRequest(messages)))
+    found = repaired("gemini", *messages)
+    assert "the name of 1 result left out: its call has another" in found.changes
+
+
+def test_thinking_goes_on_where_it_stands_in_a_message_of_its_own() -> None:
+    asked = Extra("anthropic_messages", {"thinking": {"type": "enabled", "budget_tokens": 1024}})
+    request = ChatRequest((user(), assistant(OWN), assistant(call()), result()), extra=asked)
+    assert RECEIVERS["anthropic"].refuses(request, SIGNED) == []
+    assert repair(request, RECEIVERS["anthropic"].target).request is request
+
+
+def test_encrypted_reasoning_does_not_stand_for_what_is_demanded() -> None:
+    own = Reasoning("", "c2ln", RECEIVERS["deepseek"].origin)
+    found = repaired("deepseek", user(), assistant(own, call()), result())
+    assert found.request.messages[1].parts[:2] == (Reasoning(""), own)

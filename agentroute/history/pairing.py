@@ -32,7 +32,7 @@ class _Call:
 def pair(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tuple[Message, ...]:
     """The messages with each result right behind its call. Ids that are not legal or not unique are replaced.
 
-    The new id depends on the old one, and on how often that came before, never on what follows: the same conversation
+    The new id depends on the old one and on the calls before it, never on what follows: the same conversation
     gets the same ids however long it grows. A result without a call becomes text of the user, a call without a result
     gets one that says so.
     """
@@ -86,7 +86,6 @@ def _is_sound(messages: tuple[Message, ...], rules: Rules) -> bool:
 def _calls(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> list[_Call]:
     """Every call with the id that it gets."""
     found: list[_Call] = []
-    times: dict[str, int] = {}
     taken: set[str] = set()
     for at, message in enumerate(messages):
         calls = message.tool_calls
@@ -96,25 +95,23 @@ def _calls(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> lis
         while behind < len(messages) and messages[behind].role == "tool":
             behind += 1
         for part in calls:
-            before = times.get(part.id, 0)
-            times[part.id] = before + 1
             new = part.id
             if part.id in taken:
                 changes.add("the id of {} replaced: another call before it had the same", "call")
-                new = _new_id(part.id, before, taken, rules)
+                new = _new_id(part.id, taken, rules)
             elif not rules.call_id.fullmatch(part.id):
                 changes.add("the id of {} replaced: this provider refuses ids of that form", "call")
-                new = _new_id(part.id, before, taken, rules)
+                new = _new_id(part.id, taken, rules)
             taken.add(new)
             found.append(_Call(part, at, behind, new))
     return found
 
 
-def _new_id(old: str, before: int, taken: set[str], rules: Rules) -> str:
-    """A legal id drawn from the old one; one more draw where an earlier call has it by chance."""
+def _new_id(old: str, taken: set[str], rules: Rules) -> str:
+    """A legal id drawn from the old one; one more draw where an earlier call has it."""
     draw = 0
     while True:
-        seed = f"{old}\x00{before}\x00{draw}".encode("utf-8", "surrogatepass")
+        seed = f"{old}\x00{draw}".encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(seed, digest_size=16).digest())
         signs = []
         for _ in range(9):
