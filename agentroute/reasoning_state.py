@@ -33,7 +33,7 @@ class LiveState:
 def live_state(request: ChatRequest) -> LiveState | None:
     """The reasoning that would be lost if another model took the next step; None outside a tool loop, or without any.
 
-    >>> from agentroute.messages import Message
+    >>> from agentroute.messages import Message, ToolResult
     >>> thought = Reasoning("Two cities, two calls.", "c2ln", "anthropic/claude-sonnet-5")
     >>> asked = Message("user", (Text("Weather in Rome?"),))
     >>> call = Message("assistant", (thought, ToolCall("t1", "weather", "{}")))
