@@ -23,12 +23,14 @@ def foreign_part(part: Part, dialect: str) -> bool:
 
 
 def foreign_tool(tool: Tool, dialect: str) -> bool:
-    """Whether this is a tool that another dialect's provider runs itself, which no other can."""
+    """Whether only another dialect's providers know this tool: they run it themselves, or it has no schema."""
     extra = tool.extra
     if extra is None or extra.dialect == dialect:
         return False
     kind = extra.fields.get("type")
-    return kind not in (None, "function", "custom") or (tool.name in extra.fields and not tool.parameters)
+    if kind == "custom":
+        return not tool.parameters
+    return kind not in (None, "function") or (tool.name in extra.fields and not tool.parameters)
 
 
 def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tuple[str, ...]:

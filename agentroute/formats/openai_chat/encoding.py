@@ -47,11 +47,10 @@ def encode_request(
     if name is not None:
         body["model"] = name
     body["messages"] = [raw for message in request.messages for raw in _encode_message(message, quirks, changes)]
-    if request.tools:
-        tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
-        if tools:
-            body["tools"] = tools
-    if request.tool_choice is not None:
+    tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
+    if tools:
+        body["tools"] = tools
+    if request.tool_choice is not None and (tools or not request.tools):
         body["tool_choice"] = _encode_tool_choice(request.tool_choice, request.tools)
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls

@@ -26,6 +26,8 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
         raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
     if body.get("error") or body.get("status") == "failed":
         raise decode_error(None, {}, body, target=target)
+    if body.get("status") in _UNFINISHED:
+        raise BadResponse(f"the answer is {show(body['status'])}, not complete", target=target)
     output = body.get("output")
     if not isinstance(output, list):
         raise BadResponse(f"the answer has no items: `output` is {show(output)}", target=target)
@@ -51,6 +53,9 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
         id=answer_id if isinstance(answer_id, str) else None,
         native_finish_reason=native,
     )
+
+
+_UNFINISHED = ("in_progress", "queued", "cancelled")
 
 
 def decode_finish(body: Raw, *, calls: bool) -> tuple[FinishReason | None, str | None]:

@@ -25,7 +25,7 @@ from agentroute.messages import (
     ToolResult,
 )
 
-from .fields import DIALECT, REFUSAL, Raw, rest, show, wrong
+from .fields import DIALECT, REFUSAL, Raw, id_of, rest, show, wrong
 
 __all__ = ["Assistant", "decode_request", "read_reasoning"]
 
@@ -112,8 +112,7 @@ class Assistant:
             case "message" if item.get("role") == "assistant":
                 said = _content(item.get("content"), f"{where}.content", self._origin)
                 if said:
-                    given = item.get("id")
-                    self._ids.append(given if isinstance(given, str) else None)
+                    self._ids.append(id_of(item))
                 self.parts += said
             case "function_call":
                 self.parts.append(_decode_call(item, where, self._origin))
@@ -222,13 +221,17 @@ def _decode_call(item: Raw, where: str, origin: str | None) -> ToolCall:
 
 
 def read_reasoning(item: Raw, origin: str | None) -> Reasoning:
-    """A reasoning item: its summary as text, its encrypted content as signature."""
+    """A reasoning item: its summary as text (of open models, which have none, what they thought), its encrypted content
+    as signature."""
     sealed = item.get("encrypted_content")
     signature = sealed if isinstance(sealed, str) and sealed else None
     if signature is not None and origin is None:
         signature, origin = unwrap(signature)
-    fields = {key: item[key] for key in ("id", "summary") if item.get(key)}
-    text = "\n\n".join(_summaries(item.get("summary")))
+    fields = {key: item[key] for key in ("summary", "content") if item.get(key)}
+    given = id_of(item)
+    if given is not None:
+        fields["id"] = given
+    text = "\n\n".join(_summaries(item.get("summary") or item.get("content")))
     return Reasoning(text, signature or None, origin, bool(signature) and not text, Extra(DIALECT, fields, origin))
 
 

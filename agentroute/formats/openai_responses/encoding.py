@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
@@ -27,12 +28,19 @@ from .fields import DIALECT, known_fields
 
 __all__ = ["encode_items", "encode_request"]
 
+_NO_REASONING: Final = re.compile(r"(?:.*[/:])?(?:chatgpt|gpt-(?:3|4|5(?:\.\d+)?-chat))", re.IGNORECASE)
+"""Families that do not reason: asked for encrypted reasoning they answer 400, "Encrypted content is not supported with
+this model" (seen in many public reports, e.g. microsoft/agent-framework#7483; read 2026-11-24)."""
+
 
 def encode_request(
     request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
 ) -> Encoded:
-    """The Responses body. Unless the caller's own fields say otherwise nothing is stored, and reasoning comes back
-    encrypted. Schemas and unknown fields are shared with the request: read the body, do not change it."""
+    """The Responses body. Schemas and unknown fields are shared with the request: read the body, do not change it.
+
+    Unless the caller's own fields say otherwise nothing is stored and reasoning comes back encrypted, but for a model
+    whose name says that it does not reason.
+    """
     changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
     own = dict(known_fields(request.extra))
     beside = own.pop("text", {})
@@ -47,7 +55,7 @@ def encode_request(
     tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
     if tools:
         body["tools"] = tools
-    if request.tool_choice is not None:
+    if request.tool_choice is not None and (tools or not request.tools):
         body["tool_choice"] = _tool_choice(request.tool_choice)
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
@@ -67,7 +75,7 @@ def encode_request(
     for key, value in own.items():
         body.setdefault(key, value)
     body.setdefault("store", False)
-    if not body["store"]:
+    if not body["store"] and not _NO_REASONING.match(name or ""):
         body.setdefault("include", ["reasoning.encrypted_content"])
     if stream:
         body["stream"] = True
@@ -96,7 +104,8 @@ def _encode_message(message: Message, changes: dict[str, None]) -> Iterator[dict
 def encode_items(message: Message, changes: dict[str, None], *, alone: bool = False) -> Iterator[dict[str, Any]]:
     """The items of one message of the assistant, each with its id where it had one.
 
-    A reasoning item that nothing follows is refused by the provider, and so is left out unless it may stand `alone`.
+    Unless it may stand `alone`, a reasoning item is left out that is not followed by the item which it led to: the
+    provider knows both by their ids, and refuses the one without the other.
     """
     ids = iter(known_fields(message.extra).get("message_ids", ()))
     waiting: dict[str, Any] | None = None
@@ -109,12 +118,20 @@ def encode_items(message: Message, changes: dict[str, None], *, alone: bool = Fa
             if item is None:
                 continue
             if waiting is not None:
-                yield waiting
+                if "id" in waiting and "id" not in item and item.get("type", "message") == "message":
+                    changes[_LED_NOWHERE] = None
+                else:
+                    yield waiting
                 waiting = None
             if item.get("type") == "reasoning" and not alone:
                 waiting = item
             else:
                 yield item
+    if waiting is not None:
+        changes[_LED_NOWHERE] = None
+
+
+_LED_NOWHERE: Final = "reasoning left out: what it led to is not there as it was"
 
 
 def _is_item(part: Part) -> bool:
@@ -162,7 +179,7 @@ def _encode_reasoning(part: Reasoning, changes: dict[str, None]) -> dict[str, An
     spare = known_fields(part.extra)
     summary = spare.get("summary") or ([{"type": "summary_text", "text": part.text}] if part.text else [])
     item = {"type": "reasoning", "summary": summary, "encrypted_content": part.signature}
-    return {**item, "id": spare["id"]} if "id" in spare else item
+    return {**item, **{key: spare[key] for key in ("id", "content") if key in spare}}
 
 
 def _content(parts: Iterable[Part]) -> str | list[dict[str, Any]]:

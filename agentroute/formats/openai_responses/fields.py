@@ -8,10 +8,12 @@ from typing import Any, Final, NoReturn, TypeAlias
 from agentroute.errors import RequestError
 from agentroute.messages import Extra
 
-__all__ = ["DIALECT", "REFUSAL", "Raw", "known_fields", "rest", "show", "wrong"]
+__all__ = ["DIALECT", "MADE_UP", "REFUSAL", "Raw", "id_of", "known_fields", "rest", "show", "wrong"]
 
 DIALECT: Final = "openai_responses"
 REFUSAL: Final = Extra(DIALECT, {"type": "refusal"})
+MADE_UP: Final = "_agentroute_"
+"""Stands in each id of an item that is ours: a provider never gave it, and is never told it."""
 
 Raw: TypeAlias = Mapping[str, Any]
 
@@ -20,9 +22,17 @@ def known_fields(extra: Extra | None) -> Mapping[str, Any]:
     return extra.fields if extra is not None and extra.dialect == DIALECT else {}
 
 
+def id_of(item: Raw) -> str | None:
+    """The id that a provider gave this item."""
+    given = item.get("id")
+    return given if isinstance(given, str) and given and MADE_UP not in given else None
+
+
 def rest(raw: Raw, known: frozenset[str], origin: str | None = None) -> Extra | None:
     """The fields that are not known, if there are any that say something."""
     found = {key: raw[key] for key in raw if key not in known and raw[key] not in (None, [], {})}
+    if "id" in found and id_of(raw) is None:
+        del found["id"]
     return Extra(DIALECT, found, origin) if found else None
 
 

@@ -25,7 +25,7 @@ from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part
 
 from .answers import decode_finish, decode_usage
 from .decoding import read_reasoning
-from .fields import DIALECT, REFUSAL, Raw, rest
+from .fields import DIALECT, REFUSAL, Raw, id_of, rest
 
 __all__ = ["StreamDecoder"]
 
@@ -41,6 +41,8 @@ class _Item:
     call: int | None = None
     seen: int = 0
     parts: int = 0
+    thoughts: str = ""
+    closed: bool = False
 
 
 class StreamDecoder:
@@ -84,8 +86,8 @@ class StreamDecoder:
                 self._words(raw, found)
             case "response.reasoning_summary_part.added":
                 self._next_thought(raw, found)
-            case "response.reasoning_summary_text.delta":
-                self._thought(raw, found)
+            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" as kind:
+                self._thought(kind, raw, found)
             case "response.function_call_arguments.delta":
                 self._arguments(raw, found)
             case "response.output_item.done":
@@ -95,7 +97,7 @@ class StreamDecoder:
             case "error":
                 raise decode_error(None, {}, raw, target=self._target)
             case str() as kind if kind in _ENDS:
-                self._end(raw.get("response"), found)
+                self._end(kind, raw.get("response"), found)
             case _ if raw.get("error"):
                 raise decode_error(None, {}, raw, target=self._target)
         return found
@@ -160,10 +162,14 @@ class StreamDecoder:
             if item.parts > 1:
                 found.append(ReasoningDelta("\n\n"))
 
-    def _thought(self, raw: Raw, found: list[Event]) -> None:
+    def _thought(self, kind: str, raw: Raw, found: list[Event]) -> None:
+        """A piece of a summary, or of the thoughts themselves, whichever comes first: the other says it again."""
         text, item = raw.get("delta"), self._items.get(raw.get("output_index"))
         if isinstance(text, str) and text:
             if item is not None:
+                if item.thoughts not in ("", kind):
+                    return
+                item.thoughts = kind
                 item.seen += len(text)
             found.append(ReasoningDelta(text))
 
@@ -180,10 +186,10 @@ class StreamDecoder:
         known = self._items.get(raw.get("output_index"))
         if known is None:
             known = self._open(raw, found)
+        known.closed = True
         match item.get("type"):
             case "message":
-                given = item.get("id")
-                self._ids.append(given if isinstance(given, str) else None)
+                self._ids.append(id_of(item))
                 self._whole_words(item, known, found)
             case "function_call":
                 whole = item.get("arguments")
@@ -209,8 +215,15 @@ class StreamDecoder:
                     self._spoke = True
                     found.append(TextDelta(text, REFUSAL))
 
-    def _end(self, response: Any, found: list[Event]) -> None:
+    def _end(self, kind: str, response: Any, found: list[Event]) -> None:
         response = response if isinstance(response, Mapping) else {}
+        output = response.get("output")
+        for index, item in enumerate(output if isinstance(output, list) else ()):
+            known = self._items.get(index)
+            if known is None or not known.closed:
+                self._close_item({"output_index": index, "item": item}, found)
+        if not isinstance(response.get("status"), str):
+            response = {**response, "status": kind.removeprefix("response.")}
         self.finish_reason, self.native_finish_reason = decode_finish(response, calls=bool(self._calls))
         self.ended = self.finished
         usage = decode_usage(response.get("usage"))

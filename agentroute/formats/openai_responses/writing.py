@@ -20,24 +20,27 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
+from agentroute.formats.openai_chat.answers import digest
 from agentroute.formats.openai_chat.errors import error_object
 from agentroute.formats.signatures import wrap
 from agentroute.messages import ChatResponse, FinishReason, Message, Part, Reasoning, Usage
 
 from .encoding import encode_items
-from .fields import known_fields
+from .fields import MADE_UP, known_fields
 
 __all__ = ["StreamEncoder", "encode_response"]
 
 
 def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:
     """A `response` object. Ids that the dialect demands and nobody gave are made up; `created_at` is 0 where it is not
-    known. An answer whose end is not known is `incomplete` for no reason."""
+    known. An answer whose end is not known is `incomplete` for no reason. A usage of which one half is not known is
+    null; of a whole one the dialect demands the details too, and they are 0 where they are not known."""
+    head = _head(response.id, model or response.model, created)
     return {
-        **_head(response.id, model or response.model, created),
+        **head,
         **_state(response.finish_reason),
-        "output": list(_items(response.message)),
-        "usage": None if response.usage is None else _usage(response.usage),
+        "output": list(_items(response.message, head["id"])),
+        "usage": _usage(response.usage),
     }
 
 
@@ -65,11 +68,16 @@ def _state(reason: FinishReason | None) -> dict[str, Any]:
     return {"status": "incomplete", "incomplete_details": None if why is None else {"reason": why}}
 
 
-def _items(message: Message) -> Iterator[dict[str, Any]]:
+def _made_up(kind: str, answer_id: str, number: int) -> str:
+    """An id for an item of this answer: no other item of the conversation may have it."""
+    return f"{kind}{MADE_UP}{digest(answer_id)}_{number}"
+
+
+def _items(message: Message, answer_id: str) -> Iterator[dict[str, Any]]:
     shown = replace(message, parts=tuple(_handed_out(part) for part in message.parts))
     for number, item in enumerate(encode_items(shown, {}, alone=True)):
         kind = {"message": "msg", "function_call": "fc", "reasoning": "rs"}.get(item["type"], "item")
-        yield {"id": f"{kind}_{number}", **item}
+        yield {"id": _made_up(kind, answer_id, number), **item}
 
 
 def _handed_out(part: Part) -> Part:
@@ -79,8 +87,10 @@ def _handed_out(part: Part) -> Part:
     return part
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
-    sent, written = usage.input_tokens or 0, usage.output_tokens or 0
+def _usage(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    sent, written = usage.input_tokens, usage.output_tokens
     return {
         "input_tokens": sent,
         "input_tokens_details": {
@@ -132,7 +142,7 @@ class StreamEncoder:
                 spare = known_fields(event.extra)
                 call = {"type": "function_call", "call_id": event.id, "name": event.name, "arguments": ""}
                 self._calls[event.index] = len(self._output)
-                yield self._add({"id": f"fc_{len(self._output)}", **call, **spare, "status": "in_progress"})
+                yield self._add({"id": self._new_id("fc"), **call, **spare, "status": "in_progress"})
             case ToolCallDelta():
                 at = self._calls[event.index]
                 self._output[at]["arguments"] += event.arguments
@@ -151,7 +161,7 @@ class StreamEncoder:
         kind = spare.get("type")
         if kind is not None and kind != "refusal":
             yield from self._close()
-            item = {"id": f"item_{len(self._output)}", **spare}
+            item = {"id": self._new_id("item"), **spare}
             yield self._add(item)
             yield self._sse("response.output_item.done", {"output_index": len(self._output) - 1, "item": item})
             return
@@ -203,9 +213,12 @@ class StreamEncoder:
             return self._open
         yield from self._close()
         at = len(self._output)
-        yield self._add({"type": kind, "id": f"{prefix}_{at}", **fields})
+        yield self._add({"type": kind, "id": self._new_id(prefix), **fields})
         self._open = at
         return at
+
+    def _new_id(self, kind: str) -> str:
+        return _made_up(kind, self._head["id"], len(self._output))
 
     def _add(self, item: dict[str, Any]) -> bytes:
         self._output.append(item)
@@ -247,7 +260,7 @@ class StreamEncoder:
             **self._head,
             **state,
             "output": self._output,
-            "usage": None if self._usage is None else _usage(self._usage),
+            "usage": _usage(self._usage),
         }
         yield self._sse(f"response.{state['status']}", {"response": whole})
 
