@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from agentroute.errors import ConfigError
-from agentroute.replay import GAP_S, ReplayReport, replay
+from agentroute.replay import GAP_S, ReplayReport, replay, replay_ledger
 from agentroute.replay.console import render
 from agentroute.replay.html import page
+from agentroute.replay.ledger_console import render_ledger
+from agentroute.replay.ledgers import holds_decisions
 from agentroute.replay.records import Format
 from agentroute.replay.wording import count
 from agentroute.router import Router
@@ -33,7 +35,7 @@ _WIDTH = 100
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL files, plain or gzip.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL files, plain or gzip; or ledgers.")],
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="A config file with your pool (docs/configuration.md).")
     ] = None,
@@ -65,11 +67,27 @@ def command(
     Reads OpenAI-style conversations and request logs, Anthropic message logs, tau2-bench traces and step rows. No call
     is made and no key is needed: without --config or --targets the pool is an example of one model for each tier.
 
+    A ledger (SQLite, or decisions as JSONL) holds no prompts: its recorded tokens are priced again with your pool, and
+    each strategy chooses from the recorded predictions.
+
     agentroute replay traces.jsonl.gz --out report.html
     """
     if out is not None:
         _check_page(out, files)
+    ledgers = [file for file in files if file.is_file() and holds_decisions(file)]
     router = Router(**_pool(config, targets, strategy))
+    if ledgers:
+        traces_only = {"--explain": explain, "--out": out, "--format": source, "--gap": None if gap == GAP_S else gap}
+        _check_ledgers(files, ledgers, traces_only)
+        with _progress() as on_progress:
+            found = replay_ledger(files, router, limit=limit, on_progress=on_progress)
+        if as_json:
+            typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        else:
+            _print(render_ledger(found), example=config is None and targets is None)
+        if not found.steps:
+            raise ConfigError(f"no answered step in {', '.join(repr(file) for file in found.files)}")
+        return
     only_explain = explain is not None and not as_json and out is None
     with _progress() as on_progress:
         report = replay(
@@ -89,15 +107,30 @@ def command(
     elif only_explain and report.steps:
         _show_explained(report)
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-        if config is None and targets is None:
-            names = ", ".join(f"{provider}/{model}" for provider, model in EXAMPLE_POOL)
-            console.print(Text(f"the example pool ({names}); --config or --targets give yours\n", style="dim"))
-        console.print(render(report))
+        _print(render(report), example=config is None and targets is None)
     if out is not None:
         typer.echo(f"wrote {out}", err=True)
     if not report.steps:
         raise ConfigError(_no_step(report))
+
+
+def _print(shown: RenderableType, *, example: bool) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    if example:
+        names = ", ".join(f"{provider}/{model}" for provider, model in EXAMPLE_POOL)
+        console.print(Text(f"the example pool ({names}); --config or --targets give yours\n", style="dim"))
+    console.print(shown)
+
+
+def _check_ledgers(files: Sequence[Path], ledgers: Sequence[Path], traces_only: Mapping[str, object]) -> None:
+    if len(ledgers) < len(files):
+        other = next(file for file in files if file not in ledgers)
+        raise ConfigError(
+            f"{str(ledgers[0])!r} is a ledger, {str(other)!r} is not; replay ledgers and traces on their own"
+        )
+    for option, value in traces_only.items():
+        if value is not None:
+            raise ConfigError(f"{option} needs traces: a ledger holds no prompts; leave it out")
 
 
 def _check_page(out: Path, files: Sequence[Path]) -> None:

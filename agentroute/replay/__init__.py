@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .ledgers import LedgerReplay, Line, replay_ledger
 from .records import Problem
 from .report import Bill, Explained, Fit, Recorded, ReplayReport, Unsure
 from .simulate import GAP_S, STRATEGIES, replay
@@ -16,9 +17,12 @@ __all__ = [
     "Bill",
     "Explained",
     "Fit",
+    "LedgerReplay",
+    "Line",
     "Problem",
     "Recorded",
     "ReplayReport",
     "Unsure",
     "replay",
+    "replay_ledger",
 ]

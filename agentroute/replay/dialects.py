@@ -86,7 +86,7 @@ class Beside:
 def detect(line: Mapping[str, Any]) -> Format:
     """The format of a line, from its keys. Raises RequestError for one that fits none."""
     if "policy_version" in line and "request_digest" in line:
-        raise RequestError("a decision of a ledger: it holds no prompt, so there is nothing to route again")
+        raise RequestError("a decision of a ledger among traces: it holds no prompt; replay ledgers on their own")
     if "target_tier" in line and "messages" in line:
         return "steps"
     if "agent_llm" in line or ("domain" in line and "task_id" in line):

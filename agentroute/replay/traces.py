@@ -14,7 +14,7 @@ from agentroute.errors import ConfigError, RequestError
 from . import dialects
 from .records import Format, Problem, Trace
 
-__all__ = ["Traces"]
+__all__ = ["Traces", "lines"]
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """A longer line is reported and passed over: it would have to be held in memory several times."""
@@ -56,7 +56,7 @@ class Traces:
         for path in self.paths:
             beside = dialects.Beside(path.parent, self.notes)
             name = dialects.printable(path.name)
-            for number, line, done in _lines(path):
+            for number, line, done in lines(path):
                 if isinstance(line, str):
                     yield name, number, Problem(name, number, line)
                 elif not line.isspace():
@@ -79,7 +79,7 @@ class Traces:
             return Problem(file, number, f"not JSON: {error}")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes | str, int]]:
+def lines(path: Path) -> Iterator[tuple[int, bytes | str, int]]:
     """(line number, the line or why there is none, bytes of the file read so far)."""
     number = 0
     with path.open("rb", buffering=_BLOCK_BYTES) as raw:
