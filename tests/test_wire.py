@@ -117,6 +117,8 @@ ALL = pairs()
 RECORDED = [pair for pair in ALL if pair.kind == "recorded"]
 STREAM_ERRORS = {"groq/03_stream_tool_use_failed": BadResponse, "openrouter/02_stream_error": ProviderError}
 ANSWERED = [pair for pair in RECORDED if pair.status == 200 and pair.name not in STREAM_ERRORS]
+REFUSED_HISTORY = "openai/24_err_400_responses_invalid_history"
+"""A reasoning item before words without their id: recorded as a 400."""
 UNCOUNTED = {"gemini/17_prompt_blockReason"}
 """Answered without a usage: it stays unknown."""
 OTHERS = [pair for pair in ALL if pair.kind != "recorded"]
@@ -135,7 +137,11 @@ def test_nothing_is_left_out() -> None:
 def test_requests_are_read_and_written_back(pair: Pair) -> None:
     format_ = formats.of(pair.dialect)
     request = format_.decode_request(pair.request)
-    again = format_.decode_request(format_.encode_request(request, model=pair.model).body)
+    encoded = format_.encode_request(request, model=pair.model)
+    if pair.name == REFUSED_HISTORY:
+        assert encoded.changes, "what the provider refused is not sent again"
+        return
+    again = format_.decode_request(encoded.body)
     assert again.messages == request.messages
     assert again.tools == request.tools
     assert (again.tool_choice, again.response_schema, again.sampling) == (
