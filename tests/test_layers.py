@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "tokens",
         "catalog",
         "formats.sse",
+        "formats.reading",
         "formats.base",
         "formats.failures",
         "formats.signatures",

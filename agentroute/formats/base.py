@@ -7,16 +7,34 @@ Errors are read by `failures.decode_error`, one table for all dialects.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from agentroute.errors import AgentRouteError, RequestError
+from agentroute.errors import (
+    AgentRouteError,
+    AllAttemptsFailed,
+    Overloaded,
+    ProviderTimeout,
+    QuotaExhausted,
+    RateLimited,
+    RequestError,
+)
 from agentroute.events import Event
-from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Text, ToolCall, Usage
+from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Message, Text, ToolCall, Usage
 from agentroute.providers import Quirks
 
-__all__ = ["PLAIN", "Encoded", "Format", "StreamDecoder", "StreamEncoder", "finish_reason", "response_warnings"]
+__all__ = [
+    "PLAIN",
+    "Encoded",
+    "Format",
+    "StreamDecoder",
+    "StreamEncoder",
+    "finish_reason",
+    "response_warnings",
+    "stream_warnings",
+    "told_class",
+]
 
 PLAIN: Final = Quirks()
 
@@ -152,6 +170,20 @@ def finish_reason(word: str) -> FinishReason | None:
     return _FINISH_REASONS.get(word.lower())
 
 
+_PASSING: Final = (RateLimited, QuotaExhausted, Overloaded, ProviderTimeout)
+
+
+def told_class(error: AgentRouteError) -> type[AgentRouteError]:
+    """The class by which a client is told of this error: its own; of AllAttemptsFailed that of the attempts, where all
+    of them failed for one reason that may pass (limits of any kind count as one)."""
+    if not isinstance(error, AllAttemptsFailed):
+        return type(error)
+    reasons = {attempt.error for attempt in error.attempts}
+    if reasons == {RateLimited.__name__, QuotaExhausted.__name__}:
+        return RateLimited
+    return next((kind for kind in _PASSING if reasons == {kind.__name__}), AllAttemptsFailed)
+
+
 def response_warnings(response: ChatResponse) -> tuple[str, ...]:
     """What is odd about an answer that is delivered all the same, as words for the record."""
     found = []
@@ -166,6 +198,14 @@ def response_warnings(response: ChatResponse) -> tuple[str, ...]:
     if any(not _is_object(call) for call in response.tool_calls):
         found.append("invalid_tool_arguments")
     return tuple(found)
+
+
+def stream_warnings(stream: StreamDecoder, calls: Iterable[ToolCall], *, spoke: bool) -> tuple[str, ...]:
+    """What `response_warnings` would say of a streamed answer so far: its calls, and whether it said any words."""
+    said = (Text("..."),) if spoke else ()
+    message = Message("assistant", (*calls, *said))
+    reason, native = stream.finish_reason, stream.native_finish_reason
+    return response_warnings(ChatResponse(message, reason, stream.usage, native_finish_reason=native))
 
 
 def _is_object(call: ToolCall) -> bool:

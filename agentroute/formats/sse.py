@@ -1,12 +1,14 @@
-"""Server-sent events: bytes in, in pieces of any size, events out."""
+"""Server-sent events: bytes in, in pieces of any size, events out; and events of JSON as bytes."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from agentroute.errors import BadResponse
 
-__all__ = ["MAX_EVENT_BYTES", "ServerSentEvent", "SseDecoder"]
+__all__ = ["MAX_EVENT_BYTES", "ServerSentEvent", "SseDecoder", "encode_event"]
 
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 """What one event may hold. The largest honest ones are base64 pictures of a few MB; a 64 MB line is an attack."""
@@ -98,3 +100,9 @@ def _decode(raw: bytes) -> str:
     except UnicodeDecodeError as error:
         problem = f"{error.reason} at byte {error.start}"
     raise BadResponse(f"an event of the stream is not UTF-8: {problem}")
+
+
+def encode_event(data: Mapping[str, Any], event: str | None = None) -> bytes:
+    """One event with this JSON, in ASCII: what no encoding can hold (half a surrogate pair) stays an escape."""
+    name = b"" if event is None else f"event: {event}\n".encode()
+    return name + b"data: " + json.dumps(data, separators=(",", ":"), default=dict).encode() + b"\n\n"

@@ -31,6 +31,7 @@ from agentroute import (
     Usage,
     fold,
 )
+from agentroute.decisions import Attempt
 from agentroute.events import Event, ToolCallDelta, ToolCallStarted, unfold
 from agentroute.formats.anthropic_messages import (
     DIALECT,
@@ -52,6 +53,8 @@ EVENTS: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 USER = Message("user", (Text("hello"),))
 ORIGIN = "anthropic/claude-x"
 PLAIN = Quirks()
+LIMITED = Attempt("a", "failed", 0.0, 0.1, error="RateLimited")
+BROKEN = Attempt("b", "failed", 0.0, 0.1, error="ConnectionFailed")
 NEWEST = Quirks(api_version="2026-10-21")
 
 
@@ -495,7 +498,8 @@ class TestServer:
             (InvalidRequest("bad", status=422), 422, "invalid_request_error"),
             (RequestError("bad"), 400, "invalid_request_error"),
             (AllAttemptsFailed("all", status=503), 502, "api_error"),
-            (AllAttemptsFailed("all", status=429), 429, "rate_limit_error"),
+            (AllAttemptsFailed("all", status=429, attempts=(LIMITED, LIMITED)), 429, "rate_limit_error"),
+            (AllAttemptsFailed("all", status=429, attempts=(BROKEN, LIMITED)), 502, "api_error"),
         ],
     )
     def test_errors(self, error: Any, status: int, kind: str) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 from agentroute.errors import BadResponse, RequestError
 from agentroute.formats.base import finish_reason
 from agentroute.formats.failures import decode_error
+from agentroute.formats.reading import Raw, count, show
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, Usage
 
 from .decoding import decode_block
-from .fields import DIALECT, Raw, show
+from .fields import DIALECT
 
 __all__ = ["ANSWER_FIELDS", "LAST_FIELDS", "decode_finish", "decode_response", "decode_usage"]
 
@@ -76,16 +77,12 @@ def decode_usage(raw: Raw | None) -> Usage | None:
     """Anthropic counts what it read from the cache and wrote to it beside `input_tokens`; our input holds all three."""
     if not isinstance(raw, Mapping):
         return None
-    fresh, written = _count(raw.get("input_tokens")), _count(raw.get("output_tokens"))
-    cache_read = _count(raw.get("cache_read_input_tokens"))
-    cache_write = _count(raw.get("cache_creation_input_tokens"))
+    fresh, written = count(raw.get("input_tokens")), count(raw.get("output_tokens"))
+    cache_read = count(raw.get("cache_read_input_tokens"))
+    cache_write = count(raw.get("cache_creation_input_tokens"))
     if fresh is None and written is None:
         return None
     total = None if fresh is None else fresh + (cache_read or 0) + (cache_write or 0)
     details = raw.get("output_tokens_details")
-    thought = _count(details.get("thinking_tokens")) if isinstance(details, Mapping) else None
+    thought = count(details.get("thinking_tokens")) if isinstance(details, Mapping) else None
     return Usage(total, written, cache_read, cache_write, thought)
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

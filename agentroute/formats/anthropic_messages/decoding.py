@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentroute.errors import RequestError
+from agentroute.formats.reading import Raw, function_facts, given_limit, given_number, json_text, show, wrong
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import (
     ChatRequest,
@@ -25,7 +24,7 @@ from agentroute.messages import (
     ToolResult,
 )
 
-from .fields import DIALECT, Raw, rest, show, wrong
+from .fields import DIALECT, rest
 
 __all__ = ["decode_block", "decode_request"]
 
@@ -190,8 +189,9 @@ def _decode_call(raw: Raw, where: str, origin: str | None) -> ToolCall:
             wrong(f"{where}.{key}", value, "a text")
     assert isinstance(call_id, str)
     assert isinstance(name, str)
-    written = arguments if isinstance(arguments, str) else _dump({} if arguments is None else arguments, where)
-    return ToolCall(call_id, name, written, rest(raw, _CALL_FIELDS, origin))
+    if not isinstance(arguments, str):
+        arguments = json_text({} if arguments is None else arguments, f"{where}.input")
+    return ToolCall(call_id, name, arguments, rest(raw, _CALL_FIELDS, origin))
 
 
 def _decode_result(raw: Raw, where: str) -> ToolResult:
@@ -219,16 +219,7 @@ def _decode_tools(raw: Any) -> tuple[Tool, ...]:
             # One that the provider runs itself: it has no schema, so it is kept whole.
             tools.append(Tool(name if isinstance(name, str) else str(kind), extra=Extra(DIALECT, dict(tool))))
             continue
-        if not isinstance(name, str) or not name:
-            wrong(f"{where}.name", name, "a name")
-        schema, description, strict = tool.get("input_schema"), tool.get("description"), tool.get("strict")
-        if schema is not None and not isinstance(schema, Mapping):
-            wrong(f"{where}.input_schema", schema, "a JSON schema (an object)")
-        if description is not None and not isinstance(description, str):
-            wrong(f"{where}.description", description, "a text")
-        if strict is not None and not isinstance(strict, bool):
-            wrong(f"{where}.strict", strict, "true or false")
-        tools.append(Tool(name, description or "", schema or {}, strict, rest(tool, _TOOL_FIELDS)))
+        tools.append(Tool(*function_facts(tool, where, "input_schema"), rest(tool, _TOOL_FIELDS)))
     return tuple(tools)
 
 
@@ -268,29 +259,9 @@ def _decode_format(body: Raw) -> tuple[ResponseSchema | None, dict[str, Any]]:
 
 
 def _decode_sampling(body: Raw) -> Sampling:
-    found: dict[str, Any] = {}
-    for name in ("temperature", "top_p"):
-        value = body.get(name)
-        if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                wrong(name, value, "a number")
-            found[name] = value
-    limit = body.get("max_tokens")
-    if limit is not None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            wrong("max_tokens", limit, "a whole number above 0")
-        found["max_output_tokens"] = limit
-    stop = body.get("stop_sequences")
-    if stop is not None:
-        if not isinstance(stop, list | tuple) or not all(isinstance(text, str) for text in stop):
-            wrong("stop_sequences", stop, "a list of texts")
-        found["stop"] = tuple(stop)
-    return Sampling(**found)
-
-
-def _dump(value: Any, where: str) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (ValueError, TypeError, RecursionError) as error:
-        problem = f"{type(error).__name__}: {error}"
-    raise RequestError(f"`{where}.input` cannot be written as JSON: {problem}")
+    given = body.get("stop_sequences")
+    stop = () if given is None else given
+    if not isinstance(stop, list | tuple) or not all(isinstance(text, str) for text in stop):
+        wrong("stop_sequences", stop, "a list of texts")
+    numbers = given_number(body, "temperature"), given_number(body, "top_p"), given_limit(body, "max_tokens")
+    return Sampling(*numbers, stop=tuple(stop))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.reading import INVALID_JSON, json_object
 from agentroute.messages import ChatRequest, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
 from agentroute.providers import Quirks
 
-from .fields import DEFAULT_VERSION, DIALECT, INVALID_JSON, MAX_TOKENS, known_fields
+from .fields import DEFAULT_VERSION, DIALECT, MAX_TOKENS, known_fields
 
 __all__ = ["encode_parts", "encode_request"]
 
@@ -173,18 +173,11 @@ def _encode_call(call: ToolCall, changes: dict[str, None]) -> dict[str, Any]:
 
 
 def _input(arguments: str, changes: dict[str, None]) -> Mapping[str, Any]:
-    try:
-        value = json.loads(arguments or "{}", parse_constant=_no_json)
-    except (ValueError, RecursionError):
-        value = None
-    if isinstance(value, dict):
+    value = json_object(arguments or "{}")
+    if value is not None:
         return value
     changes[f"arguments that are no JSON object stand under `{INVALID_JSON}`"] = None
     return {INVALID_JSON: arguments}
-
-
-def _no_json(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON")
 
 
 def _encode_result(result: ToolResult, changes: dict[str, None]) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final
 
-from agentroute.errors import RequestError
+from agentroute.formats.reading import Raw
 from agentroute.messages import Extra
 
-__all__ = ["DEFAULT_VERSION", "DIALECT", "INVALID_JSON", "MAX_TOKENS", "Raw", "known_fields", "rest", "show", "wrong"]
+__all__ = ["DEFAULT_VERSION", "DIALECT", "MAX_TOKENS", "known_fields", "rest"]
 
 DIALECT: Final = "anthropic_messages"
 
@@ -17,12 +17,6 @@ DEFAULT_VERSION: Final = "2023-06-01"
 
 MAX_TOKENS: Final = 16_384
 """The dialect demands a limit. Without one of the caller's: room for a long file, and within every current model's."""
-
-INVALID_JSON: Final = "INVALID_JSON"
-"""What arguments that are no JSON object are wrapped in, as Anthropic's documentation of fine-grained tool streaming
-proposes (`{"INVALID_JSON": "..."}`)."""
-
-Raw: TypeAlias = Mapping[str, Any]
 
 
 def known_fields(extra: Extra | None) -> Mapping[str, Any]:
@@ -33,17 +27,3 @@ def rest(raw: Raw, known: frozenset[str], origin: str | None = None) -> Extra | 
     """The fields that are not known, if there are any that say something."""
     found = {key: raw[key] for key in raw if key not in known and raw[key] is not None}
     return Extra(DIALECT, found, origin) if found else None
-
-
-def wrong(where: str, value: Any, wanted: str) -> NoReturn:
-    raise RequestError(f"`{where}` is {show(value)}; give {wanted}")
-
-
-def show(value: Any) -> str:
-    """A value for an error message: short, printable, and without walking through a deep one."""
-    if value is None or isinstance(value, bool | int | float):
-        return repr(value)
-    if isinstance(value, str):
-        short = value if len(value) <= 60 else value[:60] + "..."
-        return ascii(short) if not short.isprintable() else repr(short)
-    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, list | tuple | Mapping) else "")

@@ -19,13 +19,14 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import response_warnings
+from agentroute.formats.base import stream_warnings
 from agentroute.formats.failures import decode_error
+from agentroute.formats.reading import Raw, load_event
 from agentroute.formats.signatures import unwrap
-from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Text, ToolCall, Usage
+from agentroute.messages import Extra, FinishReason, ToolCall, Usage
 
 from .answers import ANSWER_FIELDS, LAST_FIELDS, decode_finish, decode_usage
-from .fields import DIALECT, Raw
+from .fields import DIALECT
 
 __all__ = ["StreamDecoder"]
 
@@ -70,7 +71,7 @@ class StreamDecoder:
         """The events of one server-sent event. Raises the error it reports, and BadResponse for what is no JSON."""
         if self.ended:
             return []
-        raw = self._load(data)
+        raw = load_event(data, self._target)
         if not isinstance(raw, Mapping):
             return []
         found: list[Event] = []
@@ -106,20 +107,8 @@ class StreamDecoder:
 
     def warnings(self) -> tuple[str, ...]:
         """What `response_warnings` would say of the answer so far."""
-        parts: list[Part] = [ToolCall(call_id, name, "".join(pieces)) for call_id, name, pieces in self._calls]
-        if self._spoke:
-            parts.append(Text("..."))
-        answer = Message("assistant", tuple(parts))
-        return response_warnings(
-            ChatResponse(answer, self.finish_reason, self.usage, None, None, self.native_finish_reason)
-        )
-
-    def _load(self, data: str) -> Any:
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            problem = f"{type(error).__name__}: {error}"
-        raise BadResponse("an event of the stream is not JSON", target=self._target, cause=problem)
+        calls = [ToolCall(call_id, name, "".join(pieces)) for call_id, name, pieces in self._calls]
+        return stream_warnings(self, calls, spoke=self._spoke)
 
     def _start(self, message: Any, found: list[Event]) -> None:
         if not isinstance(message, Mapping):

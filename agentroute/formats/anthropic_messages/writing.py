@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -35,8 +34,10 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
+from agentroute.formats.base import told_class
 from agentroute.formats.failures import conceal
 from agentroute.formats.signatures import wrap
+from agentroute.formats.sse import encode_event
 from agentroute.messages import ChatResponse, FinishReason, Part, Reasoning, Usage
 
 from .encoding import encode_parts
@@ -151,7 +152,7 @@ class StreamEncoder:
 
     def error(self, error: AgentRouteError) -> bytes:
         """An `error` event, which ends the stream."""
-        return _sse("error", encode_error(error)[1])
+        return _event(encode_error(error)[1])
 
     def _say(self, event: Event) -> Iterator[bytes]:
         match event:
@@ -204,7 +205,7 @@ class StreamEncoder:
             "stop_sequence": None,
             "usage": _usage(self._usage),
         }
-        yield _sse("message_start", {"type": "message_start", "message": message})
+        yield _event({"type": "message_start", "message": message})
 
     def _text(self, event: TextDelta) -> Iterator[bytes]:
         spare = known_fields(event.extra)
@@ -250,15 +251,15 @@ class StreamEncoder:
     def _begin(self, kind: str, block: Mapping[str, Any]) -> Iterator[bytes]:
         self._index += 1
         self._open = kind
-        yield _sse("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
+        yield _event({"type": "content_block_start", "index": self._index, "content_block": block})
 
     def _delta(self, delta: Mapping[str, Any]) -> bytes:
-        return _sse("content_block_delta", {"type": "content_block_delta", "index": self._index, "delta": delta})
+        return _event({"type": "content_block_delta", "index": self._index, "delta": delta})
 
     def _close(self) -> Iterator[bytes]:
         if self._open is not None:
             self._open = None
-            yield _sse("content_block_stop", {"type": "content_block_stop", "index": self._index})
+            yield _event({"type": "content_block_stop", "index": self._index})
 
     def _end(self, event: Finished) -> Iterator[bytes]:
         delta = {
@@ -266,21 +267,19 @@ class StreamEncoder:
             "stop_sequence": None,
             **known_fields(event.extra),
         }
-        yield _sse("message_delta", {"type": "message_delta", "delta": delta, "usage": _usage(self._usage)})
-        yield _sse("message_stop", {"type": "message_stop"})
+        yield _event({"type": "message_delta", "delta": delta, "usage": _usage(self._usage)})
+        yield _event({"type": "message_stop"})
 
 
-def _sse(event: str, data: Mapping[str, Any]) -> bytes:
-    return f"event: {event}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+def _event(data: Mapping[str, Any]) -> bytes:
+    return encode_event(data, data["type"])
 
 
 def encode_error(error: AgentRouteError) -> tuple[int, dict[str, Any]]:
     """The HTTP status and the body. A provider's own refusal of a request keeps its status."""
-    status, kind = next(_ERRORS[base] for base in type(error).__mro__ if base in _ERRORS)
+    status, kind = next(_ERRORS[base] for base in told_class(error).__mro__ if base in _ERRORS)
     if isinstance(error, InvalidRequest | ContentFiltered | ContextTooLong) and error.status is not None:
         status = error.status
-    if isinstance(error, AllAttemptsFailed) and error.status == 429:
-        status, kind = 429, "rate_limit_error"
     body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": conceal(str(error))}}
     if isinstance(error, ProviderError) and error.request_id is not None:
         body["request_id"] = error.request_id

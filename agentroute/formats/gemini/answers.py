@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,11 +19,12 @@ from agentroute.events import (
     UsageReported,
     fold,
 )
-from agentroute.formats.base import finish_reason, response_warnings
+from agentroute.formats.base import finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error
-from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Text, ToolCall, Usage
+from agentroute.formats.reading import Raw, load_event, show
+from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
 
-from .fields import DIALECT, Raw, camel, rest_of, show
+from .fields import DIALECT, camel, rest_of
 from .parts import call_fields, kept_whole
 from .usage import decode_usage
 
@@ -83,14 +83,7 @@ class StreamDecoder:
         """The events of one chunk. Raises the error that the stream reports, and BadResponse for what is no chunk."""
         if data.startswith("[DONE]"):  # from a proxy; Google sends none
             return []
-        problem = ""
-        chunk: Any = None
-        try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            problem = f"{type(error).__name__}: {error}"
-        if problem:
-            raise BadResponse("an event of the stream is not JSON", target=self._target, cause=problem)
+        chunk = load_event(data, self._target)
         if isinstance(chunk, list):
             return [found for each in chunk for found in self.read(each)]
         if event == "error" and isinstance(chunk, Mapping):
@@ -136,13 +129,7 @@ class StreamDecoder:
 
     def warnings(self) -> tuple[str, ...]:
         """What `response_warnings` would say of the answer so far."""
-        parts: list[Part] = [*self._calls]
-        if self._spoke:
-            parts.append(Text("..."))
-        message = Message("assistant", tuple(parts))
-        return response_warnings(
-            ChatResponse(message, self.finish_reason, self.usage, None, None, self.native_finish_reason)
-        )
+        return stream_warnings(self, self._calls, spoke=self._spoke)
 
     def _start(self, chunk: Raw, found: list[Event]) -> None:
         self._started = True

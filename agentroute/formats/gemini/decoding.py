@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agentroute.errors import RequestError
+from agentroute.formats.reading import Raw, show, wrong
 from agentroute.messages import (
     ChatRequest,
     Extra,
@@ -23,7 +24,7 @@ from agentroute.messages import (
     ToolResult,
 )
 
-from .fields import DIALECT, GENERATION, Raw, camel, dump, rest_of, show, wrong
+from .fields import DIALECT, GENERATION, camel, dump, rest_of
 from .parts import call_fields, decode_media, kept_whole
 from .schema import json_schema
 

@@ -9,10 +9,11 @@ from urllib.parse import quote
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_tool, left_out
+from agentroute.formats.reading import json_object
 from agentroute.messages import ChatRequest, Image, Message, Part, Reasoning, Tool, ToolCall, ToolResult
 from agentroute.providers import Quirks
 
-from .fields import DIALECT, GENERATION, camel, json_object, known_fields
+from .fields import DIALECT, GENERATION, camel, known_fields
 from .parts import encode_arguments, encode_part
 
 __all__ = ["encode_request"]

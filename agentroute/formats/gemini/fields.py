@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from agentroute.errors import RequestError
-from agentroute.formats.openai_chat.fields import Raw, show, wrong
+from agentroute.formats.reading import Raw
 from agentroute.messages import Extra
 
-__all__ = ["DIALECT", "GENERATION", "Raw", "camel", "dump", "json_object", "known_fields", "rest_of", "show", "wrong"]
+__all__ = ["DIALECT", "GENERATION", "camel", "dump", "known_fields", "rest_of"]
 
 DIALECT: Final = "gemini"
 
@@ -40,9 +39,6 @@ GENERATION: Final = frozenset(
     }
 )
 """Settings of `generationConfig` without a canonical name (google-genai 3.6, `types.GenerationConfig`)."""
-
-_EXACT: Final = 2**53
-"""The largest whole number that a protobuf Struct, which holds doubles, keeps exactly."""
 
 
 def camel(raw: Raw) -> Raw:
@@ -78,28 +74,3 @@ def dump(value: Any, where: str) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         problem = type(error).__name__
     raise RequestError(f"`{where}` cannot be written as JSON: {problem}")
-
-
-def json_object(text: str, *, exact: bool = False) -> dict[str, Any] | None:
-    """The object that this text is, or None. NaN is no JSON; `exact` wants whole numbers that a double holds."""
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_exact_int if exact else int)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(text)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _refuse(text)
-
-
-def _exact_int(text: str) -> int:
-    value = int(text)
-    return value if abs(value) <= _EXACT else _refuse(text)

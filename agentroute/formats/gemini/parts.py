@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agentroute.formats.foreign import foreign_part
+from agentroute.formats.reading import INVALID_JSON, Raw, json_object, wrong
 from agentroute.messages import Extra, Image, Part, Reasoning, Text, ToolCall
 
-from .fields import DIALECT, Raw, camel, dump, json_object, known_fields, rest_of, wrong
+from .fields import DIALECT, camel, dump, known_fields, rest_of
 
 __all__ = ["call_fields", "decode_media", "encode_arguments", "encode_part", "kept_whole"]
 
@@ -158,4 +159,4 @@ def encode_arguments(call: ToolCall) -> tuple[dict[str, Any], bool]:
     if not call.arguments.strip():
         return {}, True
     found = json_object(call.arguments)
-    return ({"INVALID_JSON": call.arguments}, False) if found is None else (found, True)
+    return ({INVALID_JSON: call.arguments}, False) if found is None else (found, True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .fields import Raw, camel
+from agentroute.formats.reading import Raw
+
+from .fields import camel
 
 __all__ = ["json_schema"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agentroute.formats.reading import count
 from agentroute.messages import Usage
 
 from .fields import camel
@@ -22,24 +23,20 @@ def decode_usage(raw: Any, *, complete: bool = True) -> Usage | None:
     if not isinstance(raw, Mapping):
         return None
     raw = camel(raw)
-    prompt, total = _count(raw.get("promptTokenCount")), _count(raw.get("totalTokenCount"))
-    tools = _count(raw.get("toolUsePromptTokenCount"))
-    spoken, thought = _count(raw.get("candidatesTokenCount")), _count(raw.get("thoughtsTokenCount"))
+    prompt, total = count(raw.get("promptTokenCount")), count(raw.get("totalTokenCount"))
+    tools = count(raw.get("toolUsePromptTokenCount"))
+    spoken, thought = count(raw.get("candidatesTokenCount")), count(raw.get("thoughtsTokenCount"))
     sent = prompt if tools is None else (prompt or 0) + tools
     written = spoken if thought is None else (spoken or 0) + thought
     if spoken and thought and sent is not None and total == sent + spoken:
         written = spoken
     if written is None and complete and sent is not None and total is not None and total >= sent:
         written = total - sent
-    usage = Usage(sent, written, _count(raw.get("cachedContentTokenCount")), None, thought)
+    usage = Usage(sent, written, count(raw.get("cachedContentTokenCount")), None, thought)
     return None if usage == _NO_USAGE else usage
 
 
 _NO_USAGE = Usage()
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def encode_usage(usage: Usage) -> dict[str, Any]:
@@ -52,4 +49,4 @@ def encode_usage(usage: Usage) -> dict[str, Any]:
         "thoughtsTokenCount": thought,
         "totalTokenCount": None if sent is None or written is None else sent + written,
     }
-    return {key: count for key, count in raw.items() if count is not None}
+    return {key: tokens for key, tokens in raw.items() if tokens is not None}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agentroute.errors import (
     AgentRouteError,
-    AllAttemptsFailed,
     ContentFiltered,
     ContextTooLong,
     InvalidRequest,
@@ -33,7 +31,9 @@ from agentroute.events import (
     UsageReported,
     fold,
 )
+from agentroute.formats.base import told_class
 from agentroute.formats.failures import conceal
+from agentroute.formats.sse import encode_event
 from agentroute.messages import ChatResponse, Extra, FinishReason, Part, Reasoning, Text, Usage
 
 from .fields import DIALECT, known_fields
@@ -187,7 +187,7 @@ class StreamEncoder:
 
     def error(self, error: AgentRouteError) -> bytes:
         """The error as the last chunk. Calls that were held back are dropped: they may not be whole."""
-        return _event(encode_error(error)[1])
+        return encode_event(encode_error(error)[1])
 
     def _say(self, part: Part) -> bytes:
         raw = _encode_parts((part,))
@@ -202,11 +202,7 @@ class StreamEncoder:
 
     def _chunk(self, body: dict[str, Any]) -> bytes:
         self._fresh = False
-        return _event({**body, **_base(self._started.id, self._model or self._started.model)})
-
-
-def _event(body: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, separators=(",", ":"), default=dict).encode() + b"\n\n"
+        return encode_event({**body, **_base(self._started.id, self._model or self._started.model)})
 
 
 def encode_error(error: AgentRouteError) -> tuple[int, dict[str, Any]]:
@@ -215,12 +211,7 @@ def encode_error(error: AgentRouteError) -> tuple[int, dict[str, Any]]:
     Where every attempt failed for one reason that may pass (429, 503, 504), the status is that reason's. The message
     holds nothing that looks like a key.
     """
-    code, status = next((_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS), (500, "INTERNAL"))
-    if isinstance(error, AllAttemptsFailed):
-        named = {kind.__name__: form for kind, form in _ERRORS.items()}
-        forms = {named.get(attempt.error or "", (code, status)) for attempt in error.attempts}
-        if len(forms) == 1 and (alike := forms.pop())[0] in (429, 503, 504):
-            code, status = alike
+    code, status = next((_ERRORS[kind] for kind in told_class(error).__mro__ if kind in _ERRORS), (500, "INTERNAL"))
     raw: dict[str, Any] = {"code": code, "message": conceal(str(error)), "status": status}
     if isinstance(error, ProviderError) and error.retry_after is not None:
         info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{error.retry_after:g}s"}

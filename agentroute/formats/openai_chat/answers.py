@@ -10,11 +10,12 @@ from typing import Any
 from agentroute.errors import BadResponse, RequestError
 from agentroute.formats.base import PLAIN, finish_reason
 from agentroute.formats.failures import decode_error
+from agentroute.formats.reading import Raw, count, show
 from agentroute.messages import ChatResponse, FinishReason, Message, Part, Reasoning, Text, Usage
 
 from .decoding import decode_assistant
 from .encoding import encode_assistant
-from .fields import CUSTOM, REASONING, REFUSAL, Raw, kept, known_fields, said, show
+from .fields import CUSTOM, REASONING, REFUSAL, kept, known_fields, said
 
 __all__ = [
     "RESPONSE_FIELDS",
@@ -116,26 +117,22 @@ def decode_usage(raw: Any) -> Usage | None:
     """
     if not isinstance(raw, Mapping):
         return None
-    sent, written = _count(raw.get("prompt_tokens")), _count(raw.get("completion_tokens"))
+    sent, written = count(raw.get("prompt_tokens")), count(raw.get("completion_tokens"))
     inputs = raw.get("prompt_tokens_details")
     outputs = raw.get("completion_tokens_details")
     inputs = inputs if isinstance(inputs, Mapping) else {}
     outputs = outputs if isinstance(outputs, Mapping) else {}
-    cached = _count(inputs.get("cached_tokens"))
+    cached = count(inputs.get("cached_tokens"))
     if cached is None:
-        cached = _count(raw.get("prompt_cache_hit_tokens"))
-    reasoning = _count(outputs.get("reasoning_tokens"))
+        cached = count(raw.get("prompt_cache_hit_tokens"))
+    reasoning = count(outputs.get("reasoning_tokens"))
     if sent is not None and written is not None and reasoning and raw.get("total_tokens") == sent + written + reasoning:
         written += reasoning
-    usage = Usage(sent, written, cached, _count(inputs.get("cache_write_tokens")), reasoning)
+    usage = Usage(sent, written, cached, count(inputs.get("cache_write_tokens")), reasoning)
     return None if usage == _NO_USAGE else usage
 
 
 _NO_USAGE = Usage()
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def encode_response(response: ChatResponse, *, model: str | None = None, created: int | None = None) -> dict[str, Any]:
@@ -176,8 +173,8 @@ def encode_usage(usage: Usage | None) -> dict[str, Any] | None:
     sent, written = usage.input_tokens, usage.output_tokens
     raw: dict[str, Any] = {"prompt_tokens": sent, "completion_tokens": written, "total_tokens": sent + written}
     inputs = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
-    if any(count is not None for count in inputs.values()):
-        raw["prompt_tokens_details"] = {key: count for key, count in inputs.items() if count is not None}
+    if any(tokens is not None for tokens in inputs.values()):
+        raw["prompt_tokens_details"] = {key: tokens for key, tokens in inputs.items() if tokens is not None}
     if usage.reasoning_tokens is not None:
         raw["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     return raw

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
 from agentroute.errors import RequestError
+from agentroute.formats.reading import Raw, function_facts, given_number, json_text, show, split_data_url, wrong
 from agentroute.messages import (
     ChatRequest,
     Extra,
@@ -26,7 +25,7 @@ from agentroute.messages import (
     ToolResult,
 )
 
-from .fields import DIALECT, REASONING, REFUSAL, Raw, show, unknown_fields, wrong
+from .fields import DIALECT, REASONING, REFUSAL, unknown_fields
 
 __all__ = ["ASSISTANT_FIELDS", "decode_assistant", "decode_content", "decode_request"]
 
@@ -294,7 +293,7 @@ def _decode_tool_call(raw: Any, spare_id: str, where: str) -> ToolCall:
         wrong(f"{where}.{kind}.name", name, "the name of a tool")
     arguments = function.get("input" if kind == "custom" else "arguments")
     if isinstance(arguments, Mapping):
-        arguments = _dump(arguments, f"{where}.function.arguments")
+        arguments = json_text(arguments, f"{where}.function.arguments")
     elif arguments is None:
         arguments = ""
     elif not isinstance(arguments, str):
@@ -362,12 +361,10 @@ def _decode_image(raw: Raw, where: str) -> Image:
         if inner:
             spare["image_url"] = inner
     extra = unknown_fields(raw, _IMAGE_FIELDS, spare)
-    if url.startswith("data:"):
-        head, comma, data = url[5:].partition(",")
-        media_type, _, encoding = head.partition(";")
-        if comma and encoding == "base64":
-            return Image(data=data, media_type=media_type or None, detail=detail, extra=extra)
-    return Image(url=url, detail=detail, extra=extra)
+    held = split_data_url(url)
+    if held is None:
+        return Image(url=url, detail=detail, extra=extra)
+    return Image(data=held[1], media_type=held[0] or None, detail=detail, extra=extra)
 
 
 def _decode_thinking(raw: Raw, where: str) -> Reasoning:
@@ -414,22 +411,11 @@ def _decode_functions(raw: Any) -> tuple[Tool, ...]:
 def _decode_function(raw: Any, where: str, spare: dict[str, Any]) -> Tool:
     if not isinstance(raw, Mapping):
         wrong(where, raw, "an object with `name` and `parameters`")
-    name = raw.get("name")
-    if not isinstance(name, str) or not name:
-        wrong(f"{where}.name", name, "a name")
-    description = raw.get("description")
-    if description is not None and not isinstance(description, str):
-        wrong(f"{where}.description", description, "a text")
-    parameters = raw.get("parameters")
-    if parameters is not None and not isinstance(parameters, Mapping):
-        wrong(f"{where}.parameters", parameters, "a JSON schema (an object)")
-    strict = raw.get("strict")
-    if strict is not None and not isinstance(strict, bool):
-        wrong(f"{where}.strict", strict, "true or false")
+    name, description, parameters, strict = function_facts(raw, where, "parameters")
     inner = {key: raw[key] for key in raw if key not in _FUNCTION_FIELDS}
     if inner:
         spare["function"] = inner
-    return Tool(name, description or "", parameters or {}, strict, Extra(DIALECT, spare) if spare else None)
+    return Tool(name, description, parameters, strict, Extra(DIALECT, spare) if spare else None)
 
 
 _FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
@@ -488,11 +474,9 @@ def _decode_response_format(raw: Any) -> tuple[ResponseSchema | None, dict[str, 
 def _decode_sampling(body: Raw) -> Sampling:
     found: dict[str, Any] = {}
     for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty"):
-        value = body.get(name)
-        if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                wrong(name, value, "a number")
-            found[name] = value
+        number = given_number(body, name)
+        if number is not None:
+            found[name] = number
     limit_name = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
     for name, held in ((limit_name, "max_output_tokens"), ("seed", "seed")):
         value = body.get(name)
@@ -514,11 +498,3 @@ def _decode_sampling(body: Raw) -> Sampling:
 
 
 _NO_SAMPLING = Sampling()
-
-
-def _dump(value: Any, where: str) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (ValueError, TypeError, RecursionError) as error:
-        problem = f"{type(error).__name__}: {error}"
-    raise RequestError(f"`{where}` cannot be written as JSON: {problem}")

@@ -8,6 +8,7 @@ from typing import Any
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.reading import data_url
 from agentroute.messages import (
     ChatRequest,
     Image,
@@ -196,10 +197,7 @@ def _encode_part(part: Part) -> dict[str, Any]:
         case Text():
             return {"type": "text", "text": part.text, **spare}
         case Image():
-            url = part.url
-            if url is None:
-                url = f"data:{part.media_type or 'application/octet-stream'};base64,{part.data or ''}"
-            picture: dict[str, Any] = {"url": url, **spare.get("image_url", {})}
+            picture: dict[str, Any] = {"url": data_url(part), **spare.get("image_url", {})}
             if part.detail is not None:
                 picture["detail"] = part.detail
             return {"type": "image_url", **spare, "image_url": picture}

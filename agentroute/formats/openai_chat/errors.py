@@ -17,13 +17,13 @@ from agentroute.errors import (
     ModelNotFound,
     NoCandidateError,
     Overloaded,
-    ProviderError,
     ProviderTimeout,
     QuotaExhausted,
     RateLimited,
     RequestError,
     StreamInterrupted,
 )
+from agentroute.formats.base import told_class
 from agentroute.formats.failures import conceal
 
 __all__ = ["encode_error", "error_object"]
@@ -68,19 +68,11 @@ def error_object(error: AgentRouteError) -> dict[str, Any]:
 
 
 def _form(error: AgentRouteError) -> tuple[int, str, str | None]:
+    told = told_class(error)
+    status, kind, code = next((_FORMS[cls] for cls in told.__mro__ if cls in _FORMS), (500, "server_error", None))
     if isinstance(error, AllAttemptsFailed):
-        status, kind, code = _FORMS[AllAttemptsFailed]
-        reasons = {attempt.error for attempt in error.attempts}
-        alike = next((form for cls, form in _FORMS.items() if reasons == {cls.__name__}), None)
-        if alike is not None and alike[0] in (429, 503, 504):
-            return alike[0], alike[1], code
-        if reasons and reasons <= {"RateLimited", "QuotaExhausted"}:
-            return _FORMS[RateLimited][0], _FORMS[RateLimited][1], code
-        return status, kind, code
-    status, kind, code = next(
-        (_FORMS[cls] for cls in type(error).__mro__ if cls in _FORMS), (500, "server_error", None)
-    )
-    if isinstance(error, _OWN_WORD) and isinstance(error, ProviderError):
+        code = _FORMS[AllAttemptsFailed][2]
+    elif isinstance(error, _OWN_WORD):
         if error.status is not None and 400 <= error.status < 500:
             status = error.status
         code = error.code or code

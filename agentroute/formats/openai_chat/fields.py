@@ -1,11 +1,11 @@
-"""What reading and writing this dialect share: its name, the fields we do not know, and how a wrong one is named."""
+"""What reading and writing this dialect share: its name, the fields we do not know."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final
 
-from agentroute.errors import RequestError
+from agentroute.formats.reading import Raw
 from agentroute.messages import Extra
 
 __all__ = [
@@ -13,18 +13,13 @@ __all__ = [
     "DIALECT",
     "REASONING",
     "REFUSAL",
-    "Raw",
     "kept",
     "known_fields",
     "said",
-    "show",
     "unknown_fields",
-    "wrong",
 ]
 
 DIALECT: Final = "openai_chat"
-
-Raw: TypeAlias = Mapping[str, Any]
 
 REFUSAL = Extra(DIALECT, {"type": "refusal"})
 REASONING = Extra(DIALECT, {"field": "reasoning"})
@@ -46,20 +41,6 @@ def unknown_fields(raw: Raw, known: frozenset[str], more: Mapping[str, Any] | No
 def kept(fields: Raw, origin: str | None) -> Extra | None:
     """Unknown fields of an answer, with the model that said them; None where there are none."""
     return Extra(DIALECT, fields, origin) if fields else None
-
-
-def wrong(where: str, value: Any, wanted: str) -> NoReturn:
-    raise RequestError(f"`{where}` is {show(value)}; give {wanted}")
-
-
-def show(value: Any) -> str:
-    """A value for an error message: short, printable, and without walking through a deep one."""
-    if value is None or isinstance(value, bool | int | float):
-        return repr(value)
-    if isinstance(value, str):
-        short = value if len(value) <= 60 else value[:60] + "..."
-        return ascii(short) if not short.isprintable() else repr(short)
-    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, list | tuple | Mapping) else "")
 
 
 def said(raw: Raw) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import response_warnings
+from agentroute.formats.base import stream_warnings
 from agentroute.formats.failures import decode_error
-from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
+from agentroute.formats.reading import Raw, load_event
+from agentroute.messages import Extra, FinishReason, Part, Reasoning, Text, ToolCall, Usage
 
 from .answers import RESPONSE_FIELDS, decode_finish, decode_usage, said_by, spare_id_of
 from .decoding import ASSISTANT_FIELDS, decode_content
-from .fields import CUSTOM, DIALECT, REFUSAL, Raw, kept, said
+from .fields import CUSTOM, DIALECT, REFUSAL, kept, said
 
 __all__ = ["StreamDecoder"]
 
@@ -79,7 +80,7 @@ class StreamDecoder:
         if data.startswith("[DONE]"):
             self.ended = True
             return []
-        chunk = self._load(data)
+        chunk = load_event(data, self._target)
         if not isinstance(chunk, Mapping):
             return []
         if chunk.get("error") or event == "error":
@@ -119,22 +120,10 @@ class StreamDecoder:
 
     def warnings(self) -> tuple[str, ...]:
         """What `response_warnings` would say of the answer so far."""
-        parts: list[Part] = [
+        calls = [
             ToolCall(call.wire_id or "", call.name or "", "".join(call.arguments), call.extra) for call in self._calls
         ]
-        if self._spoke:
-            parts.append(Text("..."))
-        message = Message("assistant", tuple(parts))
-        return response_warnings(
-            ChatResponse(message, self.finish_reason, self.usage, None, None, self.native_finish_reason)
-        )
-
-    def _load(self, data: str) -> Any:
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            problem = f"{type(error).__name__}: {error}"
-        raise BadResponse("an event of the stream is not JSON", target=self._target, cause=problem)
+        return stream_warnings(self, calls, spoke=self._spoke)
 
     def _start(self, chunk: Raw, found: list[Event]) -> None:
         self._started = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
+from agentroute.formats.sse import encode_event
 from agentroute.messages import Usage
 
 from .answers import encode_usage
@@ -90,7 +90,7 @@ class StreamEncoder:
 
     def error(self, error: AgentRouteError) -> bytes:
         """The error as an object of its own. No `[DONE]` follows: the answer is not done."""
-        return _sent({"error": error_object(error)})
+        return encode_event({"error": error_object(error)})
 
     def _begin(self, event: Started) -> bytes:
         self._begun = True
@@ -112,7 +112,7 @@ class StreamEncoder:
         self, delta: Mapping[str, Any], choice: Mapping[str, Any] | None = None, more: Mapping[str, Any] | None = None
     ) -> bytes:
         choices = [{"index": 0, "delta": delta, "finish_reason": None, **(choice or {})}]
-        return _sent({**self._head, **(more or {}), "choices": choices})
+        return encode_event({**self._head, **(more or {}), "choices": choices})
 
     def _call(self, event: ToolCallStarted) -> dict[str, Any]:
         position = self._positions.setdefault(event.index, len(self._positions))
@@ -132,9 +132,5 @@ class StreamEncoder:
         found = first + self._chunk(known_fields(event.extra), choice)
         usage = encode_usage(self._usage)
         if usage is not None and self._include_usage:
-            found += _sent({**self._head, "choices": [], "usage": usage})
+            found += encode_event({**self._head, "choices": [], "usage": usage})
         return found + b"data: [DONE]\n\n"
-
-
-def _sent(data: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(data, separators=(",", ":"), default=dict).encode() + b"\n\n"

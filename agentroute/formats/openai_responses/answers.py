@@ -8,10 +8,10 @@ from typing import Any
 from agentroute.errors import BadResponse, RequestError
 from agentroute.formats.base import finish_reason
 from agentroute.formats.failures import decode_error
+from agentroute.formats.reading import Raw, count, show
 from agentroute.messages import ChatResponse, FinishReason, Usage
 
 from .decoding import Assistant
-from .fields import Raw, show
 
 __all__ = ["decode_finish", "decode_response", "decode_usage"]
 
@@ -79,14 +79,10 @@ def decode_usage(raw: Any) -> Usage | None:
     inputs = inputs if isinstance(inputs, Mapping) else {}
     outputs = outputs if isinstance(outputs, Mapping) else {}
     usage = Usage(
-        _count(raw.get("input_tokens")),
-        _count(raw.get("output_tokens")),
-        _count(inputs.get("cached_tokens")),
-        _count(inputs.get("cache_write_tokens")),
-        _count(outputs.get("reasoning_tokens")),
+        count(raw.get("input_tokens")),
+        count(raw.get("output_tokens")),
+        count(inputs.get("cached_tokens")),
+        count(inputs.get("cache_write_tokens")),
+        count(outputs.get("reasoning_tokens")),
     )
     return None if usage.input_tokens is None and usage.output_tokens is None else usage
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agentroute.errors import RequestError
+from agentroute.formats.reading import Raw, function_facts, given_limit, given_number, show, split_data_url, wrong
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import (
     ChatRequest,
@@ -25,7 +25,7 @@ from agentroute.messages import (
     ToolResult,
 )
 
-from .fields import DIALECT, REFUSAL, Raw, id_of, rest, show, wrong
+from .fields import DIALECT, REFUSAL, id_of, rest
 
 __all__ = ["Assistant", "decode_request", "read_reasoning"]
 
@@ -203,11 +203,10 @@ def _image(raw: Raw, url: str) -> Image:
     detail = raw.get("detail")
     detail = detail if isinstance(detail, str) and detail != "auto" else None
     extra = rest(raw, _IMAGE_FIELDS)
-    head, comma, data = url.removeprefix("data:").partition(",")
-    media_type, _, encoding = head.partition(";")
-    if url.startswith("data:") and comma and encoding == "base64":
-        return Image(data=data, media_type=media_type or None, detail=detail, extra=extra)
-    return Image(url=url, detail=detail, extra=extra)
+    held = split_data_url(url)
+    if held is None:
+        return Image(url=url, detail=detail, extra=extra)
+    return Image(data=held[1], media_type=held[0] or None, detail=detail, extra=extra)
 
 
 def _decode_call(item: Raw, where: str, origin: str | None) -> ToolCall:
@@ -257,17 +256,9 @@ def _decode_tools(raw: Any) -> tuple[Tool, ...]:
             # One that the provider runs itself: it has no schema, so it is kept whole.
             tools.append(Tool(name if isinstance(name, str) else kind, extra=Extra(DIALECT, dict(tool))))
             continue
-        if not isinstance(name, str) or not name:
-            wrong(f"{where}.name", name, "a name")
-        schema, description, strict = tool.get("parameters"), tool.get("description"), tool.get("strict")
-        if schema is not None and not isinstance(schema, Mapping):
-            wrong(f"{where}.parameters", schema, "a JSON schema (an object)")
-        if description is not None and not isinstance(description, str):
-            wrong(f"{where}.description", description, "a text")
+        name, description, schema, strict = function_facts(tool, where, "parameters")
         # Strict is what this dialect takes an absent flag for; ours takes an absent one for lenient.
-        tools.append(
-            Tool(name, description or "", schema or {}, None if strict is False else True, rest(tool, _TOOL_FIELDS))
-        )
+        tools.append(Tool(name, description, schema, None if strict is False else True, rest(tool, _TOOL_FIELDS)))
     return tuple(tools)
 
 
@@ -308,16 +299,6 @@ def _decode_format(raw: Any) -> tuple[ResponseSchema | None, dict[str, Any]]:
 
 
 def _decode_sampling(body: Raw) -> Sampling:
-    found: dict[str, Any] = {}
-    for name in ("temperature", "top_p"):
-        value = body.get(name)
-        if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                wrong(name, value, "a number")
-            found[name] = value
-    limit = body.get("max_output_tokens")
-    if limit is not None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            wrong("max_output_tokens", limit, "a whole number above 0")
-        found["max_output_tokens"] = limit
-    return Sampling(**found)
+    return Sampling(
+        given_number(body, "temperature"), given_number(body, "top_p"), given_limit(body, "max_output_tokens")
+    )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.reading import data_url
 from agentroute.messages import (
     ChatRequest,
     Image,
@@ -195,10 +196,8 @@ def _content(parts: Iterable[Part]) -> str | list[dict[str, Any]]:
         if isinstance(part, Text):
             found.append(dict(spare) if "type" in spare else {"type": "input_text", "text": part.text, **spare})
         elif isinstance(part, Image):
-            url = part.url
-            if url is None:
-                url = f"data:{part.media_type or 'application/octet-stream'};base64,{part.data or ''}"
-            found.append({"type": "input_image", "image_url": url, "detail": part.detail or "auto", **spare})
+            shown = {"type": "input_image", "image_url": data_url(part), "detail": part.detail or "auto"}
+            found.append({**shown, **spare})
     return found
 
 

@@ -1,21 +1,19 @@
-"""What reading and writing this dialect share: its name, the fields we do not know, and how a wrong one is named."""
+"""What reading and writing this dialect share: its name, the fields we do not know."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final
 
-from agentroute.errors import RequestError
+from agentroute.formats.reading import Raw
 from agentroute.messages import Extra
 
-__all__ = ["DIALECT", "MADE_UP", "REFUSAL", "Raw", "id_of", "known_fields", "rest", "show", "wrong"]
+__all__ = ["DIALECT", "MADE_UP", "REFUSAL", "id_of", "known_fields", "rest"]
 
 DIALECT: Final = "openai_responses"
 REFUSAL: Final = Extra(DIALECT, {"type": "refusal"})
 MADE_UP: Final = "_agentroute_"
 """Stands in each id of an item that is ours: a provider never gave it, and is never told it."""
-
-Raw: TypeAlias = Mapping[str, Any]
 
 
 def known_fields(extra: Extra | None) -> Mapping[str, Any]:
@@ -34,17 +32,3 @@ def rest(raw: Raw, known: frozenset[str], origin: str | None = None) -> Extra | 
     if "id" in found and id_of(raw) is None:
         del found["id"]
     return Extra(DIALECT, found, origin) if found else None
-
-
-def wrong(where: str, value: Any, wanted: str) -> NoReturn:
-    raise RequestError(f"`{where}` is {show(value)}; give {wanted}")
-
-
-def show(value: Any) -> str:
-    """A value for an error message: short, printable, and without walking through a deep one."""
-    if value is None or isinstance(value, bool | int | float):
-        return repr(value)
-    if isinstance(value, str):
-        short = value if len(value) <= 60 else value[:60] + "..."
-        return ascii(short) if not short.isprintable() else repr(short)
-    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, list | tuple | Mapping) else "")

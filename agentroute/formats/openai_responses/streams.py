@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +18,14 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import response_warnings
+from agentroute.formats.base import stream_warnings
 from agentroute.formats.failures import decode_error
-from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Text, ToolCall, Usage
+from agentroute.formats.reading import Raw, load_event
+from agentroute.messages import Extra, FinishReason, ToolCall, Usage
 
 from .answers import decode_finish, decode_usage
 from .decoding import read_reasoning
-from .fields import DIALECT, REFUSAL, Raw, id_of, rest
+from .fields import DIALECT, REFUSAL, id_of, rest
 
 __all__ = ["StreamDecoder"]
 
@@ -73,7 +73,7 @@ class StreamDecoder:
         """The events of one server-sent event. Raises the error it reports, and BadResponse for what is no JSON."""
         if self.ended or data.startswith("[DONE]"):
             return []
-        raw = self._load(data)
+        raw = load_event(data, self._target)
         if not isinstance(raw, Mapping):
             return []
         found: list[Event] = []
@@ -112,20 +112,8 @@ class StreamDecoder:
 
     def warnings(self) -> tuple[str, ...]:
         """What `response_warnings` would say of the answer so far."""
-        parts: list[Part] = [ToolCall(call_id, name, "".join(pieces)) for call_id, name, pieces in self._calls]
-        if self._spoke:
-            parts.append(Text("..."))
-        answer = Message("assistant", tuple(parts))
-        return response_warnings(
-            ChatResponse(answer, self.finish_reason, self.usage, None, None, self.native_finish_reason)
-        )
-
-    def _load(self, data: str) -> Any:
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            problem = f"{type(error).__name__}: {error}"
-        raise BadResponse("an event of the stream is not JSON", target=self._target, cause=problem)
+        calls = [ToolCall(call_id, name, "".join(pieces)) for call_id, name, pieces in self._calls]
+        return stream_warnings(self, calls, spoke=self._spoke)
 
     def _start(self, response: Any, found: list[Event]) -> None:
         if isinstance(response, Mapping):

@@ -23,6 +23,7 @@ from agentroute.events import (
 from agentroute.formats.openai_chat.answers import digest
 from agentroute.formats.openai_chat.errors import error_object
 from agentroute.formats.signatures import wrap
+from agentroute.formats.sse import encode_event
 from agentroute.messages import ChatResponse, FinishReason, Message, Part, Reasoning, Usage
 
 from .encoding import encode_items
@@ -270,4 +271,4 @@ class StreamEncoder:
     def _sse(self, kind: str, fields: Mapping[str, Any]) -> bytes:
         data = {**fields, "type": kind, "sequence_number": self._number}
         self._number += 1
-        return f"event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+        return encode_event(data, kind)

@@ -1,0 +1,146 @@
+"""What reading and writing all dialects have in common: a wrong field named, numbers, tools, JSON texts, data URLs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn, TypeAlias
+
+from agentroute.errors import BadResponse, RequestError
+from agentroute.messages import Image
+
+__all__ = [
+    "INVALID_JSON",
+    "Raw",
+    "count",
+    "data_url",
+    "function_facts",
+    "given_limit",
+    "given_number",
+    "json_object",
+    "json_text",
+    "load_event",
+    "show",
+    "split_data_url",
+    "wrong",
+]
+
+Raw: TypeAlias = Mapping[str, Any]
+
+INVALID_JSON: Final = "INVALID_JSON"
+"""What arguments that are no JSON object are wrapped in where a dialect holds only objects, as Anthropic's
+documentation of fine-grained tool streaming proposes (`{"INVALID_JSON": "..."}`)."""
+
+_EXACT: Final = 2**53
+"""The largest whole number that a double keeps exactly."""
+
+
+def wrong(where: str, value: Any, wanted: str) -> NoReturn:
+    raise RequestError(f"`{where}` is {show(value)}; give {wanted}")
+
+
+def show(value: Any) -> str:
+    """A value for an error message: short, printable, and without walking through a deep one."""
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if isinstance(value, str):
+        short = value if len(value) <= 60 else value[:60] + "..."
+        return ascii(short) if not short.isprintable() else repr(short)
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, list | tuple | Mapping) else "")
+
+
+def given_number(body: Raw, name: str) -> float | None:
+    """The finite number in this field, or None where there is none. Raises RequestError for anything else."""
+    value: Any = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        wrong(name, value, "a number")
+    return value
+
+
+def given_limit(body: Raw, name: str) -> int | None:
+    """The whole number above 0 in this field, or None where there is none. Raises RequestError for anything else."""
+    value: Any = body.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        wrong(name, value, "a whole number above 0")
+    return value
+
+
+def function_facts(raw: Raw, where: str, schema_field: str) -> tuple[str, str, Raw, bool | None]:
+    """Name, description, schema and `strict` of a function. Raises RequestError naming the one that is wrong."""
+    name, description, schema, strict = (raw.get(key) for key in ("name", "description", schema_field, "strict"))
+    if not isinstance(name, str) or not name:
+        wrong(f"{where}.name", name, "a name")
+    if description is not None and not isinstance(description, str):
+        wrong(f"{where}.description", description, "a text")
+    if schema is not None and not isinstance(schema, Mapping):
+        wrong(f"{where}.{schema_field}", schema, "a JSON schema (an object)")
+    if strict is not None and not isinstance(strict, bool):
+        wrong(f"{where}.strict", strict, "true or false")
+    return name, description or "", schema or {}, strict
+
+
+def count(value: Any) -> int | None:
+    """A number of tokens as a provider told it; None for what is no such number."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def load_event(data: str, target: str | None) -> Any:
+    """The JSON of one event of a stream. Raises BadResponse where it is none."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    raise BadResponse("an event of the stream is not JSON", target=target, cause=problem)
+
+
+def json_text(value: Any, where: str) -> str:
+    """The value as JSON. Raises RequestError for one that cannot be written."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    raise RequestError(f"`{where}` cannot be written as JSON: {problem}")
+
+
+def json_object(text: str, *, exact: bool = False) -> dict[str, Any] | None:
+    """The object that this text is, or None. NaN is no JSON; `exact` wants whole numbers that a double holds."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_exact_int if exact else int)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+def _exact_int(text: str) -> int:
+    value = int(text)
+    return value if abs(value) <= _EXACT else _refuse(text)
+
+
+def data_url(image: Image) -> str:
+    """The picture's URL, which holds its data where it has no other."""
+    if image.url is not None:
+        return image.url
+    return f"data:{image.media_type or 'application/octet-stream'};base64,{image.data or ''}"
+
+
+def split_data_url(url: str) -> tuple[str, str] | None:
+    """Media type ('' where it names none) and base64 data of a URL that holds them; None for any other."""
+    if not url.startswith("data:"):
+        return None
+    head, comma, data = url[5:].partition(",")
+    media_type, _, encoding = head.partition(";")
+    return (media_type, data) if comma and encoding == "base64" else None
