@@ -31,10 +31,11 @@ from agentroute import (
     formats,
 )
 from agentroute.catalog import resolve
-from agentroute.events import Event, fold
+from agentroute.events import fold
 from agentroute.formats.failures import decode_error
 from agentroute.formats.sse import SseDecoder
 from agentroute.messages import Image, Reasoning, Usage
+from tests import streamed
 
 pytestmark = pytest.mark.requires("shared")
 
@@ -77,16 +78,8 @@ class Pair:
         format_ = formats.of(self.dialect)
         if not self.streamed:
             return format_.decode_response(json.loads(self.answer.read_bytes()), target="t", origin="p/m")
-        return fold(self.events(self.answer.read_bytes(), size))
-
-    def events(self, raw: bytes, size: int | None = None) -> Iterator[Event]:
-        decoder = formats.of(self.dialect).StreamDecoder(target="t", origin="p/m")
-        lines = SseDecoder()
-        step = size or len(raw)
-        for at in range(0, len(raw), step):
-            for event, data in lines.feed(raw[at : at + step]):
-                yield from decoder.feed(data, event)
-        yield from decoder.close()
+        decoder = format_.StreamDecoder(target="t", origin="p/m")
+        return fold(streamed.read(decoder, self.answer.read_bytes(), size))
 
 
 def pairs() -> list[Pair]:

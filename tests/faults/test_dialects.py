@@ -10,20 +10,13 @@ from agentroute import StreamInterrupted
 from tests.loopback import Loopback, Script, plain, sse
 
 from .calls import PLAIN, STREAMED, WAYS, Way, assert_no_canary, call, row, target, well_answer
-from .streams import PING, block, gemini, message_end, message_start, named, needs, unnamed
+from .streams import PING, block, gemini, message_end, message_start, named, unnamed
 
-anthropic = [*needs("anthropic_messages")]
-google = [*needs("gemini")]
 OVERLOADED = named({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
 HELLO = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "hello"})
 
 
-def marked(marks: list[Any], number: int, among: tuple[Way, ...]) -> pytest.MarkDecorator:
-    cases = [pytest.param(way, id=f"row{number:02}-{way}", marks=marks) for way in among]
-    return pytest.mark.parametrize("way", cases)
-
-
-@marked(anthropic, 92, STREAMED)
+@row(92, STREAMED)
 def test_overloaded_after_message_start(way: Way, canaries: pytest.LogCaptureFixture) -> None:
     with Loopback([sse(message_start(), PING, OVERLOADED)]) as sick, Loopback(well_answer(way)) as well:
         targets = target(sick, dialect="anthropic_messages"), target(well, "well", rank=2)
@@ -46,13 +39,13 @@ def incomplete(way: Way, dialect: str, stream: bytes, canaries: pytest.LogCaptur
     assert_no_canary(ran, targets, canaries)
 
 
-@marked(anthropic, 93, STREAMED)
+@row(93, STREAMED)
 def test_anthropic_ends_without_message_stop(way: Way, canaries: pytest.LogCaptureFixture) -> None:
     incomplete(way, "anthropic_messages", sse(message_start(), PING, *HELLO), canaries)
     incomplete(way, "anthropic_messages", sse(message_start(), *HELLO[:-1]), canaries)
 
 
-@marked(google, 94, STREAMED)
+@row(94, STREAMED)
 def test_gemini_ends_without_a_finish_reason(way: Way, canaries: pytest.LogCaptureFixture) -> None:
     incomplete(way, "gemini", sse(unnamed(gemini([{"text": "hello"}]))), canaries)
 
@@ -68,7 +61,7 @@ NO_PARTS = [
 
 @pytest.mark.parametrize(
     ("body", "finish", "way"),
-    [pytest.param(b, f, way, id=f"row95-{name}-{way}", marks=google) for name, b, f in NO_PARTS for way in WAYS],
+    [pytest.param(b, f, way, id=f"row95-{name}-{way}") for name, b, f in NO_PARTS for way in WAYS],
 )
 def test_gemini_answers_without_parts(
     body: dict[str, Any], finish: str, way: Way, canaries: pytest.LogCaptureFixture
@@ -84,7 +77,7 @@ def test_gemini_answers_without_parts(
     assert_no_canary(ran, targets, canaries)
 
 
-@marked(anthropic, 96, STREAMED)
+@row(96, STREAMED)
 def test_anthropic_events_and_blocks_of_tomorrow(way: Way, canaries: pytest.LogCaptureFixture) -> None:
     events = (
         message_start(),
@@ -104,7 +97,7 @@ def test_anthropic_events_and_blocks_of_tomorrow(way: Way, canaries: pytest.LogC
     assert_no_canary(ran, targets, canaries)
 
 
-@marked(anthropic, 96, PLAIN)
+@row(96, PLAIN)
 def test_an_anthropic_block_of_tomorrow(way: Way, canaries: pytest.LogCaptureFixture) -> None:
     content = [{"type": "hologram", "cube": [1]}, {"type": "text", "text": "hello"}]
     body = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": content}
@@ -117,7 +110,7 @@ def test_an_anthropic_block_of_tomorrow(way: Way, canaries: pytest.LogCaptureFix
     assert_no_canary(ran, targets, canaries)
 
 
-@marked(google, 96, WAYS)
+@row(96, WAYS)
 def test_a_gemini_part_of_tomorrow(way: Way, canaries: pytest.LogCaptureFixture) -> None:
     body = gemini([{"hologram": {"cube": [1]}}, {"text": "hello"}], "STOP", tomorrow={"a": 1})
     with Loopback([sse(unnamed(body)) if way.stream else plain(body)]) as server:

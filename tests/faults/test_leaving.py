@@ -19,7 +19,7 @@ from agentroute.ledger import MemoryLedger
 from tests.loopback import HELLO, ROLE, SSE_HEAD, Loopback, chunk, event
 
 from .calls import QUICK, REQUEST, STREAMED, WAYS, Ran, Way, assert_no_canary, router, row, target, well_answer
-from .streams import block, message_start, needs
+from .streams import block, message_start
 
 SPEAKS_THEN_HANGS = [SSE_HEAD, chunk(ROLE + HELLO), "hang"]
 
@@ -105,9 +105,7 @@ def test_the_client_goes_away_in_the_middle(way: Way, how: str, canaries: pytest
         assert_no_canary(Ran(error=error, decision=record), targets, canaries)
 
 
-@pytest.mark.parametrize(
-    "way", [pytest.param(way, id=f"row84-{way}", marks=[*needs("anthropic_messages")]) for way in STREAMED]
-)
+@row(84, among=STREAMED)
 def test_the_cost_of_what_had_come_is_recorded(way: Way) -> None:
     """Anthropic counts at the start of the answer."""
     said = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "hello"})[:2]

@@ -47,6 +47,7 @@ from agentroute.formats.failures import conceal
 from agentroute.formats.sse import SseDecoder
 from agentroute.messages import Extra, Image, Reasoning, ResponseSchema, Sampling, Text, ToolChoice
 from agentroute.providers import Quirks
+from tests import streamed
 
 PARAMS: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
 EVENTS: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
@@ -88,12 +89,7 @@ def sse(*events: dict[str, Any]) -> bytes:
 
 
 def read(raw: bytes, size: int | None = None, origin: str | None = ORIGIN) -> list[Event]:
-    decoder, lines = StreamDecoder(target="t", origin=origin), SseDecoder()
-    found: list[Event] = []
-    for at in range(0, len(raw), size or len(raw)):
-        for event, data in lines.feed(raw[at : at + (size or len(raw))]):
-            found += decoder.feed(data, event)
-    return found + decoder.close()
+    return streamed.read(StreamDecoder(target="t", origin=origin), raw, size)
 
 
 def written(response: ChatResponse) -> bytes:

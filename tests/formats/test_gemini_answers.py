@@ -53,6 +53,7 @@ from agentroute.formats.gemini import (
 )
 from agentroute.formats.sse import SseDecoder
 from agentroute.messages import ChatRequest, Extra, FinishReason, Message, Reasoning, Text, ToolCall
+from tests.streamed import read as read_stream
 
 ORIGIN = "google/m"
 USAGE = {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7}
@@ -76,12 +77,7 @@ def sse(chunks: Iterable[Any], newline: str = "\r\n") -> bytes:
 
 
 def read(raw: bytes, size: int = 0) -> list[Event]:
-    decoder, lines = StreamDecoder(target="t", origin=ORIGIN), SseDecoder()
-    events: list[Event] = []
-    for at in range(0, len(raw), size or len(raw) or 1):
-        for event, data in lines.feed(raw[at : at + (size or len(raw))]):
-            events += decoder.feed(data, event)
-    return events + decoder.close()
+    return read_stream(StreamDecoder(target="t", origin=ORIGIN), raw, size)
 
 
 def streamed(*chunks: Any) -> ChatResponse:

@@ -42,6 +42,7 @@ from agentroute.formats.openai_responses import (
 from agentroute.formats.openai_responses.fields import REFUSAL
 from agentroute.formats.sse import SseDecoder
 from agentroute.messages import Extra, Image, Reasoning, ResponseSchema, Sampling, Text, ToolChoice
+from tests import streamed
 
 PARAMS: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsNonStreaming)
 EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -96,12 +97,7 @@ def answer(*output: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def read(raw: bytes, size: int | None = None, origin: str | None = ORIGIN) -> list[Event]:
-    decoder, lines = StreamDecoder(target="t", origin=origin), SseDecoder()
-    found: list[Event] = []
-    for at in range(0, len(raw), size or len(raw)):
-        for event, data in lines.feed(raw[at : at + (size or len(raw))]):
-            found += decoder.feed(data, event)
-    return found + decoder.close()
+    return streamed.read(StreamDecoder(target="t", origin=origin), raw, size)
 
 
 def sse(*events: dict[str, Any]) -> bytes:
