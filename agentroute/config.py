@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .catalog import default_models
 from .effects import Timeouts
 from .errors import ConfigError
-from .providers import PROVIDERS, Provider
+from .providers import PROVIDERS, Dialect, Provider
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
 
@@ -51,7 +51,7 @@ class _Target(_Section):
     tier: Literal["budget", "mid", "standard", "premium"] | None = None
     base_url: str | None = None
     api_key: _KeyName | Annotated[list[_KeyName], Field(min_length=1)] | None = None
-    dialect: Literal["openai_chat", "anthropic_messages", "gemini", "openai_responses"] | None = None
+    dialect: Dialect | None = None
     settings: dict[str, Any] = {}
     price: _Price | None = None
     context_window: _Count | None = None

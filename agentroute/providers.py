@@ -11,9 +11,10 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from .errors import ConfigError
 
-__all__ = ["DIALECTS", "PROVIDERS", "Auth", "Endpoint", "Provider", "Quirks", "url_problem"]
+__all__ = ["DIALECTS", "PROVIDERS", "Auth", "Dialect", "Endpoint", "Provider", "Quirks", "url_problem"]
 
-DIALECTS: Final = ("openai_chat", "anthropic_messages", "gemini", "openai_responses")
+Dialect: TypeAlias = Literal["openai_chat", "anthropic_messages", "gemini", "openai_responses"]
+DIALECTS: Final[tuple[str, ...]] = get_args(Dialect)
 """The dialects that are spoken over HTTP. `native` stands for a model object that an integration calls itself."""
 
 Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"]

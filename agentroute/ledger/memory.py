@@ -7,7 +7,7 @@ from collections import deque
 
 from agentroute.decisions import Decision
 
-from .totals import Totals
+from .totals import Tally, Totals
 
 __all__ = ["MemoryLedger"]
 
@@ -15,33 +15,19 @@ __all__ = ["MemoryLedger"]
 class MemoryLedger:
     """Keeps the latest `max_decisions`; `totals` cover all. Safe in threads.
 
-    `append` may also be reached from a finalizer (an abandoned stream) while the same thread is inside it: it takes a
-    lock that lets it in, and what it counts is taken up by the call it interrupted.
+    `append` may also be reached from a finalizer (an abandoned stream) while the same thread is inside it.
     """
 
     def __init__(self, *, max_decisions: int = 10_000) -> None:
         self._decisions: deque[Decision] = deque(maxlen=max_decisions)
-        self._uncounted: deque[Totals] = deque()
-        self._totals = Totals()
-        self._counting = False
+        self._totals: Tally[Totals] = Tally()
         self._lock = threading.RLock()
 
     def append(self, decision: Decision) -> None:
         step = Totals.of(decision)
         with self._lock:
             self._decisions.append(decision)
-            self._uncounted.append(step)
-            self._count()
-
-    def _count(self) -> None:
-        if self._counting:
-            return
-        self._counting = True
-        try:
-            while self._uncounted:
-                self._totals += self._uncounted.popleft()
-        finally:
-            self._counting = False
+            self._totals.add(step)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -51,5 +37,4 @@ class MemoryLedger:
 
     @property
     def totals(self) -> Totals:
-        with self._lock:
-            return self._totals
+        return self._totals.sum or Totals()

@@ -9,7 +9,6 @@ import secrets
 import sqlite3
 import threading
 import weakref
-from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from agentroute.errors import ConfigError
 
 from .reading import read_decisions, read_gaps, read_totals
 from .schema import connect, prepare
-from .totals import Gap, Totals
+from .totals import Gap, Tally, Totals
 from .writing import write
 
 __all__ = ["SqliteLedger"]
@@ -80,9 +79,8 @@ class SqliteLedger:
         # was given up, and must not wait for it. Both queues let it in.
         self._queue: SimpleQueue[Decision | _Token | None] = SimpleQueue()
         self._hurry: SimpleQueue[None] = SimpleQueue()
-        self._dropped: deque[Gap] = deque()
-        self._gap: Gap | None = None
-        self._counting = self._starting = False
+        self._dropped: Tally[Gap] = Tally()
+        self._starting = False
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._complained = False
@@ -97,24 +95,11 @@ class SqliteLedger:
             if waiting == self._queue_size // 2:
                 self._hurry.put(None)
         else:
-            self._drop(Gap.of(decision))
+            self._dropped.add(Gap.of(decision))
             if self._queue.empty():
                 self._queue.put(None)
         if self._thread is None:
             self._start()
-
-    def _drop(self, gap: Gap) -> None:
-        self._dropped.append(gap)
-        with self._lock:
-            if self._counting:
-                return
-            self._counting = True
-            try:
-                while self._dropped:
-                    more = self._dropped.popleft()
-                    self._gap = more if self._gap is None else self._gap + more
-            finally:
-                self._counting = False
 
     def _start(self) -> None:
         with self._lock:
@@ -141,7 +126,7 @@ class SqliteLedger:
         while not (last and self._queue.empty()):
             self._collect(batch, tokens)
             last = last or any(token.last for token in tokens)
-            gap = self._take_gap()
+            gap = self._dropped.take()
             try:
                 if batch or gap is not None:
                     connection = connect(self.path) if connection is None else connection
@@ -149,7 +134,7 @@ class SqliteLedger:
             except Exception as error:
                 self._complain(error)
                 if gap is not None:
-                    self._drop(gap)
+                    self._dropped.add(gap)
                 if connection is not None:
                     connection.close()
                     connection = None
@@ -189,15 +174,10 @@ class SqliteLedger:
         except Empty:
             pass
 
-    def _take_gap(self) -> Gap | None:
-        with self._lock:
-            gap, self._gap = self._gap, None
-            return gap
-
     def _give_up(self, batch: list[Decision]) -> None:
         """The ledger is being closed and the file cannot be written: what waits is a gap, should it go on."""
         for decision in batch:
-            self._drop(Gap.of(decision))
+            self._dropped.add(Gap.of(decision))
         logger.error("the ledger %s was closed with decisions that could not be written", self.path)
 
     def _complain(self, error: Exception) -> None:
@@ -215,13 +195,13 @@ class SqliteLedger:
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Waits until everything appended before is in the file; False where it could not be written in that time."""
-        if self._thread is None and self._queue.empty() and self._gap is None:
+        if self._thread is None and self._queue.empty() and self._dropped.sum is None:
             return True
         return self._ask(_Token(), timeout_s)
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Writes what is queued and ends the thread. A later `append` starts another one."""
-        if self._thread is None and self._queue.empty() and self._gap is None:
+        if self._thread is None and self._queue.empty() and self._dropped.sum is None:
             return
         written = self._ask(_Token(last=True), timeout_s)
         thread = self._thread

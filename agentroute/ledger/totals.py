@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from agentroute.decisions import Decision
 
-__all__ = ["Gap", "Totals", "add"]
+__all__ = ["Gap", "Tally", "Totals", "add"]
 
 _EXACT = Context(prec=200)
 """Wide enough that no sum of money is ever rounded; the default context keeps 28 digits."""
@@ -83,3 +85,45 @@ class Gap:
 
     def to_dict(self) -> dict[str, Any]:
         return {"since": self.since.isoformat(), "until": self.until.isoformat(), **self.totals.to_dict()}
+
+
+_S = TypeVar("_S", Totals, Gap)
+
+
+class Tally(Generic[_S]):
+    """A running sum, safe in threads and in finalizers.
+
+    `add` may be reached (by the finalizer of an abandoned stream) while the same thread is inside it: it takes a lock
+    that lets it in, and what it brings is added by the call that it interrupted.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[_S] = deque()
+        self._sum: _S | None = None
+        self._adding = False
+        self._lock = threading.RLock()
+
+    def add(self, more: _S) -> None:
+        self._waiting.append(more)
+        with self._lock:
+            if self._adding:
+                return
+            self._adding = True
+            try:
+                while self._waiting:
+                    next_ = self._waiting.popleft()
+                    self._sum = next_ if self._sum is None else self._sum + next_
+            finally:
+                self._adding = False
+
+    @property
+    def sum(self) -> _S | None:
+        """None where nothing was added."""
+        with self._lock:
+            return self._sum
+
+    def take(self) -> _S | None:
+        """The sum so far, which begins anew."""
+        with self._lock:
+            found, self._sum = self._sum, None
+            return found
