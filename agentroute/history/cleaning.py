@@ -35,15 +35,14 @@ def _is_plain(message: Message, rules: Rules) -> bool:
     for part in message.parts:
         if part.extra is not None:
             return False
-        kind = type(part)
-        if kind is Text:
-            if not part.text or part.text.isspace():  # type: ignore[union-attr]
+        if isinstance(part, Text):
+            if not part.text or part.text.isspace():
                 return False
-        elif kind is ToolResult:
-            for held in part.content:  # type: ignore[union-attr]
+        elif isinstance(part, ToolResult):
+            for held in part.content:
                 if held.extra is not None or type(held) is not Text or not held.text or held.text.isspace():
                     return False
-        elif kind is not ToolCall:
+        elif not isinstance(part, ToolCall):
             return False
     return True
 
