@@ -147,7 +147,7 @@ class TestRequests:
             {"name": "look", "description": "Looks.", "input_schema": {"type": "object"}, "strict": True}
         ]
 
-    @pytest.mark.parametrize("arguments", ['{"city": ', "[1]", "7", '{"a": NaN}'])
+    @pytest.mark.parametrize("arguments", ['{"city": ', "[1]", "7", '{"a": NaN}', '{"a": 1e999}'])
     def test_arguments_that_are_no_object_are_wrapped(self, arguments: str) -> None:
         message = Message("assistant", (ToolCall("c1", "look", arguments),))
         assert body(USER, message)["messages"][1]["content"][0]["input"] == {"INVALID_JSON": arguments}

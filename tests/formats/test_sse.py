@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentroute import BadResponse
-from agentroute.formats.sse import ServerSentEvent, SseDecoder
+from agentroute.formats.sse import ServerSentEvent, SseDecoder, encode_event
 
 
 def decode(*chunks: bytes, **options: int) -> list[tuple[str, str]]:
@@ -87,3 +89,10 @@ def test_the_size_is_of_one_event() -> None:
 
 def test_an_event_is_a_pair() -> None:
     assert SseDecoder().feed(b"data: a\n\n") == [ServerSentEvent("message", "a")]
+
+
+def test_an_event_is_written_whatever_its_text_holds() -> None:
+    """Half a surrogate pair, which a model may well send, has no UTF-8; its escape has."""
+    raw = encode_event({"type": "x", "text": "\ud83d é\n"}, "x")
+    ((event, data),) = SseDecoder().feed(raw)
+    assert (event, json.loads(data)) == ("x", {"type": "x", "text": "\ud83d é\n"})
