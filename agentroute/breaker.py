@@ -24,6 +24,7 @@ from .errors import (
     QuotaExhausted,
     RateLimited,
 )
+from .providers import NATIVE
 from .targets import Secret, Target
 
 __all__ = ["Breakers", "Open", "Permit", "key_of"]
@@ -90,7 +91,7 @@ def key_of(target: Target) -> Hashable:
 
 
 def _key_of(target: Target, key: Secret | None) -> Hashable:
-    if target.dialect == "native":
+    if target.dialect == NATIVE:
         return (target.provider, target.name)
     return (target.provider, _address(target) if key is None else key)
 

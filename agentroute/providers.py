@@ -11,11 +11,14 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from .errors import ConfigError
 
-__all__ = ["DIALECTS", "PROVIDERS", "Auth", "Dialect", "Endpoint", "Provider", "Quirks", "url_problem"]
+__all__ = ["DIALECTS", "NATIVE", "PROVIDERS", "Auth", "Dialect", "Endpoint", "Provider", "Quirks", "url_problem"]
 
 Dialect: TypeAlias = Literal["openai_chat", "anthropic_messages", "gemini", "openai_responses"]
 DIALECTS: Final[tuple[str, ...]] = get_args(Dialect)
-"""The dialects that are spoken over HTTP. `native` stands for a model object that an integration calls itself."""
+"""The dialects that are spoken over HTTP."""
+
+NATIVE: Final = "native"
+"""The dialect of a model object that an integration calls itself."""
 
 Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"]
 """Where the key goes: `Authorization: Bearer ...`, or the header of that name."""
@@ -107,7 +110,7 @@ class Endpoint:
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         quirks: Quirks | None = None,
     ) -> None:
-        if dialect not in (*DIALECTS, "native"):
+        if dialect not in (*DIALECTS, NATIVE):
             raise ConfigError(f"`dialect` is {dialect!r}; give one of {', '.join(DIALECTS)}")
         problem = None if base_url is None else url_problem(base_url)
         if problem is not None:

@@ -29,6 +29,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "formats.gemini",
         "formats.openai_responses",
         "formats",
+        "sdk_errors",
+        "native",
         "breaker",
         "affinity",
         "budget",

@@ -21,7 +21,7 @@ from agentroute.formats.failures import decode_error
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import repair
 from agentroute.messages import ChatRequest, Extra
-from agentroute.providers import PROVIDERS
+from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Secret, Target
 
 __all__ = ["MAX_BODY_BYTES", "Answer", "Limits", "Outgoing"]
@@ -127,7 +127,7 @@ def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
 
 
 def _format(target: Target) -> formats.Format:
-    if target.dialect == "native":
+    if target.dialect == NATIVE:
         raise ConfigError(
             f"target {target.name!r} speaks 'native', which is not called over HTTP; "
             f"use the integration that this target was made for"

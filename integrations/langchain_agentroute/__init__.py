@@ -13,7 +13,9 @@
 
 from __future__ import annotations
 
+from agentroute.native import NativeTarget
+
 from .chat_model import RoutedChatModel, decision_of
-from .pool import NativeTarget, native
+from .pool import native
 
 __all__ = ["NativeTarget", "RoutedChatModel", "decision_of", "native"]

@@ -34,13 +34,14 @@ from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field
 
 from agentroute import ConfigError, Decision, Router, StreamInterrupted
+from agentroute.native import check_models, read_targets
 from agentroute.router import Call
 
 from .attempts import AsyncModelPerformer, ModelPerformer, Step
 from .context import constraints_of, context_of, decision_of
 from .messages import origin_of, read_response
 from .options import Options, ToolSources
-from .pool import NATIVE, pool_profile, read_targets
+from .pool import native, pool_profile
 from .structured import Method, Structured, replay, wire_parser
 
 __all__ = ["RoutedChatModel", "decision_of"]
@@ -76,14 +77,12 @@ class RoutedChatModel(BaseChatModel):
         if (router is None) == (targets is None):
             raise ConfigError("RoutedChatModel needs either `router` or `targets`, and not both")
         if router is None:
-            ours, settings["models"] = read_targets(targets)
+            ours, settings["models"] = read_targets(targets, native)
             router = Router(targets=ours)
         elif not isinstance(router, Router):
             raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
         super().__init__(**{"router": router, **settings})
-        for target in router.pool:
-            if (target.dialect == NATIVE) != (target.name in self.models):
-                raise ConfigError(f"target {target.name!r}: a native target, and no other, has its model in `models`")
+        check_models(router.pool, self.models)
         for name in self.target_kwargs:
             router.pool[name]
         if self.profile is None:

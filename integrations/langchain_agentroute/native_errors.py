@@ -2,79 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from langchain_core.exceptions import ContextOverflowError, ModelError
 
-from agentroute.errors import (
-    BadResponse,
-    ConnectionFailed,
-    ContextTooLong,
-    InvalidRequest,
-    Overloaded,
-    ProviderError,
-    ProviderTimeout,
-)
-from agentroute.formats.failures import decode_error
+from agentroute.errors import BadResponse, ContextTooLong, InvalidRequest, Overloaded, ProviderError
+from agentroute.sdk_errors import sdk_error
 
 __all__ = ["provider_error"]
 
-_CONNECTION = frozenset({"APIConnectionError", "ClientConnectionError", "TransportError"})
-_BAD_RESPONSE = frozenset({"APIError", "APIResponseValidationError"})
 _NO_CHUNKS = "No generation chunks were returned"
 """What langchain-core raises, as a plain ValueError, where a stream ended without a single chunk."""
 
 
 def provider_error(error: Exception, target: str) -> ProviderError | None:
-    """Our error for theirs, or None where it is a mistake in the program (TypeError, ValueError, ...) or unknown.
-
-    The SDKs' errors are known by their status and class names, so none of them is imported. The new error holds text
-    only: theirs hold the request, and with it the key.
-    """
-    if isinstance(error, ProviderError):
-        return error
-    status = _status(error)
-    if status is not None:
-        found = decode_error(status, _headers(error), _body(error), target=target)
-        if isinstance(error, ContextOverflowError) and not isinstance(found, ContextTooLong):
-            found = ContextTooLong(str(found), target=target, status=status, code=found.code)
-        found.cause = type(error).__name__
+    """Our error for theirs, or None where it is a mistake in the program (TypeError, ValueError, ...) or unknown."""
+    found = sdk_error(error, target)
+    if isinstance(error, ContextOverflowError) and not isinstance(found, ContextTooLong):
+        return _as(ContextTooLong, error, target, found)
+    if found is not None:
         return found
-    kind = _kind(error)
-    if kind is None:
-        return None
-    cause = f"{type(error).__name__}: {error}"
-    return kind(f"target {target!r}: {cause}", target=target, cause=cause)
-
-
-def _kind(error: Exception) -> type[ProviderError] | None:
-    if isinstance(error, ContextOverflowError):
-        return ContextTooLong
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
-        return ProviderTimeout
-    if isinstance(error, ConnectionError) or names & _CONNECTION:
-        return ConnectionFailed
     if isinstance(error, ModelError):
-        return Overloaded if error.is_retryable else InvalidRequest
-    if names & _BAD_RESPONSE or (type(error) is ValueError and str(error) == _NO_CHUNKS):
-        return BadResponse
+        return _as(Overloaded if error.is_retryable else InvalidRequest, error, target)
+    if type(error) is ValueError and str(error) == _NO_CHUNKS:
+        return _as(BadResponse, error, target)
     return None
 
 
-def _status(error: Exception) -> int | None:
-    for name in ("status_code", "code"):
-        value = getattr(error, name, None)
-        if isinstance(value, int) and 400 <= value <= 599:
-            return value
-    return None
-
-
-def _headers(error: Exception) -> dict[str, str]:
-    headers = getattr(getattr(error, "response", None), "headers", None)
-    return {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
-
-
-def _body(error: Exception) -> Mapping[str, object]:
-    body = getattr(error, "body", None)
-    return body if isinstance(body, Mapping) else {"message": getattr(error, "message", None) or str(error)}
+def _as(kind: type[ProviderError], error: Exception, target: str, known: ProviderError | None = None) -> ProviderError:
+    cause = f"{type(error).__name__}: {error}"
+    if known is None:
+        return kind(f"target {target!r}: {cause}", target=target, cause=cause)
+    return kind(str(known), target=target, status=known.status, code=known.code, cause=type(error).__name__)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel, ModelProfile
 
 from agentroute import ConfigError, Pool, Price, Target, Tier
+from agentroute.native import NATIVE, NativeTarget
 
-__all__ = ["NATIVE", "NativeTarget", "TargetLike", "native", "pool_profile", "read_targets", "without_retries"]
-
-NATIVE = "native"
-_TIERS = frozenset(tier.value for tier in Tier)
+__all__ = ["native", "pool_profile", "without_retries"]
 
 _PROVIDERS = {
     "amazon_bedrock": "aws",
@@ -25,20 +22,9 @@ _PROVIDERS = {
 """LangChain's `ls_provider` where the catalog knows the provider by another name."""
 
 
-@dataclass(frozen=True, slots=True)
-class NativeTarget:
-    """A LangChain chat model and the target that stands for it in the pool. Made by `native`."""
-
-    model: BaseChatModel
-    target: Target
-
-
-TargetLike: TypeAlias = Target | BaseChatModel | NativeTarget
-
-
 def native(
     model: BaseChatModel, *, name: str | None = None, tier: str | Tier | None = None, price: Price | None = None
-) -> NativeTarget:
+) -> NativeTarget[BaseChatModel]:
     """A ready LangChain chat model as a target. It is called through its public API, with its own retries off.
 
     Provider and model are what it tells its traces (`ls_provider`, `ls_model_name`); the catalog fills in price and
@@ -59,44 +45,6 @@ def native(
         dialect=NATIVE,
     )
     return NativeTarget(without_retries(model), target)
-
-
-def read_targets(
-    targets: Mapping[str, TargetLike] | Iterable[TargetLike],
-) -> tuple[tuple[Target, ...], dict[str, BaseChatModel]]:
-    """The targets for a Router, and the LangChain model behind each native one, by name.
-
-    Raises ConfigError for anything that is no target, and where a key names one tier and its target another.
-    """
-    if isinstance(targets, Mapping):
-        entries = [_named(key, _entry(value)) for key, value in targets.items()]
-    elif isinstance(targets, Iterable) and not isinstance(targets, str | bytes):
-        entries = [_entry(value) for value in targets]
-    else:
-        raise ConfigError(f"`targets` is a {type(targets).__name__}; give a list, or a dict of names to targets")
-    models = {entry.target.name: entry.model for entry in entries if isinstance(entry, NativeTarget)}
-    return tuple(entry.target if isinstance(entry, NativeTarget) else entry for entry in entries), models
-
-
-def _entry(value: Any) -> Target | NativeTarget:
-    if isinstance(value, Target):
-        if value.dialect == NATIVE:
-            raise ConfigError(f"target {value.name!r} is native and has no model; use native(model, name=...)")
-        return value
-    return value if isinstance(value, NativeTarget) else native(value)
-
-
-def _named(key: str, entry: Target | NativeTarget) -> Target | NativeTarget:
-    target = entry.target if isinstance(entry, NativeTarget) else entry
-    tier = Tier(key) if key in _TIERS else target.tier
-    if target.tier not in (None, tier):
-        raise ConfigError(f"the key {key!r} names one tier and its target another ({target.tier.value})")
-    target = _with(target, name=key, tier=tier)
-    return replace(entry, target=target) if isinstance(entry, NativeTarget) else target
-
-
-def _with(target: Target, **changes: Any) -> Target:
-    return Target(**{name: getattr(target, name) for name in Target.__slots__} | changes)
 
 
 def without_retries(model: BaseChatModel) -> BaseChatModel:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from langchain_agentroute import RoutedChatModel, native
-from langchain_agentroute.pool import read_targets
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_openai import ChatOpenAI
 
 from agentroute import Capabilities, ConfigError, Price, Target, Tier
+from agentroute.native import read_targets
 
 pytestmark = pytest.mark.requires("langchain", "langchain_openai")
 
@@ -36,14 +36,14 @@ def test_the_catalog_knows_a_ready_model() -> None:
 
 def test_name_tier_and_price_of_ones_own() -> None:
     price = Price(1, 2)
-    (target,), models = read_targets([native(fake(), name="mine", tier="mid", price=price)])
+    (target,), models = read_targets([native(fake(), name="mine", tier="mid", price=price)], native)
     assert (target.name, target.tier, target.price) == ("mine", Tier.MID, price)
     assert list(models) == ["mine"]
 
 
 def test_a_key_is_the_name_and_may_be_the_tier() -> None:
     ours = Target(provider="x", model="y")
-    targets, models = read_targets({"budget": fake(), "mine": native(fake(), tier="mid"), "premium": ours})
+    targets, models = read_targets({"budget": fake(), "mine": native(fake(), tier="mid"), "premium": ours}, native)
     assert [(t.name, t.tier) for t in targets] == [
         ("budget", Tier.BUDGET),
         ("mine", Tier.MID),

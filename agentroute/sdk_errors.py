@@ -1,0 +1,63 @@
+"""What an exception of a provider's own SDK means: one of our ProviderErrors, or nothing of ours.
+
+For the integrations, which call a framework's ready model and get whatever the SDK below it raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout
+from .formats.failures import decode_error
+
+__all__ = ["sdk_error"]
+
+_CONNECTION = frozenset({"APIConnectionError", "ClientConnectionError", "TransportError"})
+_BAD_RESPONSE = frozenset({"APIError", "APIResponseValidationError"})
+
+
+def sdk_error(error: Exception, target: str) -> ProviderError | None:
+    """Our error for theirs, or None where it is a mistake in the program (TypeError, ValueError, ...) or unknown.
+
+    The SDKs' errors are known by their status and class names, so none of them is imported. The new error holds text
+    only: theirs hold the request, and with it the key.
+    """
+    if isinstance(error, ProviderError):
+        return error
+    status = _status(error)
+    if status is not None:
+        found = decode_error(status, _headers(error), _body(error), target=target)
+        found.cause = type(error).__name__
+        return found
+    kind = _kind(error)
+    if kind is None:
+        return None
+    cause = f"{type(error).__name__}: {error}"
+    return kind(f"target {target!r}: {cause}", target=target, cause=cause)
+
+
+def _kind(error: Exception) -> type[ProviderError] | None:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
+        return ProviderTimeout
+    if isinstance(error, ConnectionError) or names & _CONNECTION:
+        return ConnectionFailed
+    return BadResponse if names & _BAD_RESPONSE else None
+
+
+def _status(error: Exception) -> int | None:
+    for name in ("status_code", "code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int) and 400 <= value <= 599:
+            return value
+    return None
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
+
+
+def _body(error: Exception) -> Mapping[str, object]:
+    body = getattr(error, "body", None)
+    return body if isinstance(body, Mapping) else {"message": getattr(error, "message", None) or str(error)}
