@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from .decisions import Decision
 
 __all__ = [
+    "Audio",
     "ChatRequest",
     "ChatResponse",
+    "Document",
     "Extra",
     "FinishReason",
     "Image",
@@ -69,6 +71,27 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A file to read, usually a PDF: base64 `data` with its `media_type`, or a `url` (never fetched by us)."""
+
+    url: str | None = None
+    data: str | None = field(default=None, repr=False)
+    media_type: str | None = None
+    name: str | None = None
+    extra: Extra | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A recording: base64 `data` with its `media_type` (`audio/wav`, ...), or a `url` (never fetched by us)."""
+
+    url: str | None = None
+    data: str | None = field(default=None, repr=False)
+    media_type: str | None = None
+    extra: Extra | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """The model asks for a tool. `arguments` is the JSON text exactly as the model wrote it."""
 
@@ -94,7 +117,7 @@ class ToolResult:
     """What a tool said to one call. `is_error` is the framework's own flag; None where it gave none."""
 
     tool_call_id: str
-    content: tuple[Text | Image, ...]
+    content: tuple[Text | Image | Document, ...]
     is_error: bool | None = None
     name: str | None = None
     extra: Extra | None = None
@@ -122,7 +145,7 @@ class Reasoning:
     extra: Extra | None = None
 
 
-Part: TypeAlias = Text | Image | ToolCall | ToolResult | Reasoning
+Part: TypeAlias = Text | Image | Document | Audio | ToolCall | ToolResult | Reasoning
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from agentroute.messages import ChatRequest, Extra, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.messages import (
+    Audio,
+    ChatRequest,
+    Document,
+    Extra,
+    Image,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 
 from .changes import Changes
 
@@ -17,7 +30,7 @@ _MARKER: Final = "cache_control"
 _MAX_MARKERS: Final = 4
 """Anthropic: `A maximum of 4 blocks with cache_control may be provided. Found 5.`"""
 
-_T = TypeVar("_T", bound=Text | Image | ToolCall | ToolResult | Reasoning | Tool)
+_T = TypeVar("_T", bound=Text | Image | Document | Audio | ToolCall | ToolResult | Reasoning | Tool)
 
 
 def thinks_as_it_can(request: ChatRequest, changes: Changes) -> ChatRequest:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from agentroute.formats.foreign import foreign_part
-from agentroute.messages import Extra, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
+from agentroute.messages import Audio, Document, Extra, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from agentroute.reasoning_state import STATE_FIELDS
 
 from .changes import Changes
@@ -14,7 +14,7 @@ from .rules import Rules
 
 __all__ = ["clean"]
 
-_P = TypeVar("_P", bound=Text | Image | ToolCall | ToolResult)
+_P = TypeVar("_P", bound=Text | Image | Document | Audio | ToolCall | ToolResult)
 
 _EMPTY: Final = "(empty message)"
 _NO_IMAGE: Final = "(an image)"

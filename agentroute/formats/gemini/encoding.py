@@ -10,7 +10,7 @@ from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_tool, left_out
 from agentroute.formats.reading import json_object
-from agentroute.messages import ChatRequest, Image, Message, Part, Reasoning, Tool, ToolCall, ToolResult
+from agentroute.messages import ChatRequest, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
 from agentroute.providers import Quirks
 
 from .fields import DIALECT, GENERATION, camel, known_fields
@@ -133,10 +133,10 @@ def _encode_result(
         held["id"] = result.tool_call_id
     inside, outside = [], []
     for part in result.content:
-        whole = isinstance(part, Image) or not part.text
+        whole = not isinstance(part, Text) or not part.text
         if whole and part.extra is not None and part.extra.dialect == DIALECT:
             inside.append(part)
-        elif isinstance(part, Image):
+        elif not isinstance(part, Text):
             outside.append(part)
     attached = _encode_parts(inside, changes)
     if attached:
