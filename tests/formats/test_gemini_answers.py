@@ -574,7 +574,7 @@ class TestRecorded:
                 assert (response.usage.input_tokens or 0) + (response.usage.output_tokens or 0) == total
             written = encode_response(response)
             known = {reason.value for reason in types.FinishReason}
-            named = [c for c in written["candidates"] if c.get("finishReason", "STOP") in known]
+            named = [c for c in written.get("candidates", ()) if c.get("finishReason", "STOP") in known]
             types.GenerateContentResponse.model_validate({**written, "candidates": named})
             assert decode_response(written, origin=ORIGIN) == response
             encoder = StreamEncoder()
