@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, closing
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -22,16 +23,32 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
-from agentroute import BadResponse, ProviderError, Router, Target
+from agentroute import BadResponse, ProviderError, ProviderTimeout, Router, Target
 from agentroute.effects import Done, Item, Sent, Try
 from agentroute.providers import PROVIDERS
 
+from .answers import Shape
 from .messages import done_of, finish_of, has_content, origin_of, portable
 from .native_errors import provider_error
 from .options import Options
 from .wire_model import WireChatModel
 
-__all__ = ["AsyncModelPerformer", "ModelPerformer", "Step"]
+__all__ = ["AsyncModelPerformer", "ModelPerformer", "OnPartial", "Step"]
+
+OnPartial: TypeAlias = Literal["raise", "restart"]
+Phase: TypeAlias = Literal["first_content", "between_events", "whole_answer"]
+
+
+def shows_content(event: Mapping[str, Any]) -> bool:
+    """Whether an event of LangChain's v3 streaming holds part of an answer, so that no other model may follow it."""
+    match event["event"]:
+        case "content-block-delta":
+            return any(value for name, value in event["delta"].items() if name != "type")
+        case "content-block-start":
+            return bool(event["content"].get("name"))
+        case "content-block-finish":
+            return True
+    return False
 
 
 @dataclass(slots=True)
@@ -46,6 +63,7 @@ class Step:
     target_kwargs: Mapping[str, Mapping[str, Any]]
     rate_limiter: BaseRateLimiter | None
     settings: Mapping[str, Any]
+    on_partial: OnPartial = "raise"
     attempts: int = 0
 
     def begin(self, attempt: Try, callbacks: CallbackManager | AsyncCallbackManager) -> _Attempt:
@@ -106,11 +124,21 @@ class _Attempt:
     warnings: tuple[str, ...]
     reported: AIMessageChunk = field(default_factory=lambda: AIMessageChunk(content=""))
 
-    def item(self, message: AIMessage) -> Item:
-        if message.usage_metadata:
-            self.reported.usage_metadata = add_usage(self.reported.usage_metadata, message.usage_metadata)
-        self.reported.response_metadata |= message.response_metadata
-        return Item(message, has_content(message), self.done().usage)
+    def item(self, payload: AIMessage | Mapping[str, Any]) -> Item:
+        """A message, a chunk, or an event of LangChain's v3 streaming, and what it reports."""
+        if isinstance(payload, AIMessage):
+            if payload.usage_metadata:
+                self.reported.usage_metadata = add_usage(self.reported.usage_metadata, payload.usage_metadata)
+            self.reported.response_metadata |= payload.response_metadata
+            return Item(payload, has_content(payload), self.done().usage)
+        if payload["event"] == "message-finish":
+            self.reported.usage_metadata = payload.get("usage")
+            self.reported.response_metadata |= payload.get("metadata") or {}
+        return Item(payload, shows_content(payload), self.done().usage)
+
+    def partial(self) -> Item | None:
+        """What callbacks have shown of an answer that was invoked and broke off."""
+        return self.item(self.seen.partial()) if self.seen.chunks else None
 
     def unfinished(self, target: Target) -> ProviderError | None:
         """What is wrong with an answer that ended without saying why: LangChain makes half a tool call a whole one.
@@ -131,11 +159,15 @@ class _Attempt:
 
 
 class ModelPerformer:
-    """Performs attempts synchronously, as children of one chain run."""
+    """Performs attempts synchronously, as children of one chain run.
 
-    def __init__(self, step: Step, run: CallbackManagerForChainRun) -> None:
+    A native model keeps to its own time limits: nothing can interrupt it.
+    """
+
+    def __init__(self, step: Step, run: CallbackManagerForChainRun, shape: Shape) -> None:
         self._step = step
         self._run = run
+        self._shape = shape
 
     def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
         a = self._step.begin(attempt, self._run.get_child())
@@ -144,13 +176,12 @@ class ModelPerformer:
         try:
             if self._step.rate_limiter is not None:
                 self._step.rate_limiter.acquire(blocking=True)
-            if attempt.stream:
-                # Typed as an Iterator, and a generator in every model that streams or falls back to invoke.
-                with closing(cast("Any", a.model.stream(a.messages, a.config, **a.kwargs))) as chunks:
-                    for chunk in chunks:
-                        yield a.item(chunk)
-            else:
+            if self._shape == "message":
                 whole = a.item(a.model.invoke(a.messages, a.config, **a.kwargs))
+            else:
+                with closing(self._payloads(a)) as payloads:
+                    for payload in payloads:
+                        yield a.item(payload)
             failure = a.unfinished(attempt.target)
         except Exception as error:
             failure = provider_error(error, attempt.target.name)
@@ -161,20 +192,30 @@ class ModelPerformer:
                 a.model.close()
         yield from a.sent()
         if failure is not None:
-            if not attempt.stream and a.seen.chunks:
-                yield a.item(a.seen.partial())
+            shown = a.partial() if whole is None and self._step.on_partial == "raise" else None
+            if shown is not None and self._shape == "message":
+                yield shown
             raise failure
         if whole is not None:
             yield whole
         yield a.done()
 
+    def _payloads(self, a: _Attempt) -> Generator[Any, None, None]:
+        if self._shape == "events":
+            yield from a.model.stream_events(a.messages, a.config, version="v3", **a.kwargs)
+            return
+        # Typed as an Iterator, and a generator in every model that streams or falls back to invoke.
+        with closing(cast("Any", a.model.stream(a.messages, a.config, **a.kwargs))) as chunks:
+            yield from chunks
+
 
 class AsyncModelPerformer:
-    """The same on an event loop."""
+    """The same on an event loop, where a native model is held to the time limits of the attempt too."""
 
-    def __init__(self, step: Step, run: AsyncCallbackManagerForChainRun) -> None:
+    def __init__(self, step: Step, run: AsyncCallbackManagerForChainRun, shape: Shape) -> None:
         self._step = step
         self._run = run
+        self._shape = shape
 
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
         a = self._step.begin(attempt, self._run.get_child())
@@ -183,12 +224,22 @@ class AsyncModelPerformer:
         try:
             if self._step.rate_limiter is not None:
                 await self._step.rate_limiter.aacquire(blocking=True)
-            if attempt.stream:
-                async with aclosing(cast("Any", a.model.astream(a.messages, a.config, **a.kwargs))) as chunks:
-                    async for chunk in chunks:
-                        yield a.item(chunk)
+            if self._shape == "message":
+                async with self._within(a, attempt, "whole_answer"):
+                    answer = await a.model.ainvoke(a.messages, a.config, **a.kwargs)
+                whole = a.item(answer)
             else:
-                whole = a.item(await a.model.ainvoke(a.messages, a.config, **a.kwargs))
+                phase: Phase = "first_content"
+                async with aclosing(self._payloads(a)) as payloads:
+                    while True:
+                        async with self._within(a, attempt, phase):
+                            payload = await anext(payloads, None)
+                        if payload is None:
+                            break
+                        item = a.item(payload)
+                        if item.is_content:
+                            phase = "between_events"
+                        yield item
             failure = a.unfinished(attempt.target)
         except Exception as error:
             failure = provider_error(error, attempt.target.name)
@@ -200,12 +251,44 @@ class AsyncModelPerformer:
         for sent in a.sent():
             yield sent
         if failure is not None:
-            if not attempt.stream and a.seen.chunks:
-                yield a.item(a.seen.partial())
+            shown = a.partial() if whole is None and self._step.on_partial == "raise" else None
+            if shown is not None and self._shape == "message":
+                yield shown
             raise failure
         if whole is not None:
             yield whole
         yield a.done()
+
+    async def _payloads(self, a: _Attempt) -> AsyncGenerator[Any, None]:
+        if self._shape == "events":
+            async with await a.model.astream_events(a.messages, a.config, version="v3", **a.kwargs) as events:
+                async for event in events:
+                    yield event
+            return
+        async with aclosing(cast("Any", a.model.astream(a.messages, a.config, **a.kwargs))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    @asynccontextmanager
+    async def _within(self, a: _Attempt, attempt: Try, phase: Phase) -> AsyncIterator[None]:
+        """Raises ProviderTimeout where a native model takes longer than the phase may; our own transport sees to it
+        itself."""
+        if isinstance(a.model, WireChatModel):
+            yield
+            return
+        seconds: float = getattr(attempt.timeouts, phase)
+        if attempt.deadline is not None:
+            seconds = min(seconds, max(attempt.deadline - self._step.router.clock.monotonic(), 0.0))
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if limit.expired():
+            name = attempt.target.name
+            raise ProviderTimeout(f"target {name!r}: {phase} took more than {seconds:.3g} s", target=name)
 
 
 class _Seen(BaseCallbackHandler):
@@ -228,8 +311,8 @@ class _Seen(BaseCallbackHandler):
             self.chunks.append(AIMessageChunk(content=token))
 
     def on_stream_event(self, event: Any, **_: Any) -> None:
-        if event.get("event") == "content-block-delta":
-            self.chunks.append(AIMessageChunk(content=str(event.get("delta", {}).get("text", ""))))
+        if shows_content(event):
+            self.chunks.append(AIMessageChunk(content=str((event.get("delta") or {}).get("text", ""))))
 
     def partial(self) -> AIMessageChunk:
         return add_ai_message_chunks(self.chunks[0], *self.chunks[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -12,13 +12,15 @@ from uuid import UUID
 from langchain_core.callbacks import (
     AsyncCallbackManager,
     AsyncCallbackManagerForLLMRun,
+    BaseRunManager,
     CallbackManager,
     CallbackManagerForLLMRun,
     Callbacks,
 )
+from langchain_core.callbacks.manager import ahandle_event, handle_event
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
 from langchain_core.runnables import (
@@ -33,13 +35,16 @@ from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field
 
-from agentroute import ConfigError, Decision, Router, StreamInterrupted
+from agentroute import ConfigError, Router, StreamInterrupted
 from agentroute.native import check_models, read_targets
 from agentroute.router import Call
 
-from .attempts import AsyncModelPerformer, ModelPerformer, Step
+from .answers import Answer, Chunks, Events, Whole
+from .attempts import AsyncModelPerformer, ModelPerformer, OnPartial, Step
 from .context import constraints_of, context_of, decision_of
-from .messages import origin_of, read_response
+from .event_streams import feed, feed_async
+from .messages import origin_of
+from .model_errors import model_error
 from .options import Options, ToolSources
 from .pool import native, pool_profile
 from .structured import Method, Structured, replay, wire_parser
@@ -48,6 +53,9 @@ __all__ = ["RoutedChatModel", "decision_of"]
 
 _NAME = "RoutedChatModel"
 _CHARACTERS_PER_TOKEN = 4
+
+_TOLD = ("on_custom_event", "ignore_custom_event", "agentroute_decision")
+"""The custom event that tells interfaces of a decision: when it is taken, and again when it is complete."""
 
 
 class RoutedChatModel(BaseChatModel):
@@ -60,7 +68,8 @@ class RoutedChatModel(BaseChatModel):
 
     The answer's `response_metadata["agentroute"]` is the decision; `decision_of` reads it. The policy of one call is
     `config={"configurable": {"agentroute": {"target": ..., "tier": ..., "max_tier": ..., "strategy": ...}}}`.
-    Raises ConfigError for a wrong setting, and what `Router.complete` raises for a call.
+    Raises ConfigError for a wrong setting, and, for a call, what `Router.complete` raises, as a
+    member of LangChain's ModelError family too.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -72,6 +81,7 @@ class RoutedChatModel(BaseChatModel):
     stop: list[str] | None = None
     streaming: bool | None = None
     target_kwargs: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    on_partial: OnPartial = "raise"
 
     def __init__(self, *, router: Router | None = None, targets: Any = None, **settings: Any) -> None:
         if (router is None) == (targets is None):
@@ -98,19 +108,7 @@ class RoutedChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        opened = self._open(input, config, stop, kwargs)
-        run = opened.manager().on_chain_start(None, opened.inputs, opened.run_id, name=opened.name)
-        payloads: list[AIMessage] = []
-        try:
-            call = opened.prepare(stream=False)
-            payloads.extend(call.run(ModelPerformer(opened.step, run)))
-            message = _decided(payloads[-1], call.decision)
-        except BaseException as error:
-            _attach_partial(error, payloads)
-            run.on_chain_error(error)
-            raise
-        run.on_chain_end(message)
-        return message
+        return cast("AIMessage", next(self._open(input, config, stop, kwargs).run(Whole())))
 
     async def ainvoke(
         self,
@@ -120,21 +118,8 @@ class RoutedChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        opened = self._open(input, config, stop, kwargs)
-        run = await opened.async_manager().on_chain_start(None, opened.inputs, opened.run_id, name=opened.name)
-        payloads: list[AIMessage] = []
-        try:
-            call = opened.prepare(stream=False)
-            async with aclosing(cast("Any", call.arun(AsyncModelPerformer(opened.step, run)))) as arriving:
-                async for payload in arriving:
-                    payloads.append(payload)
-            message = _decided(payloads[-1], call.decision)
-        except BaseException as error:
-            _attach_partial(error, payloads)
-            await run.on_chain_error(error)
-            raise
-        await run.on_chain_end(message)
-        return message
+        async with aclosing(self._open(input, config, stop, kwargs).arun(Whole())) as answer:
+            return cast("AIMessage", await anext(answer))
 
     def stream(
         self,
@@ -146,27 +131,8 @@ class RoutedChatModel(BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         if self._streaming_disabled(**kwargs):
             yield cast("AIMessageChunk", self.invoke(input, config, stop=stop, **kwargs))
-            return
-        opened = self._open(input, config, stop, kwargs)
-        run = opened.manager().on_chain_start(None, opened.inputs, opened.run_id, name=opened.name)
-        chunks: list[AIMessageChunk] = []
-        try:
-            call = opened.prepare(stream=True)
-            with closing(cast("Any", call.run(ModelPerformer(opened.step, run)))) as arriving:
-                for chunk in arriving:
-                    chunks.append(chunk)
-                    yield chunk
-            last = _last_chunk(chunks, call.decision)
-            chunks.append(last)
-            yield last
-        except GeneratorExit:
-            run.on_chain_end(_merged(chunks))
-            raise
-        except BaseException as error:
-            _attach_partial(error, chunks)
-            run.on_chain_error(error)
-            raise
-        run.on_chain_end(_merged(chunks))
+        else:
+            yield from self._open(input, config, stop, kwargs).run(Chunks())
 
     async def astream(
         self,
@@ -179,32 +145,31 @@ class RoutedChatModel(BaseChatModel):
         if self._streaming_disabled(**kwargs):
             yield cast("AIMessageChunk", await self.ainvoke(input, config, stop=stop, **kwargs))
             return
-        opened = self._open(input, config, stop, kwargs)
-        run = await opened.async_manager().on_chain_start(None, opened.inputs, opened.run_id, name=opened.name)
-        chunks: list[AIMessageChunk] = []
-        try:
-            call = opened.prepare(stream=True)
-            async with aclosing(cast("Any", call.arun(AsyncModelPerformer(opened.step, run)))) as arriving:
-                async for chunk in arriving:
-                    chunks.append(chunk)
-                    yield chunk
-            last = _last_chunk(chunks, call.decision)
-            chunks.append(last)
-            yield last
-        except GeneratorExit:
-            await run.on_chain_end(_merged(chunks))
-            raise
-        except BaseException as error:
-            _attach_partial(error, chunks)
-            await run.on_chain_error(error)
-            raise
-        await run.on_chain_end(_merged(chunks))
+        async with aclosing(self._open(input, config, stop, kwargs).arun(Chunks())) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
-    def _chat_model_stream_v3(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError("stream_events(version='v3') is not routed yet; use stream, or version='v2'")
+    def _chat_model_stream_v3(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> ChatModelStream:
+        stream = ChatModelStream()
+        return feed(stream, self._open(input, config, stop, kwargs).run(Events(stream)))
 
-    async def _achat_model_stream_v3(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError("astream_events(version='v3') is not routed yet; use astream, or version='v2'")
+    async def _achat_model_stream_v3(
+        self,
+        input: LanguageModelInput,  # noqa: A002
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncChatModelStream:
+        stream = AsyncChatModelStream()
+        return feed_async(stream, self._open(input, config, stop, kwargs).arun(Events(stream)))
 
     def _open(
         self, given: LanguageModelInput, config: RunnableConfig | None, stop: list[str] | None, kwargs: dict[str, Any]
@@ -230,6 +195,7 @@ class RoutedChatModel(BaseChatModel):
             target_kwargs=self.target_kwargs,
             rate_limiter=self.rate_limiter,
             settings={name: value for name, value in settings.items() if value is not None},
+            on_partial=self.on_partial,
         )
         return _Opened(step, run_id, run_name if run_name and run_name != node else _NAME, self.verbose)
 
@@ -384,6 +350,58 @@ class _Opened:
             "verbose": self.verbose,
         }
 
+    def run(self, answer: Answer) -> Generator[Any, None, None]:
+        """What the caller reads: the answer as it comes, and what ends it. One chain run is around it all."""
+        run = self.manager().on_chain_start(None, self.inputs, self.run_id, name=self.name)
+        try:
+            call = self.prepare(stream=answer.shape != "message")
+            if _listened_to(run):
+                handle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+            with closing(call.run(ModelPerformer(self.step, run, answer.shape))) as payloads:
+                for payload in payloads:
+                    if (shown := answer.take(payload)) is not None:
+                        yield shown
+            last = answer.last(call.decision)
+            if _listened_to(run):
+                handle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+        except GeneratorExit:
+            run.on_chain_end(answer.so_far())
+            raise
+        except BaseException as error:
+            raised = _raised(error, answer)
+            run.on_chain_error(raised)
+            if raised is error:
+                raise
+            raise raised  # noqa: B904 - it names its cause itself
+        run.on_chain_end(answer.so_far())
+        yield last
+
+    async def arun(self, answer: Answer) -> AsyncGenerator[Any, None]:
+        """`run` on an event loop."""
+        run = await self.async_manager().on_chain_start(None, self.inputs, self.run_id, name=self.name)
+        try:
+            call = self.prepare(stream=answer.shape != "message")
+            if _listened_to(run):
+                await ahandle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+            async with aclosing(call.arun(AsyncModelPerformer(self.step, run, answer.shape))) as payloads:
+                async for payload in payloads:
+                    if (shown := answer.take(payload)) is not None:
+                        yield shown
+            last = answer.last(call.decision)
+            if _listened_to(run):
+                await ahandle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+        except GeneratorExit:
+            await run.on_chain_end(answer.so_far())
+            raise
+        except BaseException as error:
+            raised = _raised(error, answer)
+            await run.on_chain_error(raised)
+            if raised is error:
+                raise
+            raise raised  # noqa: B904 - it names its cause itself
+        await run.on_chain_end(answer.so_far())
+        yield last
+
     def prepare(self, *, stream: bool) -> Call:
         step = self.step
         request = step.options.request(step.messages)
@@ -411,29 +429,18 @@ class _Parser:
         return parser.invoke(message)
 
 
-def _decided(message: AIMessage, decision: Decision) -> AIMessage:
-    metadata = {**message.response_metadata, "agentroute": decision.to_dict()}
-    return message.model_copy(update={"response_metadata": metadata})
-
-
-def _last_chunk(chunks: Sequence[AIMessageChunk], decision: Decision) -> AIMessageChunk:
-    """The decision is whole only when the stream is, so it comes in a chunk of its own, with nothing else in it."""
-    before = chunks[-1] if chunks else AIMessageChunk(content="")
-    return AIMessageChunk(
-        content="" if isinstance(before.content, str) else [],
-        id=before.id,
-        response_metadata={"agentroute": decision.to_dict()},
-        chunk_position="last",
-    )
-
-
-def _merged(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk | None:
-    return add_ai_message_chunks(chunks[0], *chunks[1:]) if chunks else None
-
-
-def _attach_partial(error: BaseException, payloads: Sequence[AIMessage]) -> None:
+def _raised(error: BaseException, answer: Answer) -> BaseException:
     if isinstance(error, StreamInterrupted) and error.partial is None:
-        error.partial = read_response(payloads)
+        error.partial = answer.partial()
+    return model_error(error)
+
+
+def _listened_to(run: BaseRunManager) -> bool:
+    return any(not handler.ignore_custom_event for handler in run.handlers)
+
+
+def _of(run: BaseRunManager) -> dict[str, Any]:
+    return {"run_id": run.run_id, "tags": run.tags, "metadata": run.metadata}
 
 
 def _configs(
