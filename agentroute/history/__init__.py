@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from agentroute.messages import ChatRequest
+from agentroute.providers import NATIVE
 from agentroute.targets import Target
 
 from .anthropic import few_markers, thinks_as_it_can
 from .arranging import arrange
+from .caching import keep_warm
 from .changes import Changes
 from .cleaning import clean
 from .pairing import pair
 from .reasoning import close, fill_in
 from .rules import Rules
 
-__all__ = ["Repaired", "repair"]
+__all__ = ["Repaired", "keep_warm", "repair"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def repair(request: ChatRequest, target: Target) -> Repaired:
     repaired in the same way, and no repair depends on what follows it (but for a result that arrives late, which goes
     behind its call), so a provider's cache of the prefix stays warm.
     """
-    if target.dialect == "native":
+    if target.dialect == NATIVE:
         return Repaired(request)
     rules = Rules.of(target)
     changes = Changes()

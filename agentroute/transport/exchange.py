@@ -19,7 +19,7 @@ from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
 from agentroute.formats.sse import SseDecoder
-from agentroute.history import repair
+from agentroute.history import keep_warm, repair
 from agentroute.messages import ChatRequest, Extra
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Secret, Target
@@ -48,7 +48,10 @@ class Outgoing:
         self._secret: Final = _secret(target)
         repaired = repair(_with_settings(attempt.request, target), target)
         encoded = self.format.encode_request(
-            repaired.request, model=target.model, stream=attempt.stream, quirks=target.endpoint.quirks
+            keep_warm(repaired.request, target),
+            model=target.model,
+            stream=attempt.stream,
+            quirks=target.endpoint.quirks,
         )
         self.changes: Final = (*repaired.changes, *encoded.changes)
         self.url: Final = base_url + encoded.path
