@@ -10,7 +10,9 @@ from typing import TypeAlias
 from .breaker import Open
 from .decisions import Candidate, Constraints, Dropped, Prediction, StepKind, Strategy
 from .errors import ConfigError, NoCandidateError
+from .formats.foreign import foreign_tool
 from .messages import ChatRequest
+from .providers import NATIVE, PROVIDERS
 from .reasoning_state import LiveState
 from .routing.economics import StepCost, step_cost
 from .routing.step import Step
@@ -237,6 +239,9 @@ def _why_not(
         return f"provider {target.provider!r} is denied"
     if can.tools is False and request.tools:
         return "cannot call tools"
+    unknown = _unknown_tool(target, request)
+    if unknown is not None:
+        return f"does not have the built-in tool {unknown!r}"
     if can.vision is False and step.needs_vision:
         return "cannot see images"
     if can.structured_output is False and request.response_schema is not None and request.response_schema.schema:
@@ -262,6 +267,20 @@ def _why_not(
         return f"above the table's max_tier {row.max_tier.value}"
     if row.min_tier is not None and tier < row.min_tier and (ceiling is None or row.min_tier <= ceiling):
         return f"below the table's min_tier {row.min_tier.value}"
+    return None
+
+
+def _unknown_tool(target: Target, request: ChatRequest) -> str | None:
+    """The name of a tool that providers of another dialect run themselves. A native model speaks its provider's."""
+    dialects: tuple[str, ...] = (target.dialect,)
+    for tool in request.tools:
+        if tool.extra is None:
+            continue
+        if target.dialect == NATIVE:
+            provider = PROVIDERS.get(target.provider)
+            dialects = () if provider is None else tuple(endpoint.dialect for endpoint in provider.endpoints)
+        if dialects and all(foreign_tool(tool, dialect) for dialect in dialects):
+            return tool.name
     return None
 
 
