@@ -13,15 +13,18 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentroute.errors import RequestError
 from agentroute.formats.openai_chat import decode_request
-from agentroute.messages import ChatRequest
+from agentroute.messages import ChatRequest, Tool
 from agentroute.targets import Target
 
+from .builtin_tools import builtin
 from .messages import read_messages
 from .structured import Structured, replay
 
 __all__ = ["Options", "ToolLike", "ToolSources", "normal_choice"]
 
 ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+
+_NOTHING: Mapping[str, Any] = {"messages": [{"role": "user", "content": ""}]}
 
 _ANTHROPIC_ONLY = frozenset({"betas", "cache_control", "container", "context_management", "mcp_servers", "thinking"})
 _OPENAI_ONLY = frozenset(
@@ -52,7 +55,7 @@ _OPENAI_ONLY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ToolSources:
-    """Tools as the caller gave them, beside their OpenAI form; each target binds the former with its own bind_tools.
+    """Tools as the caller gave them, in OpenAI's form and in ours; each target binds the first with its own bind_tools.
 
     >>> ToolSources.of([{"name": "now", "description": "The time", "parameters": {"type": "object"}}]).formatted
     [{'type': 'function', 'function': {'name': 'now', 'description': 'The time', 'parameters': {'type': 'object'}}}]
@@ -60,10 +63,18 @@ class ToolSources:
 
     sources: tuple[Any, ...] = field(repr=False)
     formatted: list[dict[str, Any]]
+    canonical: tuple[Tool, ...] = field(repr=False)
 
     @classmethod
     def of(cls, tools: Sequence[Any], *, strict: bool | None = None) -> ToolSources:
-        return cls(tuple(tools), [_format(tool, strict) for tool in tools])
+        formatted: list[dict[str, Any]] = []
+        canonical: list[Tool] = []
+        for tool in tools:
+            own = builtin(tool)
+            raw = _format(tool, strict) if own is None else dict(tool)
+            formatted.append(raw)
+            canonical.append(own if own is not None else decode_request({**_NOTHING, "tools": [raw]}).tools[0])
+        return cls(tuple(tools), formatted, tuple(canonical))
 
 
 def _format(tool: Any, strict: bool | None) -> dict[str, Any]:
@@ -148,12 +159,10 @@ class Options:
         return replace(self._without_messages({**spoken, **own}), messages=request.messages), warnings
 
     def _without_messages(self, rest: Mapping[str, Any]) -> ChatRequest:
-        body: dict[str, Any] = {"messages": [{"role": "user", "content": ""}], **rest}
+        body: dict[str, Any] = {**_NOTHING, **rest}
         if self.structured is not None:
             body |= self.structured.wire_fields()
         else:
-            if self.tools is not None:
-                body["tools"] = self.tools.formatted
             if self.tool_choice is not None:
                 body["tool_choice"] = _wire_choice(self.tool_choice)
             if self.response_format is not None:
@@ -163,7 +172,10 @@ class Options:
                 body[name] = value
         if self.stop:
             body["stop"] = list(self.stop)
-        return decode_request(body)
+        request = decode_request(body)
+        if self.tools is None or self.structured is not None:
+            return request
+        return replace(request, tools=self.tools.canonical)
 
     def for_trace(self) -> dict[str, Any]:
         """What the LLM run of a wire target shows as its arguments."""
