@@ -1,0 +1,258 @@
+"""Performs attempts: our own transport for wire targets, a LlamaIndex model's public methods for native ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.llms import LLM
+from llama_index_instrumentation.dispatcher import active_instrument_tags, instrument_tags
+
+from agentroute import BadResponse, ProviderError, Router, Target
+from agentroute.effects import Done, Item, Sent, Try
+from agentroute.events import Event, fold, is_content
+from agentroute.sdk_errors import sdk_error
+
+from .answers import StreamWriter, done_of, has_content, write_answer
+from .messages import portable
+from .options import Options
+
+__all__ = ["AsyncLLMPerformer", "LLMPerformer", "Piece", "Step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A chunk of the answer, or the whole of it. `content`: it brings something new of it."""
+
+    response: ChatResponse
+    content: bool
+
+
+@dataclass(slots=True)
+class Step:
+    """What every attempt of one call has in common. `attempts` counts them."""
+
+    router: Router
+    models: Mapping[str, LLM]
+    messages: Sequence[ChatMessage]
+    options: Options
+    target_kwargs: Mapping[str, Mapping[str, Any]]
+    callback_manager: CallbackManager
+    attempts: int = 0
+
+    def origin(self, name: str) -> str | None:
+        target = self.router.pool.get(name)
+        return None if target is None else target.origin
+
+    def for_wire(self, attempt: Try) -> Try:
+        own = self.target_kwargs.get(attempt.target.name, {})
+        return replace(attempt, request=self.options.for_wire(attempt.request, own))
+
+    def begin(self, model: LLM, attempt: Try) -> _Native:
+        """The native model's call for this attempt."""
+        self.attempts += 1
+        target = attempt.target
+        call = self.options.for_native(model, self.target_kwargs.get(target.name, {}))
+        kwargs = call.kwargs
+        if attempt.stream and type(model).__module__ == _OPENAI:
+            # Without it OpenAI does not say what a stream has used.
+            kwargs.setdefault("stream_options", {"include_usage": True})
+        messages = portable(self.messages, target, self.origin)
+        if call.tools is None:
+            names = ("chat", "stream_chat")
+            arguments: dict[str, Any] = {"messages": messages, **kwargs}
+        else:
+            names = ("chat_with_tools", "stream_chat_with_tools")
+            arguments = {"tools": call.tools, "chat_history": messages, **kwargs}
+        tags = {"agentroute_target": target.name, "agentroute_attempt": self.attempts}
+        return _Native(self._counted_once(model), names[attempt.stream], arguments, target, tags)
+
+    def _counted_once(self, model: LLM) -> LLM:
+        """The model without the callback handlers that already hear of this call from the RoutedLLM."""
+        ours = self.callback_manager.handlers
+        theirs = model.callback_manager.handlers
+        if not any(handler in ours for handler in theirs):
+            return model
+        manager = CallbackManager()
+        manager.handlers = [handler for handler in theirs if handler not in ours]
+        return model.model_copy(update={"callback_manager": manager})
+
+
+_OPENAI = "llama_index.llms.openai.base"
+
+
+@dataclass(slots=True)
+class _Native:
+    """One attempt at a native model as it goes: how it is called, then what it reports."""
+
+    model: LLM
+    method: str
+    arguments: dict[str, Any]
+    target: Target
+    tags: dict[str, Any]
+    done: Done = field(default_factory=Done)
+    before: ChatResponse | None = None
+    ends_with_a_reason: bool = False
+
+    @contextmanager
+    def tagged(self) -> Iterator[None]:
+        """Events and spans of the model's own carry these tags, to be told from the RoutedLLM's."""
+        with instrument_tags({**active_instrument_tags.get(), **self.tags}):
+            yield
+
+    def whole(self, response: ChatResponse) -> Item:
+        self.done = done_of(response)
+        return Item(Piece(response, content=True), is_content=True, usage=self.done.usage)
+
+    def item(self, chunk: ChatResponse) -> Item:
+        done = done_of(chunk)
+        self.done = Done(done.usage or self.done.usage, done.finish_reason or self.done.finish_reason)
+        content = has_content(chunk, self.before)
+        self.before = chunk
+        raw = chunk.raw
+        self.ends_with_a_reason = hasattr(raw, "choices") or (isinstance(raw, dict) and "choices" in raw)
+        return Item(Piece(chunk, content), content, self.done.usage)
+
+    def unfinished(self) -> ProviderError | None:
+        """What is wrong with a stream that ended too early: half a tool call would pass for a whole one.
+
+        Only answers of OpenAI's form are held to their finish reason; others may never give one.
+        """
+        name = self.target.name
+        if self.before is None:
+            return BadResponse(f"target {name!r}: the answer ended before it began", target=name)
+        if self.ends_with_a_reason and self.done.finish_reason is None:
+            return BadResponse(f"target {name!r}: the answer ended without a finish reason", target=name)
+        return None
+
+
+class _Wire:
+    """One attempt at a wire target: its events become pieces."""
+
+    def __init__(self, attempt: Try) -> None:
+        self._target = attempt.target
+        self._stream = attempt.stream
+        self._writer = StreamWriter(attempt.target)
+        self._events: list[Event] = []
+
+    def take(self, item: Sent | Item | Done) -> Iterator[Sent | Item | Done]:
+        if isinstance(item, Sent):
+            yield item
+        elif isinstance(item, Done):
+            last = self._writer.last() if self._stream else write_answer(fold(self._events), self._target)
+            yield Item(Piece(last, content=not self._stream), is_content=not self._stream, usage=item.usage)
+            yield item
+        elif not self._stream:
+            self._events.append(item.payload)
+        else:
+            chunk = self._writer.write(item.payload)
+            if chunk is not None:
+                yield Item(Piece(chunk, content=True), is_content(item.payload), item.usage)
+            elif item.usage is not None:
+                yield Item(None, is_content=False, usage=item.usage)
+
+
+class LLMPerformer:
+    """Performs attempts synchronously."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
+        model = self._step.models.get(attempt.target.name)
+        if model is not None:
+            yield from self._native(model, attempt)
+            return
+        wire = _Wire(attempt)
+        items = self._step.router.performer.perform(self._step.for_wire(attempt))
+        try:
+            for item in items:
+                yield from wire.take(item)
+        finally:
+            items.close()
+
+    def _native(self, model: LLM, attempt: Try) -> Iterator[Item | Done]:
+        native = self._step.begin(model, attempt)
+        failure: ProviderError | None = None
+        chunks: Any = None
+        try:
+            with native.tagged():
+                given = getattr(native.model, native.method)(**native.arguments)
+            if attempt.stream:
+                chunks = given
+                while True:
+                    with native.tagged():
+                        chunk = next(chunks, None)
+                    if chunk is None:
+                        break
+                    yield native.item(chunk)
+                failure = native.unfinished()
+            else:
+                yield native.whole(given)
+        except Exception as error:
+            failure = sdk_error(error, attempt.target.name)
+            if failure is None:
+                raise
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+        if failure is not None:
+            raise failure
+        yield native.done
+
+
+class AsyncLLMPerformer:
+    """The same on an event loop."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
+        model = self._step.models.get(attempt.target.name)
+        if model is None:
+            wire = _Wire(attempt)
+            items: Any = self._step.router.async_performer.perform(self._step.for_wire(attempt))
+        else:
+            wire, items = None, self._native(model, attempt)
+        try:
+            async for item in items:
+                if wire is None:
+                    yield item
+                    continue
+                for taken in wire.take(item):
+                    yield taken
+        finally:
+            await items.aclose()
+
+    async def _native(self, model: LLM, attempt: Try) -> AsyncIterator[Item | Done]:
+        native = self._step.begin(model, attempt)
+        failure: ProviderError | None = None
+        chunks: Any = None
+        try:
+            with native.tagged():
+                given = await getattr(native.model, f"a{native.method}")(**native.arguments)
+            if attempt.stream:
+                chunks = given
+                while True:
+                    with native.tagged():
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        break
+                    yield native.item(chunk)
+                failure = native.unfinished()
+            else:
+                yield native.whole(given)
+        except Exception as error:
+            failure = sdk_error(error, attempt.target.name)
+            if failure is None:
+                raise
+        finally:
+            if hasattr(chunks, "aclose"):
+                await chunks.aclose()
+        if failure is not None:
+            raise failure
+        yield native.done

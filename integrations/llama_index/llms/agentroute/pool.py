@@ -1,0 +1,96 @@
+"""Which targets a RoutedLLM was given: ours, ready LlamaIndex models, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llama_index.core.base.llms.types import LLMMetadata
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.llms import LLM
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+
+from agentroute import Capabilities, ConfigError, Price, Target, Tier
+from agentroute.native import NATIVE, NativeTarget
+
+__all__ = ["native", "pool_metadata", "without_retries"]
+
+_HOME = "llama_index.llms."
+
+_PROVIDERS = {
+    "azure_openai": "azure",
+    "bedrock_converse": "aws",
+    "gemini": "google",
+    "google_genai": "google",
+    "mistralai": "mistral",
+    "vertex": "google",
+}
+"""The packages of LlamaIndex's integrations where the catalog knows the provider by another name."""
+
+_CLIENTS = ("_client", "_aclient", "_async_client")
+
+
+def native(
+    model: LLM, *, name: str | None = None, tier: str | Tier | None = None, price: Price | None = None
+) -> NativeTarget[LLM]:
+    """A ready LlamaIndex model as a target. It is called through its public methods, with its own retries off.
+
+    The provider is its integration's package (`llama_index.llms.<provider>`), the model and the context window are what
+    its `metadata` says; the catalog fills in price and tier. `name` defaults to the model's, `price` is USD per million
+    tokens. Raises ConfigError for what is no LLM.
+    """
+    if not isinstance(model, LLM):
+        raise ConfigError(f"a target is a {type(model).__name__}; give an agentroute Target or a LlamaIndex LLM")
+    said = model.metadata
+    target = Target(
+        name=name,
+        provider=_provider(type(model)),
+        model=said.model_name,
+        tier=tier,
+        price=price,
+        context_window=said.context_window if said.context_window not in (-1, DEFAULT_CONTEXT_WINDOW) else None,
+        capabilities=Capabilities(tools=isinstance(model, FunctionCallingLLM) and said.is_function_calling_model),
+        dialect=NATIVE,
+    )
+    return NativeTarget(without_retries(model), target)
+
+
+def _provider(kind: type[LLM]) -> str:
+    module = next((cls.__module__ for cls in kind.__mro__ if cls.__module__.startswith(_HOME)), None)
+    if module is None:
+        return kind.__name__
+    package = module.removeprefix(_HOME).split(".")[0]
+    return _PROVIDERS.get(package, package)
+
+
+def without_retries(model: LLM) -> LLM:
+    """A copy that does not retry by itself, where the model can be told so: retries belong to the chain alone.
+
+    Some clients are built when the model is, others when first used; both remember the number of retries.
+    """
+    if "max_retries" not in type(model).model_fields:
+        return model
+    copy: Any = model.model_copy(update={"max_retries": 0})
+    for name in _CLIENTS:
+        client = getattr(copy, name, None)
+        if hasattr(client, "with_options"):
+            setattr(copy, name, client.with_options(max_retries=0))
+    return copy  # type: ignore[no-any-return]
+
+
+def pool_metadata(pool: Iterable[Target], models: Mapping[str, LLM], max_tokens: int | None) -> LLMMetadata:
+    """What LlamaIndex is told of the pool as a whole: the largest window known, for prompts that fit no other target go
+    to that one. A minimum would make `compact` split texts to nothing.
+    """
+    targets = tuple(pool)
+    windows = [target.context_window for target in targets if target.context_window is not None]
+    windows += [
+        models[t.name].metadata.context_window for t in targets if t.context_window is None and t.name in models
+    ]
+    return LLMMetadata(
+        context_window=max(windows, default=DEFAULT_CONTEXT_WINDOW),
+        num_output=-1 if max_tokens is None else max_tokens,
+        is_chat_model=True,
+        is_function_calling_model=any(target.capabilities.tools is not False for target in targets),
+        model_name="agentroute",
+    )
