@@ -28,7 +28,8 @@ from agentroute.effects import Done, Item, Sent, Try
 from agentroute.providers import PROVIDERS
 
 from .answers import Shape
-from .messages import done_of, finish_of, has_content, origin_of, portable
+from .conversation import keep_warm, thinks_as_it_can, told
+from .messages import done_of, finish_of, has_content
 from .native_errors import provider_error
 from .options import Options
 from .wire_model import WireChatModel
@@ -82,9 +83,12 @@ class Step:
         model = self.models.get(target.name)
         if model is not None:
             kwargs, warnings = self.options.for_native(model, target, own)
+            messages = told(self.messages, target, model, self.router.pool)
+            kwargs = keep_warm(model, messages, kwargs, agentic=self.options.tools is not None)
+            model, kwargs, thinking = thinks_as_it_can(model, messages, kwargs)
             if self.settings:
                 model = model.model_copy(update=self.settings)
-            return _Attempt(model, self._messages_for(target), kwargs, config, seen, tuple(warnings))
+            return _Attempt(model, messages, kwargs, config, seen, (*warnings, *thinking))
         request, warnings = self.options.for_wire(attempt.request, target, own)
         asynchronous = isinstance(callbacks, AsyncCallbackManager)
         wire = WireChatModel.of(
@@ -94,22 +98,6 @@ class Step:
             **self.settings,
         )
         return _Attempt(wire, self.messages, self.options.for_trace(), config, seen, tuple(warnings))
-
-    def _messages_for(self, target: Target) -> list[BaseMessage]:
-        """The conversation for a native model: what another family of models wrote, as text and tool calls only."""
-        return [
-            portable(message) if isinstance(message, AIMessage) and self._foreign(message, target) else message
-            for message in self.messages
-        ]
-
-    def _foreign(self, message: AIMessage, target: Target) -> bool:
-        name = origin_of(message)
-        if name is None:
-            # Not ours: all there is to go by is the provider its own integration noted, if it did.
-            provider = message.response_metadata.get("model_provider")
-            return provider is not None and provider != self.models[target.name]._get_ls_params().get("ls_provider")
-        origin = self.router.pool.get(name)
-        return origin is None or (origin.provider, origin.dialect) != (target.provider, target.dialect)
 
 
 @dataclass(slots=True)

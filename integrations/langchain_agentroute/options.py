@@ -13,7 +13,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentroute.errors import RequestError
 from agentroute.formats.openai_chat import decode_request
-from agentroute.messages import ChatRequest, Tool
+from agentroute.messages import ChatRequest, Extra, Tool
 from agentroute.targets import Target
 
 from .builtin_tools import builtin
@@ -154,9 +154,20 @@ class Options:
     def for_wire(self, request: ChatRequest, target: Target, own: Mapping[str, Any]) -> tuple[ChatRequest, list[str]]:
         """The request for a target of ours, with its own arguments (`own`), and a warning for each one left out."""
         spoken, warnings = _spoken(self.rest, target)
-        if not own and not warnings:
+        theirs = {**{name: value for name, value in spoken.items() if name in _ANTHROPIC_ONLY}, **own}
+        if not theirs and not warnings:
             return request, []
-        return replace(self._without_messages({**spoken, **own}), messages=request.messages), warnings
+        made = replace(self._without_messages({**spoken, **own}), messages=request.messages)
+        if target.dialect == "openai_chat" or made.extra is None:
+            return made, warnings
+        # What is given for one target, or named as one provider names it, is said in that target's own dialect.
+        fields = {name: value for name, value in made.extra.fields.items() if name in theirs}
+        warnings += [
+            f"{name!r} was not sent to {target.name!r}: {target.dialect} does not know it"
+            for name in made.extra.fields
+            if name not in theirs
+        ]
+        return replace(made, extra=Extra(target.dialect, fields) if fields else None), warnings
 
     def _without_messages(self, rest: Mapping[str, Any]) -> ChatRequest:
         body: dict[str, Any] = {**_NOTHING, **rest}

@@ -1,0 +1,109 @@
+"""The conversation as a ready model may be told it: what its provider would refuse goes, on copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from agentroute import Pool, Target
+
+from .messages import origin_of, portable
+
+__all__ = ["keep_warm", "thinks_as_it_can", "told"]
+
+_MARKER: Final = "cache_control"
+_ANTHROPIC: Final = "anthropic"
+_THOUGHT: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
+
+
+def told(messages: list[BaseMessage], target: Target, model: BaseChatModel, pool: Pool) -> list[BaseMessage]:
+    """The same messages, but for two things: of what another family of models wrote, text and tool calls are left; and
+    Anthropic's cache markers go to Anthropic alone."""
+    found = messages
+    for at, message in enumerate(messages):
+        new = message
+        if isinstance(message, AIMessage) and _is_foreign(message, target, model, pool):
+            new = portable(message)
+        if target.provider != _ANTHROPIC and not isinstance(new.content, str):
+            new = _unmarked(new)
+        if new is not message:
+            if found is messages:
+                found = list(messages)
+            found[at] = new
+    return found
+
+
+def _is_foreign(message: AIMessage, target: Target, model: BaseChatModel, pool: Pool) -> bool:
+    name = origin_of(message)
+    if name is None:
+        # Not ours: all there is to go by is the provider its own integration noted, if it did.
+        provider = message.response_metadata.get("model_provider")
+        return provider is not None and provider != model._get_ls_params().get("ls_provider")
+    origin = pool.get(name)
+    return origin is None or (origin.provider, origin.dialect) != (target.provider, target.dialect)
+
+
+def _unmarked(message: BaseMessage) -> BaseMessage:
+    if not any(isinstance(block, dict) and _MARKER in block for block in message.content):
+        return message
+    content = [
+        {key: value for key, value in block.items() if key != _MARKER} if isinstance(block, dict) else block
+        for block in message.content
+    ]
+    return message.model_copy(update={"content": content})
+
+
+def keep_warm(
+    model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], *, agentic: bool
+) -> dict[str, Any]:
+    """The call's arguments, with Anthropic asked to keep the prefix that the next steps will send again.
+
+    As for our own targets (`agentroute.history.keep_warm`): where more steps are likely, and the caller has set no
+    marker. `cache_control=None` among the target's own arguments is never.
+    """
+    if not _is_claude(model) or not (agentic or any(isinstance(message, AIMessage) for message in messages)):
+        return dict(kwargs)
+    if _MARKER in kwargs:
+        return {name: value for name, value in kwargs.items() if name != _MARKER or value is not None}
+    marked = [
+        *kwargs.get("tools", ()),
+        *(block for m in messages if isinstance(m.content, list) for block in m.content),
+    ]
+    if any(isinstance(item, Mapping) and _MARKER in item for item in marked):
+        return dict(kwargs)
+    return {**kwargs, _MARKER: {"type": "ephemeral"}}
+
+
+def thinks_as_it_can(
+    model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: dict[str, Any]
+) -> tuple[BaseChatModel, dict[str, Any], list[str]]:
+    """Model and arguments with thinking off, and a warning, where it cannot go on from a step another model took.
+
+    `Expected thinking or redacted_thinking, but found tool_use`: with a thinking budget, the last step of a running
+    tool loop must begin with its thinking. Adaptive thinking does not look at that.
+    """
+    if not _is_claude(model) or not messages or not isinstance(messages[-1], ToolMessage):
+        return model, kwargs, []
+    own = getattr(model, "thinking", None)
+    thinking = own if own is not None else kwargs.get("thinking")
+    last = next((message for message in reversed(messages) if isinstance(message, AIMessage)), None)
+    if not isinstance(thinking, Mapping) or thinking.get("type") != "enabled" or last is None or _thought(last):
+        return model, kwargs, []
+    off = {"type": "disabled"}
+    warning = "thinking switched off for this call: the last step of the running tool loop came without it"
+    if own is not None:
+        return model.model_copy(update={"thinking": off}), kwargs, [warning]
+    return model, {**kwargs, "thinking": off}, [warning]
+
+
+def _thought(message: AIMessage) -> bool:
+    first = message.content[0] if isinstance(message.content, list) and message.content else None
+    return isinstance(first, dict) and first.get("type") in _THOUGHT
+
+
+def _is_claude(model: BaseChatModel) -> bool:
+    """Anthropic's own integration, known by its name so that it need not be there."""
+    return any(cls.__name__ == "ChatAnthropic" for cls in type(model).__mro__)

@@ -1,0 +1,144 @@
+"""What a ready model is told of a conversation: what its provider would refuse goes, on copies."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from langchain_agentroute import RoutedChatModel, decision_of, native
+from langchain_agentroute.conversation import keep_warm, thinks_as_it_can, told
+from langchain_anthropic import ChatAnthropic
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.tools import tool
+
+from agentroute.testing import ScriptedProvider
+
+from .pools import chat_openai
+
+pytestmark = pytest.mark.requires("langchain", "langchain_openai", "langchain_anthropic")
+
+MARKER = {"cache_control": {"type": "ephemeral"}}
+LONGER = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+BUDGET = {"type": "enabled", "budget_tokens": 2000}
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+
+
+def claude(provider: ScriptedProvider, **settings: Any) -> ChatAnthropic:
+    base_url = provider.base_url.removesuffix("/v1")
+    return ChatAnthropic(model_name="claude-sonnet-4-6", base_url=base_url, api_key=provider.api_key, **settings)
+
+
+def loop(first: dict[str, Any] | None = None, **metadata: Any) -> list[BaseMessage]:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
+    content: list[Any] = [first, call] if first else [call]
+    calls: Any = [{"name": "now", "args": {}, "id": "toolu_1", "type": "tool_call"}]
+    return [
+        HumanMessage("what time is it?"),
+        AIMessage(content, tool_calls=calls, response_metadata=metadata),
+        ToolMessage("noon", tool_call_id="toolu_1"),
+    ]
+
+
+@tool
+def now() -> str:
+    """The time."""
+    return "noon"
+
+
+class TestThinking:
+    """With a thinking budget, the last step of a running tool loop must begin with its thinking."""
+
+    def test_goes_on_from_ones_own(self) -> None:
+        model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test", thinking=BUDGET, max_tokens=4000)
+        assert thinks_as_it_can(model, loop(THOUGHT), {}) == (model, {}, [])
+
+    @pytest.mark.parametrize("by", ["model", "call"])
+    def test_is_off_where_another_model_began_the_loop(self, by: str) -> None:
+        settings = {"thinking": BUDGET, "max_tokens": 4000} if by == "model" else {}
+        model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test", **settings)  # type: ignore[arg-type]
+        other, kwargs, warnings = thinks_as_it_can(model, loop(), {} if by == "model" else {"thinking": BUDGET})
+        payload = other._get_request_payload(loop(), **kwargs)  # type: ignore[attr-defined]
+        assert payload["thinking"] == {"type": "disabled"}
+        assert len(warnings) == 1
+        if by == "model":
+            assert model.thinking == BUDGET
+
+    def test_is_on_again_when_the_user_speaks(self) -> None:
+        model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test", thinking=BUDGET, max_tokens=4000)
+        assert thinks_as_it_can(model, [*loop(), HumanMessage("thanks")], {})[0] is model
+
+    def test_adaptive_thinking_is_left_alone(self) -> None:
+        model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test", thinking={"type": "adaptive"})
+        assert thinks_as_it_can(model, loop(), {})[0] is model
+
+    def test_on_the_wire_and_in_the_record(self) -> None:
+        with ScriptedProvider("noon", provider="anthropic") as provider:
+            model = RoutedChatModel(targets={"claude": native(claude(provider, thinking=BUDGET, max_tokens=4000))})
+            message = model.bind_tools([now]).invoke(loop())
+        body: Any = provider.requests[0].body
+        assert body["thinking"] == {"type": "disabled"}
+        decision = decision_of(message)
+        assert decision is not None
+        assert any("thinking switched off" in warning for warning in decision.warnings)
+
+
+class TestCacheMarkers:
+    def test_a_loop_on_claude_is_kept_warm_and_the_other_provider_gets_no_marker(self) -> None:
+        with ScriptedProvider("noon", provider="anthropic") as there, ScriptedProvider("noon") as here:
+            targets = {"gpt": chat_openai(here.base_url, "gpt-4.1", here.api_key), "claude": native(claude(there))}
+            model = RoutedChatModel(targets=targets)
+            for name in ("gpt", "claude"):
+                model.bind_tools([now]).invoke(loop(), {"configurable": {"agentroute": {"target": name}}})
+        assert "cache_control" in str(there.requests[0].body)
+        assert "cache_control" not in str(here.requests[0].body)
+
+    @pytest.mark.parametrize("messages", [[HumanMessage("hi")], [SystemMessage("be"), HumanMessage("hi")]])
+    def test_a_single_question_is_not(self, messages: list[BaseMessage]) -> None:
+        model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test")
+        assert keep_warm(model, messages, {}, agentic=False) == {}
+        assert keep_warm(model, messages, {}, agentic=True) == MARKER
+
+    @pytest.mark.parametrize(
+        ("kwargs", "expected"),
+        [
+            (
+                {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
+                {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
+            ),
+            ({"cache_control": None}, {}),
+            ({"tools": [{"name": "now", **MARKER}]}, {"tools": [{"name": "now", **MARKER}]}),
+        ],
+    )
+    def test_the_callers_own_hold(self, kwargs: dict[str, Any], expected: dict[str, Any]) -> None:
+        model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test")
+        assert keep_warm(model, loop(), kwargs, agentic=True) == expected
+
+    def test_those_in_messages_go_to_claude_alone(self) -> None:
+        text: Any = [{"type": "text", "text": "be brief", **MARKER}]
+        messages = [SystemMessage(text), HumanMessage("hi")]
+        before = deepcopy(messages)
+        with ScriptedProvider("hi", provider="anthropic") as there, ScriptedProvider("hi") as here:
+            ready = chat_openai(here.base_url, "gpt-4.1", here.api_key)
+            model = RoutedChatModel(targets={"gpt": ready, "claude": native(claude(there))})
+            gpt, other = model.router.pool["gpt"], model.router.pool["claude"]
+            assert told(messages, other, model.models["claude"], model.router.pool) is messages
+            assert told(messages, gpt, ready, model.router.pool)[1] is messages[1]
+            for name in ("gpt", "claude"):
+                model.invoke(messages, {"configurable": {"agentroute": {"target": name}}})
+        assert messages == before
+        assert str(there.requests[0].body).count("cache_control") == 1
+        assert "cache_control" not in str(here.requests[0].body)
+
+
+def test_arguments_of_one_target_are_said_in_its_own_dialect() -> None:
+    """`thinking` reaches a wire target of Anthropic, whether it is given for that target or for the call."""
+    with ScriptedProvider("noon", provider="anthropic") as provider:
+        target = provider.target(name="claude", model="claude-sonnet-4-6", dialect="anthropic_messages", tier="mid")
+        for_it = RoutedChatModel(targets=[target], target_kwargs={"claude": {"thinking": BUDGET}})
+        for_it.invoke("hi")
+        for_it.router.close()
+        for_all = RoutedChatModel(targets=[target])
+        for_all.invoke("hi", thinking=BUDGET)
+        for_all.router.close()
+    assert [request.body["thinking"] for request in provider.requests] == [BUDGET, BUDGET]
