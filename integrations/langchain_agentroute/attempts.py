@@ -16,7 +16,7 @@ from langchain_core.callbacks import (
     CallbackManagerForChainRun,
 )
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, UsageMetadata
 from langchain_core.messages.ai import add_ai_message_chunks, add_usage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.rate_limiters import BaseRateLimiter
@@ -25,11 +25,12 @@ from langchain_core.runnables.config import patch_config
 
 from agentroute import BadResponse, ProviderError, ProviderTimeout, Router, Target
 from agentroute.effects import Done, Item, Sent, Try
+from agentroute.messages import Usage
 from agentroute.providers import PROVIDERS
 
 from .answers import Shape
 from .conversation import keep_warm, thinks_as_it_can, told
-from .messages import done_of, finish_of, has_content
+from .messages import done_of, finish_of, has_content, read_usage
 from .native_errors import provider_error
 from .options import Options
 from .wire_model import WireChatModel
@@ -110,19 +111,23 @@ class _Attempt:
     config: RunnableConfig
     seen: _Seen
     warnings: tuple[str, ...]
-    reported: AIMessageChunk = field(default_factory=lambda: AIMessageChunk(content=""))
+    usage: UsageMetadata | None = None
+    said: dict[str, Any] = field(default_factory=dict)
 
     def item(self, payload: AIMessage | Mapping[str, Any]) -> Item:
         """A message, a chunk, or an event of LangChain's v3 streaming, and what it reports."""
         if isinstance(payload, AIMessage):
             if payload.usage_metadata:
-                self.reported.usage_metadata = add_usage(self.reported.usage_metadata, payload.usage_metadata)
-            self.reported.response_metadata |= payload.response_metadata
-            return Item(payload, has_content(payload), self.done().usage)
+                self.usage = add_usage(self.usage, payload.usage_metadata) if self.usage else payload.usage_metadata
+            self.said |= payload.response_metadata
+            return Item(payload, has_content(payload), self._counted())
         if payload["event"] == "message-finish":
-            self.reported.usage_metadata = payload.get("usage")
-            self.reported.response_metadata |= payload.get("metadata") or {}
-        return Item(payload, shows_content(payload), self.done().usage)
+            self.usage = payload.get("usage")
+            self.said |= payload.get("metadata") or {}
+        return Item(payload, shows_content(payload), self._counted())
+
+    def _counted(self) -> Usage | None:
+        return self.model.done.usage if isinstance(self.model, WireChatModel) else read_usage(self.usage)
 
     def partial(self) -> Item | None:
         """What callbacks have shown of an answer that was invoked and broke off."""
@@ -133,7 +138,7 @@ class _Attempt:
 
         Only known providers are held to it; others may never say.
         """
-        if isinstance(self.model, WireChatModel) or target.provider not in PROVIDERS or finish_of(self.reported):
+        if isinstance(self.model, WireChatModel) or target.provider not in PROVIDERS or finish_of(self.said):
             return None
         return BadResponse(f"target {target.name!r}: the answer ended without a finish reason", target=target.name)
 
@@ -142,8 +147,8 @@ class _Attempt:
         return self.model.sent if isinstance(self.model, WireChatModel) else ()
 
     def done(self) -> Done:
-        done = self.model.done if isinstance(self.model, WireChatModel) else done_of(self.reported)
-        return replace(done, warnings=(*done.warnings, *self.warnings))
+        done = self.model.done if isinstance(self.model, WireChatModel) else done_of(self.usage, self.said)
+        return replace(done, warnings=(*done.warnings, *self.warnings)) if self.warnings else done
 
 
 class ModelPerformer:
@@ -290,6 +295,9 @@ class _Seen(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self.chunks: list[AIMessageChunk] = []
+
+    def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+        """Nothing. Without it LangChain writes out the whole conversation as one text for `on_llm_start`."""
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
         if isinstance(chunk, ChatGenerationChunk) and isinstance(chunk.message, AIMessageChunk):

@@ -175,9 +175,10 @@ class RoutedChatModel(BaseChatModel):
         self, given: LanguageModelInput, config: RunnableConfig | None, stop: list[str] | None, kwargs: dict[str, Any]
     ) -> _Opened:
         config = ensure_config(config)
-        own = RunnableConfig(tags=self.tags or [], metadata=self.metadata or {}, callbacks=self.callbacks)
         run_id, run_name = config.pop("run_id", None), config.pop("run_name", None)
-        config = merge_configs(own, config)
+        if self.tags or self.metadata or self.callbacks:
+            own = RunnableConfig(tags=self.tags or [], metadata=self.metadata or {}, callbacks=self.callbacks)
+            config = merge_configs(own, config)
         messages = self._convert_input(given).to_messages()
         defaults = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         arguments = {**{name: value for name, value in defaults.items() if value is not None}, **kwargs}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 from langchain_core.messages import (
     AIMessage,
@@ -25,17 +26,17 @@ from agentroute.effects import Done
 from agentroute.errors import RequestError
 from agentroute.events import (
     Event,
-    Finished,
     ReasoningDelta,
-    Started,
+    ReasoningSignature,
     TextDelta,
     ToolCallDelta,
     ToolCallStarted,
-    UsageReported,
+    fold,
 )
 from agentroute.formats import finish_reason
 from agentroute.messages import (
     ChatResponse,
+    Document,
     Image,
     Message,
     Part,
@@ -47,6 +48,8 @@ from agentroute.messages import (
     Usage,
 )
 
+from .blocks import CALLS, MODEL_PROVIDER, outline_of, read_extra, read_part, write_extra, write_part
+
 __all__ = [
     "ChunkWriter",
     "done_of",
@@ -56,6 +59,7 @@ __all__ = [
     "portable",
     "read_messages",
     "read_response",
+    "read_usage",
     "write_message",
 ]
 
@@ -67,7 +71,10 @@ _ROLES: dict[str, Role] = {
     "assistant": "assistant",
     "ai": "assistant",
 }
+_json = json.JSONEncoder(ensure_ascii=False).encode
+_VERSION: Final[Mapping[str, str]] = {"output_version": "v1"}
 _FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "status")
+
 # --- LangChain -> canonical ------------------------------------------------------------------------------------------
 
 
@@ -79,20 +86,11 @@ def read_messages(messages: Iterable[BaseMessage]) -> tuple[Message, ...]:
 def _read(message: BaseMessage, at: int) -> Message:
     match message:
         case ToolMessage():
-            content = tuple(part for part in _read_content(message, at) if isinstance(part, Text | Image))
             # `status` is "success" unless somebody set it, so only "error" says anything.
             failed = True if message.status == "error" else None
-            return Message("tool", (ToolResult(message.tool_call_id, content, failed, message.name),))
+            return Message("tool", (ToolResult(message.tool_call_id, _read_result(message, at), failed, message.name),))
         case AIMessage():
-            calls = [
-                ToolCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False))
-                for call in message.tool_calls
-            ]
-            calls += [
-                ToolCall(call["id"] or "", call["name"] or "", call["args"] or "")
-                for call in message.invalid_tool_calls
-            ]
-            return Message("assistant", (*_read_content(message, at), *calls), message.name)
+            return _read_answer(message, at)
         case SystemMessage():
             developer = message.additional_kwargs.get("__openai_role__") == "developer"
             return Message("developer" if developer else "system", _read_content(message, at), message.name)
@@ -105,27 +103,52 @@ def _read(message: BaseMessage, at: int) -> Message:
 
 
 def _read_content(message: BaseMessage, at: int) -> tuple[Part, ...]:
-    content = message.content
-    if isinstance(content, str) and "reasoning_content" not in message.additional_kwargs:
-        return (Text(content),) if content else ()
-    parts = (_read_block(dict(block), message, at) for block in message.content_blocks)
-    return tuple(part for part in parts if part is not None)
+    if isinstance(message.content, str):
+        return (Text(message.content),) if message.content else ()
+    return tuple(read_part(dict(block), f"message {at}") for block in message.content_blocks)
 
 
-def _read_block(block: dict[str, Any], message: BaseMessage, at: int) -> Part | None:
-    kind = block["type"]
-    if kind == "text":
-        return Text(block["text"])
-    if kind == "image" and (block.get("url") or block.get("base64")):
-        return Image(url=block.get("url"), data=block.get("base64"), media_type=block.get("mime_type"))
-    if kind == "reasoning":
-        signature = (block.get("extras") or {}).get("signature")
-        return Reasoning(block.get("reasoning") or "", signature, origin_of(message))
-    if isinstance(message, AIMessage):
-        # Calls are read from `tool_calls`; what else a model wrote for itself (server tools) is of no use to others.
-        return None
-    shown = block["value"].get("type") if kind == "non_standard" and isinstance(block.get("value"), dict) else kind
-    raise RequestError(f"message {at} has a part of type {shown!r}; text and images can be sent to every target")
+def _read_result(message: ToolMessage, at: int) -> tuple[Text | Image | Document, ...]:
+    found = []
+    for part in _read_content(message, at):
+        if not isinstance(part, Text | Image | Document):
+            raise RequestError(f"message {at} has a part of type {type(part).__name__.lower()!r} in a tool's result")
+        found.append(part)
+    return tuple(found)
+
+
+def _read_answer(message: AIMessage, at: int) -> Message:
+    """What a model said, in its order; calls are those of `tool_calls`, which are what was carried out."""
+    calls = [
+        ToolCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False))
+        for call in message.tool_calls
+    ]
+    calls += [ToolCall(call["id"] or "", call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
+    if isinstance(message.content, str) and not message.additional_kwargs:
+        said: tuple[Part, ...] = (Text(message.content),) if message.content else ()
+        return Message("assistant", (*said, *calls), message.name)
+    origin = _signer(message)
+    parts: list[Part] = []
+    for block in map(dict, message.content_blocks):
+        kind = block["type"]
+        if kind in CALLS:
+            call = next((call for call in calls if call.id == (block.get("id") or "")), None)
+            if call is not None:
+                calls.remove(call)
+                ours = (block.get("extras") or {}).get("agentroute") or {}
+                parts.append(replace(call, extra=read_extra(ours.get("extra"))))
+        elif kind in ("text", "reasoning") or (kind == "image" and (block.get("url") or block.get("base64"))):
+            # What else a model wrote for itself (server tools) is of no use to others.
+            parts.append(read_part(block, f"message {at}", origin))
+    extra = read_extra((message.additional_kwargs.get("agentroute") or {}).get("extra"))
+    return Message("assistant", (*parts, *calls), message.name, extra)
+
+
+def _signer(message: AIMessage) -> str | None:
+    """The model that signed the reasoning in this message (`provider/model`), where a model of LangChain's wrote it."""
+    said = message.response_metadata
+    provider, model = said.get("model_provider"), said.get("model_name")
+    return f"{provider}/{model}" if provider and model else None
 
 
 def origin_of(message: BaseMessage) -> str | None:
@@ -154,74 +177,148 @@ def portable(message: AIMessage) -> AIMessage:
 
 
 class ChunkWriter:
-    """Turns our events into message chunks, one call at a time; the last chunk carries usage and finish reason."""
+    """Turns our events into message chunks, one call at a time; the last chunk carries usage and finish reason.
 
-    def __init__(self, provider: str) -> None:
-        self._provider = provider
-        self._started = Started()
-        self._finished = Finished()
-        self._usage: Usage | None = None
+    With `blocks` each chunk is a piece of a standard content block, which the index of its part ties to the others;
+    else it is plain text, and what that cannot tell comes with the last chunk.
+    """
+
+    def __init__(self, *, blocks: bool = False) -> None:
+        self._blocks = blocks
+        self._events: list[Event] = []
+        self._index = -1
+        self._open: Literal["text", "reasoning"] | None = None
+        self._calls: dict[int, int] = {}
 
     def write(self, event: Event) -> AIMessageChunk | None:
-        """The chunk for an event, or None for one that `last` reports."""
+        """The chunk for an event, or None for one that the next or the last chunk reports."""
+        self._events.append(event)
+        return self._block(event) if self._blocks else self._plain(event)
+
+    def _plain(self, event: Event) -> AIMessageChunk | None:
         match event:
-            case TextDelta():
+            case TextDelta() if event.text:
                 return AIMessageChunk(content=event.text)
-            case ReasoningDelta():
+            case ReasoningDelta() if event.text:
                 return AIMessageChunk(content="", additional_kwargs={"reasoning_content": event.text})
             case ToolCallStarted():
                 call = tool_call_chunk(name=event.name, id=event.id, args="", index=event.index)
                 return AIMessageChunk(content="", tool_call_chunks=[call])
             case ToolCallDelta():
-                return AIMessageChunk(
-                    content="", tool_call_chunks=[tool_call_chunk(args=event.arguments, index=event.index)]
-                )
-            case Started():
-                self._started = event
-            case UsageReported():
-                self._usage = event.usage
-            case Finished():
-                self._finished = event
+                call = tool_call_chunk(args=event.arguments, index=event.index)
+                return AIMessageChunk(content="", tool_call_chunks=[call])
         return None
 
+    def _block(self, event: Event) -> AIMessageChunk | None:
+        """Parts begin and end here where `fold` has them begin and end."""
+        match event:
+            case TextDelta(extra=None):
+                if event.text:
+                    self._go_on("text")
+                    return _piece(write_part(Text(event.text)), self._index)
+                if self._open == "reasoning":
+                    self._open = None
+            case TextDelta():
+                return self._whole(Text(event.text, event.extra))
+            case ReasoningDelta():
+                if event.text:
+                    self._go_on("reasoning")
+                    return _piece(write_part(Reasoning(event.text)), self._index)
+                if self._open == "text":
+                    self._open = None
+            case ReasoningSignature():
+                self._go_on("reasoning")
+                signed = Reasoning("", event.signature, event.origin, event.redacted, event.extra)
+                self._open = None
+                return _piece(write_part(signed), self._index)
+            case ToolCallStarted():
+                block = write_part(ToolCall(event.id, event.name, "", event.extra)) | {"args": ""}
+                self._open = None
+                self._index += 1
+                self._calls[event.index] = self._index
+                return _call_piece(block, self._index)
+            case ToolCallDelta():
+                return _call_piece({"id": None, "name": None, "args": event.arguments}, self._calls[event.index])
+        return None
+
+    def _go_on(self, kind: Literal["text", "reasoning"]) -> None:
+        if self._open != kind:
+            self._open = kind
+            self._index += 1
+
+    def _whole(self, part: Text) -> AIMessageChunk:
+        self._open = None
+        self._index += 1
+        return _piece(write_part(part), self._index)
+
     def last(self) -> AIMessageChunk:
+        response = fold(self._events)
         return AIMessageChunk(
-            content="",
+            content=[] if self._blocks else "",
             chunk_position="last",
-            usage_metadata=_write_usage(self._usage),
-            response_metadata=_metadata(
-                self._provider, self._started.model, self._started.id, self._finished.finish_reason
-            ),
+            usage_metadata=_write_usage(response.usage),
+            additional_kwargs=_beside(response, blocks=self._blocks),
+            response_metadata=_metadata(response, blocks=self._blocks),
         )
 
 
-def write_message(response: ChatResponse, provider: str) -> AIMessage:
-    """A whole answer. A call whose arguments are no JSON object becomes an invalid tool call, never a repaired one."""
-    calls: list[LangChainToolCall] = []
-    invalid: list[InvalidToolCall] = []
-    for call in response.tool_calls:
-        try:
-            calls.append(LangChainToolCall(name=call.name, args=call.parsed(), id=call.id, type="tool_call"))
-        except RequestError as error:
-            invalid.append(
-                InvalidToolCall(
-                    name=call.name, args=call.arguments, id=call.id, error=str(error), type="invalid_tool_call"
-                )
-            )
-    thoughts = "".join(part.text for part in response.message.parts if isinstance(part, Reasoning))
+def _piece(block: dict[str, Any], index: int) -> AIMessageChunk:
+    return AIMessageChunk(content=[{**block, "index": index}], response_metadata=dict(_VERSION))
+
+
+def _call_piece(block: dict[str, Any], index: int) -> AIMessageChunk:
+    call = tool_call_chunk(name=block["name"], id=block["id"], args=block["args"], index=index)
+    content = {**block, "type": "tool_call_chunk", "index": index}
+    return AIMessageChunk(content=[content], tool_call_chunks=[call], response_metadata=dict(_VERSION))
+
+
+def write_message(response: ChatResponse, *, blocks: bool = False) -> AIMessage:
+    """A whole answer, as standard content blocks or as plain text.
+
+    A call whose arguments are no JSON object becomes an invalid tool call, never a repaired one.
+    """
+    written = [write_part(part) for part in response.message.parts]
+    thoughts = "".join(block["reasoning"] for block in written if block["type"] == "reasoning")
+    kwargs = _beside(response, blocks=blocks)
+    if thoughts and not blocks:
+        kwargs["reasoning_content"] = thoughts
     return AIMessage(
-        content=response.text,
-        tool_calls=calls,
-        invalid_tool_calls=invalid,
+        content=[*written] if blocks else response.text,
+        tool_calls=[
+            LangChainToolCall(name=block["name"], args=block["args"], id=block["id"], type="tool_call")
+            for block in written
+            if block["type"] == "tool_call"
+        ],
+        invalid_tool_calls=[
+            InvalidToolCall(
+                name=block["name"], args=block["args"], id=block["id"], error=block["error"], type="invalid_tool_call"
+            )
+            for block in written
+            if block["type"] == "invalid_tool_call"
+        ],
         usage_metadata=_write_usage(response.usage),
-        additional_kwargs={"reasoning_content": thoughts} if thoughts else {},
-        response_metadata=_metadata(provider, response.model, response.id, response.finish_reason),
+        additional_kwargs=kwargs,
+        response_metadata=_metadata(response, blocks=blocks),
     )
 
 
-def _metadata(provider: str, model: str | None, answer_id: str | None, finish_reason: str | None) -> dict[str, Any]:
-    known = {"model_name": model, "finish_reason": finish_reason, "id": answer_id, "model_provider": provider}
-    return {key: value for key, value in known.items() if value is not None}
+def _beside(response: ChatResponse, *, blocks: bool) -> dict[str, Any]:
+    """What the content does not hold, under a key of our own."""
+    extra = response.message.extra
+    outline = None if blocks else outline_of(response.message.parts)
+    held = {"parts": outline, "extra": None if extra is None else write_extra(extra)}
+    held = {key: value for key, value in held.items() if value is not None}
+    return {"agentroute": held} if held else {}
+
+
+def _metadata(response: ChatResponse, *, blocks: bool) -> dict[str, Any]:
+    known = {
+        "model_name": response.model,
+        "finish_reason": response.finish_reason,
+        "id": response.id,
+        "model_provider": MODEL_PROVIDER,
+    }
+    return {key: value for key, value in known.items() if value is not None} | (dict(_VERSION) if blocks else {})
 
 
 def _write_usage(usage: Usage | None) -> UsageMetadata | None:
@@ -260,18 +357,17 @@ def has_content(message: BaseMessage) -> bool:
     return any(isinstance(block, str) or block.get("type") != "text" or block.get("text") for block in content)
 
 
-def finish_of(message: AIMessage) -> str | None:
-    """Why a native model stopped, in its provider's own word. Without one its answer broke off."""
-    said = message.response_metadata
+def finish_of(said: Mapping[str, Any]) -> str | None:
+    """Why a native model stopped, in its provider's own word (its answer's metadata). Without one it broke off."""
     return next((str(said[key]) for key in _FINISH_KEYS if said.get(key)), None)
 
 
-def done_of(message: AIMessage) -> Done:
+def done_of(usage: UsageMetadata | None, said: Mapping[str, Any]) -> Done:
     """Usage and finish reason as a native model reported them; None for what it did not."""
-    return Done(_read_usage(message.usage_metadata), finish_reason(str(finish_of(message))))
+    return Done(read_usage(usage), finish_reason(str(finish_of(said))))
 
 
-def _read_usage(usage: UsageMetadata | None) -> Usage | None:
+def read_usage(usage: UsageMetadata | None) -> Usage | None:
     if usage is None:
         return None
     details_in, details_out = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
@@ -291,5 +387,5 @@ def read_response(chunks: Sequence[AIMessage]) -> ChatResponse | None:
     whole = chunks[0]
     if isinstance(whole, AIMessageChunk):
         whole = add_ai_message_chunks(whole, *(chunk for chunk in chunks[1:] if isinstance(chunk, AIMessageChunk)))
-    done = done_of(whole)
+    done = done_of(whole.usage_metadata, whole.response_metadata)
     return ChatResponse(_read(whole, 0), done.finish_reason, done.usage)

@@ -182,7 +182,7 @@ def test_what_is_content(message: AIMessage, content: bool) -> None:
     ],
 )
 def test_a_native_finish_reason(said: dict[str, Any], reason: str | None) -> None:
-    assert done_of(AIMessage("x", response_metadata=said)) == Done(None, reason)  # type: ignore[arg-type]
+    assert done_of(None, said) == Done(None, reason)  # type: ignore[arg-type]
 
 
 def test_a_plain_message_is_portable_as_it_is() -> None:
