@@ -23,8 +23,8 @@ Pool = dict[str, Any]
 def openai(base_url: str, api_key: str, model: str = SMALL, **settings: Any) -> OpenAI:
     """LlamaIndex's OpenAI model, whose connections end with their answers.
 
-    Its clients outlive the event loops that opened their sockets, and are never closed, so that some later test would be
-    warned of them.
+    Its clients outlive the event loops that opened their sockets, and are never closed, so that some later test would
+    be warned of them.
     """
     limits = httpx.Limits(max_keepalive_connections=0)
     return OpenAI(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from agentroute.events import Event, fold, is_content
 from agentroute.sdk_errors import sdk_error
 
 from .answers import StreamWriter, done_of, has_content, write_answer
+from .loops import borrowed
 from .messages import portable
 from .options import Options
 
@@ -168,12 +169,9 @@ class LLMPerformer:
             yield from self._native(model, attempt)
             return
         wire = _Wire(attempt)
-        items = self._step.router.performer.perform(self._step.for_wire(attempt))
-        try:
+        with closing(self._step.router.performer.perform(self._step.for_wire(attempt))) as items:
             for item in items:
                 yield from wire.take(item)
-        finally:
-            items.close()
 
     def _native(self, model: LLM, attempt: Try) -> Iterator[Item | Done]:
         native = self._step.begin(model, attempt)
@@ -213,22 +211,19 @@ class AsyncLLMPerformer:
 
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
         model = self._step.models.get(attempt.target.name)
-        if model is None:
-            wire = _Wire(attempt)
-            items: Any = self._step.router.async_performer.perform(self._step.for_wire(attempt))
-        else:
-            wire, items = None, self._native(model, attempt)
-        try:
-            async for item in items:
-                if wire is None:
+        if model is not None:
+            async with aclosing(self._native(model, attempt)) as native:
+                async for reply in native:
+                    yield reply
+            return
+        wire = _Wire(attempt)
+        performer = self._step.router.async_performer
+        async with borrowed(performer), aclosing(performer.perform(self._step.for_wire(attempt))) as events:
+            async for event in events:
+                for item in wire.take(event):
                     yield item
-                    continue
-                for taken in wire.take(item):
-                    yield taken
-        finally:
-            await items.aclose()
 
-    async def _native(self, model: LLM, attempt: Try) -> AsyncIterator[Item | Done]:
+    async def _native(self, model: LLM, attempt: Try) -> AsyncGenerator[Item | Done, None]:
         native = self._step.begin(model, attempt)
         failure: ProviderError | None = None
         chunks: Any = None

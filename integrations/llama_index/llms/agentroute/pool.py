@@ -73,7 +73,7 @@ def without_retries(model: LLM) -> LLM:
     copy: Any = model.model_copy(update={"max_retries": 0})
     for name in _CLIENTS:
         client = getattr(copy, name, None)
-        if hasattr(client, "with_options"):
+        if client is not None and hasattr(client, "with_options"):
             setattr(copy, name, client.with_options(max_retries=0))
     return copy  # type: ignore[no-any-return]
 
@@ -84,9 +84,8 @@ def pool_metadata(pool: Iterable[Target], models: Mapping[str, LLM], max_tokens:
     """
     targets = tuple(pool)
     windows = [target.context_window for target in targets if target.context_window is not None]
-    windows += [
-        models[t.name].metadata.context_window for t in targets if t.context_window is None and t.name in models
-    ]
+    unknown = [target.name for target in targets if target.context_window is None]
+    windows += [models[name].metadata.context_window for name in unknown if name in models]
     return LLMMetadata(
         context_window=max(windows, default=DEFAULT_CONTEXT_WINDOW),
         num_output=-1 if max_tokens is None else max_tokens,

@@ -1,0 +1,48 @@
+"""Event loops that LlamaIndex runs for a plain call: connections end with the call there, for the loop may be gone."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+from weakref import WeakKeyDictionary
+
+from agentroute.transport import AsyncHttpPerformer
+
+__all__ = ["borrowed"]
+
+_RUNNER = "llama_index.core.async_utils"
+_CALLS: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[AsyncHttpPerformer]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def borrowed(performer: AsyncHttpPerformer) -> AsyncIterator[None]:
+    """One call on this loop. The last call to end on a loop that `asyncio_run` drives closes what was kept open.
+
+    `asyncio_run` closes its loops without telling asynchronous generators so (`shutdown_asyncgens`), or leaves them
+    open for good: in both cases nobody would close a kept connection.
+    """
+    if not _run_by_llama_index():
+        yield
+        return
+    calls = _CALLS.setdefault(asyncio.get_running_loop(), Counter())
+    calls[performer] += 1
+    try:
+        yield
+    finally:
+        calls[performer] -= 1
+        if not calls[performer]:
+            del calls[performer]
+            await performer.aclose()
+
+
+def _run_by_llama_index() -> bool:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == _RUNNER:
+            return True
+        frame = frame.f_back
+    return False
