@@ -129,7 +129,8 @@ def _read_answer(message: AIMessage, at: int) -> Message:
         return Message("assistant", (*said, *calls), message.name)
     origin = _signer(message)
     parts: list[Part] = []
-    for block in map(dict, message.content_blocks):
+    for found in message.content_blocks:
+        block: dict[str, Any] = dict(found)
         kind = block["type"]
         if kind in CALLS:
             call = next((call for call in calls if call.id == (block.get("id") or "")), None)

@@ -101,7 +101,7 @@ class WireChatModel(BaseChatModel):
         return self._result([event async for event in self._aperform(stream=False)])
 
     def _result(self, events: list[Event]) -> ChatResult:
-        message = write_message(fold(events), self.provider)
+        message = write_message(fold(events), blocks=self.output_version == "v1")
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     # -- streamed ------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class WireChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        writer = ChunkWriter(self.provider)
+        writer = self._writer(run_manager)
         for event in self._perform(stream=True):
             if (message := writer.write(event)) is not None:
                 yield ChatGenerationChunk(message=message)
@@ -126,11 +126,15 @@ class WireChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        writer = ChunkWriter(self.provider)
+        writer = self._writer(run_manager)
         async for event in self._aperform(stream=True):
             if (message := writer.write(event)) is not None:
                 yield ChatGenerationChunk(message=message)
         yield ChatGenerationChunk(message=writer.last())
+
+    def _writer(self, run_manager: object) -> ChunkWriter:
+        """LangChain hands a run manager to a stream of events alone, and those are of standard blocks always."""
+        return ChunkWriter(blocks=self.output_version == "v1" or run_manager is not None)
 
     # -- the transport below -------------------------------------------------------------------------------------
 
