@@ -25,6 +25,7 @@ bench: $(VENV)/.dev  ## the speed figures of the README
 	$(BIN)/python evals/bench/import.py --install
 	$(BIN)/python evals/bench/decision.py
 	$(BIN)/python evals/bench/calls.py
+	$(BIN)/python evals/bench/langchain.py
 	$(BIN)/python evals/bench/faults.py
 	$(BIN)/python evals/bench/ledger.py
 	$(BIN)/python evals/bench/replay.py
