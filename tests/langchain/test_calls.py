@@ -16,7 +16,8 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from agentroute import AllAttemptsFailed, ConfigError, InvalidRequest, Price, RequestError, StreamInterrupted
+from agentroute import AllAttemptsFailed, ConfigError, InvalidRequest, Price, RequestError, Router, StreamInterrupted
+from agentroute.effects import Timeouts
 from agentroute.testing import Fault, ScriptedProvider, nth
 
 from .pools import POOLS, SMALL, STRONG, Runs, pool, ready
@@ -111,6 +112,20 @@ class TestFailover:
         assert error.partial is not None
         assert error.partial.text == seen
         assert [request.model for request in provider.requests] == [SMALL]
+
+    def test_an_interface_that_can_start_over_gets_the_other_models_answer(self, kind: str) -> None:
+        """`on_partial="restart"`: its reader drops the message that broke off, by its id, when another one begins."""
+        with serve(nth(1, Fault.cut_after(2), model=SMALL)) as provider:
+            model = RoutedChatModel(targets=pool(kind, provider), on_partial="restart")
+            graph = StateGraph(MessagesState)
+            graph.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"], TO_SMALL)]})
+            graph.add_edge(START, "ask").add_edge("ask", END)
+            shown: dict[str, str] = {}
+            for chunk, _ in graph.compile().stream({"messages": [("user", "hi")]}, stream_mode="messages"):
+                shown[chunk.id] = shown.get(chunk.id, "") + str(chunk.text)
+            model.router.close()
+        assert [text for text in shown.values() if text] == [ANSWER[:16], ANSWER]
+        assert [request.model for request in provider.requests] == [SMALL, STRONG]
 
     def test_all_failed(self, kind: str) -> None:
         with serve(Fault.error(503)) as provider:
@@ -380,11 +395,34 @@ class TestHistory:
 
     def test_a_part_no_wire_target_can_be_sent_is_named(self, provider: ScriptedProvider) -> None:
         model = RoutedChatModel(targets=pool("wire", provider))
-        audio: Any = [{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}]
-        with pytest.raises(RequestError, match="message 0 has a part of type 'audio'"):
-            model.invoke([HumanMessage(audio)])
+        video: Any = [{"type": "video", "base64": "AAAA", "mime_type": "video/mp4"}]
+        with pytest.raises(RequestError, match="message 0 has a part of type 'video'"):
+            model.invoke([HumanMessage(video)])
 
 
 def test_decision_of_another_message_is_none() -> None:
     assert decision_of(AIMessage("hi")) is None
     assert decision_of(AIMessageChunk("hi")) is None
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_a_ready_model_is_held_to_the_time_limits_on_an_event_loop(stream: bool) -> None:
+    """A stalled target is given up in time, and the next one answers."""
+
+    async def go() -> tuple[str, Any]:
+        with serve(nth(1, Fault.stall(), model=SMALL)) as provider:
+            router_of = RoutedChatModel(targets=pool("native", provider))
+            router = Router(router_of.router.pool, timeouts=Timeouts(first_content=0.3, whole_answer=0.3))
+            model = RoutedChatModel(router=router, models=router_of.models)
+            text = ""
+            if stream:
+                async for chunk in model.astream("hello", TO_SMALL):
+                    text += str(chunk.text)
+            else:
+                text = str((await model.ainvoke("hello", TO_SMALL)).text)
+            (decision,) = router.ledger.decisions  # type: ignore[attr-defined]
+            return text, decision
+
+    text, decision = asyncio.run(go())
+    assert text == ANSWER
+    assert [(a.target, a.error) for a in decision.attempts] == [("small", "ProviderTimeout"), ("strong", None)]
