@@ -42,6 +42,8 @@ class _Capabilities(_Section):
     vision: bool | None = None
     structured_output: bool | None = None
     reasoning: bool | None = None
+    documents: bool | None = None
+    audio: bool | None = None
 
 
 class _Target(_Section):

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .messages import (
+    Audio,
     ChatResponse,
+    Document,
     Extra,
     FinishReason,
     Image,
@@ -221,7 +223,7 @@ def unfold(response: ChatResponse) -> Iterator[Event]:
                 yield ToolCallStarted(index, part.id, part.name, part.extra)
                 if part.arguments:
                     yield ToolCallDelta(index, part.arguments)
-            case Image() | ToolResult():
+            case Image() | Document() | Audio() | ToolResult():
                 raise TypeError(f"a response cannot hold a {type(part).__name__}")
     if response.usage is not None:
         yield UsageReported(response.usage)

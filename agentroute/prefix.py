@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .messages import Image, Message, Reasoning, Text, Tool, ToolCall, ToolResult
+from .messages import Audio, Document, Image, Message, Reasoning, Text, Tool, ToolCall, ToolResult
 
 __all__ = ["Bulk", "Mark", "Prefix"]
 
@@ -20,6 +20,24 @@ _MARKS = 4
 
 _SAMPLE = 256
 """Characters of a text that are looked at to tell its script."""
+
+_WHOLE_DATA, _DATA_SAMPLES, _DATA_SAMPLE = 4096, 32, 64
+"""Base64 data up to this many characters is hashed whole; of longer data, its length and so many samples of that many
+characters, evenly spread: a file that comes newly parsed with every request costs microseconds, whatever its size."""
+
+_PAGE_BYTES = 100_000
+"""Bytes a page of a PDF. What Gemini takes at most (50 MB, 1,000 pages) and Anthropic (32 MB, 100 or 600 pages) is 50
+to 320 kB a page; pages of text alone are smaller, scanned ones larger."""
+
+_MOST_PAGES = 50.0
+"""Pages a PDF is counted as at most: more bytes than that are more often pictures than pages, and a guess of this kind
+must not keep a target out whose window may well do."""
+
+_UNSEEN_PAGES, _UNSEEN_SECONDS = 5.0, 60.0
+"""What a document and a recording count as whose size is not seen, only a URL or a name: an assumption."""
+
+_WAV_RATE, _PACKED_RATE = 32_000, 16_000
+"""Bytes a second of sound: 16 kHz in 16 bits on one channel, as speech is recorded; 128 kbit/s for what is packed."""
 
 _JSON_STARTS = frozenset("{[")
 
@@ -30,7 +48,11 @@ Rounded from what current tokenizers do with such text; see `docs/routing.md` fo
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """Sizes that token estimates are made of: characters of ASCII prose, of ASCII JSON, tokens of other scripts, ..."""
+    """Sizes that token estimates are made of: characters of ASCII prose, of ASCII JSON, tokens of other scripts, ...
+
+    `chars` is all text. What stands in files is not text here: `pages` of documents, `document_chars` of those that are
+    plain text, and `seconds` of recordings, all told from the size of their data alone.
+    """
 
     prose: int
     json: int
@@ -39,6 +61,11 @@ class Bulk:
     calls: int
     images: int
     chars: int
+    documents: int = 0
+    recordings: int = 0
+    pages: float = 0.0
+    document_chars: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +121,19 @@ class _Walk:
     wherever the request ends, so that the same messages always give the same key.
     """
 
-    __slots__ = ("calls", "images", "json", "key", "prose", "stretch", "wide", "wide_tokens")
+    __slots__ = ("calls", "files", "images", "json", "key", "prose", "stretch", "wide", "wide_tokens")
 
     def __init__(self, key: int) -> None:
         self.key = key
-        self.stretch: list[str | None] = []
+        self.stretch: list[str | int | None] = []
+        self.files: _Files | None = None
         self.prose = self.json = self.wide = self.calls = self.images = 0
         self.wide_tokens = 0.0
 
     def mark(self, n_messages: int) -> Mark:
         chars = self.prose + self.json + self.wide
-        bulk = Bulk(self.prose, self.json, self.wide_tokens, n_messages, self.calls, self.images, chars)
+        files = () if self.files is None else self.files.sizes
+        bulk = Bulk(self.prose, self.json, self.wide_tokens, n_messages, self.calls, self.images, chars, *files)
         return Mark(hash((self.key, *self.stretch)), n_messages, bulk)
 
     def read(self, messages: Sequence[Message]) -> None:
@@ -124,23 +153,17 @@ class _Walk:
                     else:
                         text = part.text
                         for piece in content:
-                            if type(piece) is Image:
-                                self.images += 1
-                                gather(piece.url)
-                                gather(piece.data)
+                            if type(piece) is not Text:
+                                self.file(piece)
                 elif type(part) is ToolCall:
                     text = part.arguments
                     gather(part.name)
                     self.calls += 1
                 elif type(part) is Text or type(part) is Reasoning:
                     text = part.text
-                elif type(part) is Image:
-                    self.images += 1
-                    gather(part.url)
-                    gather(part.data)
-                    continue
                 else:
-                    raise TypeError(f"a message cannot hold a {type(part).__name__}")
+                    self.file(part)
+                    continue
                 gather(text)
                 if not text.isascii():
                     self.wide += len(text)
@@ -150,6 +173,57 @@ class _Walk:
                 else:
                     prose += len(text)
         self.key, self.prose, self.json = key, prose, json
+
+    def file(self, part: object) -> None:
+        """A picture, document or recording: counted by its size, known again by samples of its data."""
+        if not isinstance(part, Image | Document | Audio):
+            raise TypeError(f"a message cannot hold a {type(part).__name__}")
+        if isinstance(part, Image):
+            self.images += 1
+        else:
+            self.files = self.files or _Files()
+            self.files.add(part)
+        self.stretch.append(part.url)
+        data = part.data
+        if data is None or len(data) <= _WHOLE_DATA:
+            self.stretch.append(data)
+            return
+        self.stretch.append(len(data))
+        last = len(data) - _DATA_SAMPLE
+        for place in range(_DATA_SAMPLES):
+            start = last * place // (_DATA_SAMPLES - 1)
+            self.stretch.append(data[start : start + _DATA_SAMPLE])
+
+
+class _Files:
+    """The sizes of documents and recordings so far."""
+
+    __slots__ = ("chars", "documents", "pages", "recordings", "seconds")
+
+    def __init__(self) -> None:
+        self.documents = self.recordings = 0
+        self.pages = self.chars = self.seconds = 0.0
+
+    @property
+    def sizes(self) -> tuple[int, int, float, float, float]:
+        """The last five of a Bulk."""
+        return self.documents, self.recordings, self.pages, self.chars, self.seconds
+
+    def add(self, part: Document | Audio) -> None:
+        size = 0.0 if part.data is None else len(part.data) * 0.75
+        kind = part.media_type or ""
+        if isinstance(part, Audio):
+            self.recordings += 1
+            rate = _WAV_RATE if "wav" in kind else _PACKED_RATE
+            self.seconds += size / rate if part.data is not None else _UNSEEN_SECONDS
+            return
+        self.documents += 1
+        if part.data is None:
+            self.pages += _UNSEEN_PAGES
+        elif kind.startswith("text/"):
+            self.chars += size
+        else:
+            self.pages += min(max(size / _PAGE_BYTES, 1.0), _MOST_PAGES)
 
 
 def _text(tool: Tool) -> str:

@@ -11,11 +11,26 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from .errors import ConfigError
 
-__all__ = ["DIALECTS", "NATIVE", "PROVIDERS", "Auth", "Dialect", "Endpoint", "Provider", "Quirks", "url_problem"]
+__all__ = [
+    "DEAF",
+    "DIALECTS",
+    "NATIVE",
+    "PROVIDERS",
+    "Auth",
+    "Dialect",
+    "Endpoint",
+    "Provider",
+    "Quirks",
+    "url_problem",
+]
 
 Dialect: TypeAlias = Literal["openai_chat", "anthropic_messages", "gemini", "openai_responses"]
 DIALECTS: Final[tuple[str, ...]] = get_args(Dialect)
 """The dialects that are spoken over HTTP."""
+
+DEAF: Final = frozenset({"anthropic_messages", "openai_responses"})
+"""Dialects without a part for sound in a message: neither `anthropic.types.ContentBlockParam` nor
+`openai.types.responses.ResponseInputContent` has one (anthropic 2.13.0, openai 2.54.0; read 2026-11-24)."""
 
 NATIVE: Final = "native"
 """The dialect of a model object that an integration calls itself."""

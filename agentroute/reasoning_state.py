@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .messages import ChatRequest, Extra, Image, Message, Reasoning, Text, ToolCall
+from .messages import Audio, ChatRequest, Document, Extra, Image, Message, Reasoning, Text, ToolCall
 
 __all__ = ["STATE_FIELDS", "LiveState", "live_state"]
 
@@ -47,7 +47,7 @@ def live_state(request: ChatRequest) -> LiveState | None:
     origin: str | None = None
     chars = 0
     for message in reversed(messages):
-        if message.role == "user" and any(isinstance(part, Text | Image) for part in message.parts):
+        if message.role == "user" and any(isinstance(part, Text | Image | Document | Audio) for part in message.parts):
             break
         if message.role != "assistant":
             continue

@@ -10,8 +10,8 @@ from typing import TypeAlias
 from .breaker import Open
 from .decisions import Candidate, Constraints, Dropped, Prediction, StepKind, Strategy
 from .errors import ConfigError, NoCandidateError
-from .formats.foreign import foreign_tool
-from .messages import ChatRequest
+from .formats.foreign import foreign_tool, unsayable
+from .messages import Audio, ChatRequest, Document, ToolResult
 from .providers import NATIVE, PROVIDERS
 from .reasoning_state import LiveState
 from .routing.economics import StepCost, step_cost
@@ -244,6 +244,10 @@ def _why_not(
         return f"does not have the built-in tool {unknown!r}"
     if can.vision is False and step.needs_vision:
         return "cannot see images"
+    if step.needs_documents or step.needs_audio:
+        missing = _cannot_take_files(target, request, step)
+        if missing is not None:
+            return missing
     if can.structured_output is False and request.response_schema is not None and request.response_schema.schema:
         return "cannot keep to a response schema"
     if target.context_window is not None and tokens > target.context_window:
@@ -267,6 +271,21 @@ def _why_not(
         return f"above the table's max_tier {row.max_tier.value}"
     if row.min_tier is not None and tier < row.min_tier and (ceiling is None or row.min_tier <= ceiling):
         return f"below the table's min_tier {row.min_tier.value}"
+    return None
+
+
+def _cannot_take_files(target: Target, request: ChatRequest, step: Step) -> str | None:
+    """What keeps the target from a document or a recording of the request: the model, or what its dialect can say."""
+    if step.needs_documents and target.capabilities.documents is False:
+        return "cannot read documents"
+    if step.needs_audio and target.capabilities.audio is False:
+        return "cannot hear audio"
+    for message in request.messages:
+        for part in message.parts:
+            for held in part.content if isinstance(part, ToolResult) else (part,):
+                problem = unsayable(held, target.dialect) if isinstance(held, Document | Audio) else None
+                if problem is not None:
+                    return problem
     return None
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from .errors import ConfigError
 from .messages import Usage
-from .providers import PROVIDERS, Endpoint, Provider, url_problem
+from .providers import DEAF, PROVIDERS, Endpoint, Provider, url_problem
 
-__all__ = ["Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Secret", "Target", "Tier"]
+__all__ = ["ABILITIES", "Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Secret", "Target", "Tier"]
 
 _MILLION = Decimal(1_000_000)
 
@@ -212,12 +212,21 @@ def _check_rates(price: Price | PriceStep) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model can do; None is not known, and is not held against it."""
+    """What a model can do; None is not known, and is not held against it.
+
+    `documents`: whether it reads files (PDF) that stand in a message; `audio`: whether it hears recordings there.
+    """
 
     tools: bool | None = None
     vision: bool | None = None
     structured_output: bool | None = None
     reasoning: bool | None = None
+    documents: bool | None = None
+    audio: bool | None = None
+
+
+ABILITIES: Final = tuple(each.name for each in fields(Capabilities))
+"""The names of all abilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -467,10 +476,18 @@ def _rates(price: Price | PriceStep) -> tuple[Decimal, Decimal, Decimal, Decimal
     )
 
 
+def _can(target: Target, ability: str) -> bool | None:
+    """Whether it can, as far as is known: no model hears what its dialect has no word for."""
+    if ability == "audio" and target.dialect in DEAF:
+        return False
+    can: bool | None = getattr(target.capabilities, ability)
+    return can
+
+
 def _can_do_as_much(other: Target, target: Target) -> bool:
     """Certain only where the other is known to have an ability, or this one to lack it; likewise for the sizes."""
-    for name in ("tools", "vision", "structured_output", "reasoning"):
-        if getattr(other.capabilities, name) is not True and getattr(target.capabilities, name) is not False:
+    for name in ABILITIES:
+        if _can(other, name) is not True and _can(target, name) is not False:
             return False
     for name in ("context_window", "max_output_tokens"):
         theirs, mine = getattr(other, name), getattr(target, name)

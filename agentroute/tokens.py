@@ -17,11 +17,18 @@ JSON_CHARS = 2.85
 MESSAGE_TOKENS = 4.0
 CALL_TOKENS = 20.0
 IMAGE_TOKENS = 1000.0
+PAGE_TOKENS = 2000.0
+SECOND_TOKENS = 32.0
 TOOLS_CHARS = 5.2
-"""Characters a token (prose, JSON, tool schemas) and tokens a message, a call (name and framing) and an image.
+"""Characters a token (prose, JSON, tool schemas) and tokens a message, a call (name and framing), an image, a page of a
+PDF and a second of sound.
 
 The first four are fitted by `evals/tokens.py` on the recorded usage of tau2-bench (OpenAI and Anthropic models); the
-image figure is what a picture of about a megapixel costs at Anthropic and at OpenAI's high detail.
+image figure is what a picture of about a megapixel costs at Anthropic and at OpenAI's high detail. A page costs 1,500
+to 3,000 tokens at Anthropic (https://platform.claude.com/docs/en/build-with-claude/pdf-support) and 258 at Gemini
+(https://ai.google.dev/gemini-api/docs/document-processing): the dear reading is taken. Sound costs 32 tokens a second
+at Gemini (https://ai.google.dev/gemini-api/docs/audio). How many pages or seconds a file has is guessed from its size
+(prefix.py), so of a request with files only the order of magnitude is known until its provider has counted it.
 """
 
 
@@ -62,4 +69,7 @@ def _by_characters(bulk: Bulk) -> float:
         + bulk.messages * MESSAGE_TOKENS
         + bulk.calls * CALL_TOKENS
         + bulk.images * IMAGE_TOKENS
+        + bulk.pages * PAGE_TOKENS
+        + bulk.document_chars / PROSE_CHARS
+        + bulk.seconds * SECOND_TOKENS
     )

@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "formats.failures",
         "formats.signatures",
         "formats.foreign",
+        "formats.media",
         "formats.openai_chat",
         "formats.anthropic_messages",
         "formats.gemini",

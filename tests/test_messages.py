@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentroute import ChatRequest, ChatResponse, Message, RequestError, Tool, ToolCall, ToolResult, Usage, messages
-from agentroute.messages import Extra, Image, Reasoning, ResponseSchema, Sampling, Text, ToolChoice
+from agentroute.messages import Audio, Document, Extra, Image, Reasoning, ResponseSchema, Sampling, Text, ToolChoice
 
 VALUES: tuple[Any, ...] = (
     Extra("d", {"a": 1}),
@@ -17,6 +17,8 @@ VALUES: tuple[Any, ...] = (
     Image("https://x"),
     ToolCall("c", "n", "{}"),
     ToolResult("c", (Text("x"),)),
+    Document(url="https://x", name="a.pdf"),
+    Audio(data="AAAA", media_type="audio/wav"),
     Reasoning("x"),
     Message("user", (Text("x"),)),
     Tool("n"),

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from agentroute import Capabilities, ConfigError, Pool, Price, Secret, Target, Tier, Usage
-from agentroute.targets import Dominated, PriceStep
+from agentroute.targets import ABILITIES, Dominated, PriceStep
 
 CANARY = "sk-canary-do-not-show"
-ALL = Capabilities(tools=True, vision=True, structured_output=True, reasoning=True)
+ALL = Capabilities(*[True] * len(ABILITIES))
 
 
 def target(name: str = "one", **facts: Any) -> Target:
@@ -327,7 +327,7 @@ class TestDominated:
     def test_a_twin_or_something_better_or_unknown(self, facts: dict[str, Any]) -> None:
         assert Pool([target("cheap"), target("other", **facts)]).dominated == ()
 
-    @pytest.mark.parametrize("ability", ["tools", "vision", "structured_output", "reasoning"])
+    @pytest.mark.parametrize("ability", ABILITIES)
     @pytest.mark.parametrize(
         ("cheap", "other", "named"),
         [
@@ -352,6 +352,13 @@ class TestDominated:
             ]
         )
         assert bool(pool.dominated) is named
+
+    def test_no_model_hears_what_its_dialect_cannot_say(self) -> None:
+        heard = replace(ALL, audio=None)
+        dear = {"capabilities": heard, "price": Price(Decimal(2), Decimal(5))}
+        assert Pool([target("a", capabilities=heard), target("b", **dear)]).dominated == ()
+        deaf = target("b", **dear, dialect="openai_responses")
+        assert Pool([target("a", capabilities=heard), deaf]).dominated == (Dominated("b", by="a"),)
 
     def test_a_step_that_makes_long_requests_dearer_counts(self) -> None:
         """Cheaper for short requests, five times dearer for long ones: neither always comes first."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from agentroute.errors import ConfigError
 from agentroute.providers import PROVIDERS
-from agentroute.targets import Capabilities, Pool, Price, Target, Tier
+from agentroute.targets import ABILITIES, Capabilities, Pool, Price, Target, Tier
 
 from . import prices
 
@@ -43,7 +43,6 @@ gpt-5.4) and 25 (claude-opus-4-5). Rounded from the geometric means 1.41, 6.3 an
 (genai-prices 0.2.3); docs/catalog.md shows the ladders.
 """
 
-_ABILITIES = ("tools", "vision", "structured_output", "reasoning")
 _RUNS_LOCALLY = Price(Decimal(0), Decimal(0), source="runs locally")
 _LOCAL = "local"
 
@@ -90,8 +89,8 @@ def _table() -> _Table:
 
 
 def _row(entry: Mapping[str, Any]) -> ModelFacts:
-    plain = {key: value for key, value in entry.items() if key not in _ABILITIES}
-    abilities = {key: value for key, value in entry.items() if key in _ABILITIES}
+    plain = {key: value for key, value in entry.items() if key not in ABILITIES}
+    abilities = {key: value for key, value in entry.items() if key in ABILITIES}
     return ModelFacts(**{**plain, "tier": Tier.parse(plain["tier"])}, capabilities=Capabilities(**abilities))
 
 
@@ -209,4 +208,4 @@ def _first(*values: Any) -> Any:
 
 
 def _merged(own: Capabilities, known: Capabilities) -> Capabilities:
-    return Capabilities(**{name: _first(getattr(own, name), getattr(known, name)) for name in _ABILITIES})
+    return Capabilities(**{name: _first(getattr(own, name), getattr(known, name)) for name in ABILITIES})

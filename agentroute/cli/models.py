@@ -24,7 +24,7 @@ from .table import render_table
 
 __all__ = ["command", "render", "rows", "to_json"]
 
-_ABILITIES = {"tools": "T", "vision": "V", "structured_output": "S", "reasoning": "R"}
+_ABILITIES = {"tools": "T", "vision": "V", "structured_output": "S", "reasoning": "R", "documents": "D", "audio": "A"}
 _WIDTH = 100
 
 
@@ -172,7 +172,7 @@ def _abilities(target: Target) -> str:
 def _legend(targets: Sequence[Target]) -> list[str]:
     lines = [
         f"{len(targets)} models. USD per million tokens; no cached price: as other input.",
-        "T tools, V vision, S structured output, R reasoning; - no, ? not known.",
+        "T tools, V vision, S structured output, R reasoning, D documents, A audio; - no, ? not known.",
     ]
     if any(target.price and target.price.steps for target in targets):
         lines.append("+ dearer for long prompts.")

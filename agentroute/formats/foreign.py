@@ -5,21 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from agentroute.messages import ChatRequest, Extra, Image, Part, Reasoning, Text, Tool, ToolResult
+from agentroute.errors import RequestError
+from agentroute.messages import Audio, ChatRequest, Document, Extra, Image, Part, Reasoning, Text, Tool, ToolResult
+from agentroute.providers import DEAF, NATIVE
 
-__all__ = ["foreign_part", "foreign_tool", "left_out"]
+__all__ = ["foreign_part", "foreign_tool", "left_out", "unsayable"]
 
 _SAID_OTHERWISE: Final = frozenset({"type", "id", "status", "field", "index", "call_id", "output_index", "max_tokens"})
 """The form of a part, a number the provider gave it, an older name of a setting that we have: nothing is lost."""
 
 
 def foreign_part(part: Part, dialect: str) -> bool:
-    """Whether this part is kept whole for another dialect (a file, a sound), so that nothing of it can be said here."""
+    """Whether this part is kept whole for another dialect (a file, a video), so that nothing of it can be said here."""
     if not _is_foreign(part.extra, dialect):
         return False
     return (isinstance(part, Text) and not part.text) or (
-        isinstance(part, Image) and part.url is None and part.data is None
+        isinstance(part, Image | Document | Audio) and part.url is None and part.data is None
     )
+
+
+def unsayable(part: Document | Audio, dialect: str) -> str | None:
+    """Why a target of this dialect cannot be given the part, as what it "cannot" do; None where it can.
+
+    A part without data and URL stands for a file that lies with the provider: only its own dialect has a word for it.
+    """
+    heard = isinstance(part, Audio)
+    if dialect == NATIVE:
+        return None
+    if heard and dialect in DEAF:
+        return "cannot hear audio"
+    if part.data is not None:
+        return None
+    if part.url is not None:
+        return f"cannot {'hear audio' if heard else 'read documents'} by URL" if dialect == "openai_chat" else None
+    if part.extra is None or not part.extra.fields:
+        return f"cannot {'hear audio' if heard else 'read documents'} without data or URL"
+    if part.extra.dialect != dialect:
+        return f"cannot reach a file that is named as in {part.extra.dialect}"
+    return None
 
 
 def foreign_tool(tool: Tool, dialect: str) -> bool:
@@ -35,6 +58,8 @@ def foreign_tool(tool: Tool, dialect: str) -> bool:
 
 def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tuple[str, ...]:
     """In words, each once: the settings, tools, parts and marks that this dialect cannot hold.
+
+    Raises RequestError for a document or a recording that cannot be said in it: a file is never left out.
 
     Reasoning is not named here: what becomes of it and of its signature is the history's business. `settings` False
     passes over the request's own unknown fields.
@@ -57,6 +82,8 @@ def _name_parts(parts: Iterable[Part], dialect: str, found: dict[str, None]) -> 
     for part in parts:
         if isinstance(part, ToolResult):
             _name_parts(part.content, dialect, found)
+        elif isinstance(part, Document | Audio):
+            _refuse_unsayable(part, dialect)
         extra = part.extra
         if extra is None or extra.dialect == dialect or isinstance(part, Reasoning):
             continue
@@ -65,6 +92,16 @@ def _name_parts(parts: Iterable[Part], dialect: str, found: dict[str, None]) -> 
             found[f"a part `{kind}` left out: only {_dialect(extra)} has it"] = None
         else:
             _name(extra, dialect, found)
+
+
+def _refuse_unsayable(part: Document | Audio, dialect: str) -> None:
+    problem = unsayable(part, dialect)
+    if problem is None:
+        return
+    kind = "recording" if isinstance(part, Audio) else "document"
+    about = (part.name if isinstance(part, Document) else None) or part.media_type
+    shown = kind if about is None else f"{kind} {about!r}"
+    raise RequestError(f"the {shown} cannot be sent to a target of the dialect {dialect}, which {problem}")
 
 
 def _name(extra: Extra | None, dialect: str, found: dict[str, None]) -> None:

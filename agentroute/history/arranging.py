@@ -1,4 +1,4 @@
-"""Puts the messages into an order that the receiving model takes: system, first turn, pictures, taking turns."""
+"""Puts the messages into an order that the receiving model takes: system, first turn, files, taking turns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from agentroute.messages import Image, Message, Part, Text, ToolCall, ToolResult
+from agentroute.messages import Document, Image, Message, Part, Text, ToolCall, ToolResult
 
 from .changes import Changes
 from .rules import Rules
@@ -23,8 +23,8 @@ def arrange(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tu
     found: Iterable[Message] = messages
     if rules.system_first:
         found = _system_first(found, changes)
-    if not rules.result_images and any(_has_pictures(part) for message in messages for part in message.parts):
-        found = _pictures_behind(found, changes)
+    if not rules.result_files and any(_has_files(part) for message in messages for part in message.parts):
+        found = _files_behind(found, changes)
     if rules.dialect == "anthropic_messages":
         found = _no_trailing_space(list(found), changes)
     held = list(found)
@@ -60,37 +60,45 @@ def _system_first(messages: Iterable[Message], changes: Changes) -> list[Message
     return found
 
 
-def _has_pictures(part: Part) -> bool:
-    return type(part) is ToolResult and any(type(held) is Image for held in part.content)
+def _has_files(part: Part) -> bool:
+    return type(part) is ToolResult and any(type(held) is not Text for held in part.content)
 
 
-def _pictures_behind(messages: Iterable[Message], changes: Changes) -> list[Message]:
-    """Pictures out of results into a message of the user, behind all results of the step."""
+_KINDS: Final = ((Image, "picture"), (Document, "document"))
+
+
+def _files_behind(messages: Iterable[Message], changes: Changes) -> list[Message]:
+    """Pictures and documents out of results into a message of the user, behind all results of the step."""
     found: list[Message] = []
-    pictures: list[Part] = []
+    files: list[Part] = []
     for message in messages:
         if message.role != "tool":
-            if pictures:
-                found.append(Message("user", tuple(pictures)))
-                pictures = []
+            if files:
+                found.append(Message("user", tuple(files)))
+                files = []
             found.append(message)
             continue
         parts: list[Part] = []
         for part in message.parts:
-            if isinstance(part, ToolResult) and _has_pictures(part):
-                changes.add("the pictures of {} put into a message of the user: results hold text only here", "result")
-                pictures.append(Text(f"From the result of {part.tool_call_id}:"))
-                pictures += [held for held in part.content if isinstance(held, Image)]
-                texts = tuple(held for held in part.content if isinstance(held, Text))
-                parts.append(replace(part, content=(*texts, Text("(picture: see the next message of the user)"))))
+            if isinstance(part, ToolResult) and _has_files(part):
+                files.append(Text(f"From the result of {part.tool_call_id}:"))
+                files += [held for held in part.content if not isinstance(held, Text)]
+                texts = [held for held in part.content if isinstance(held, Text)]
+                for kind, word in _KINDS:
+                    if any(isinstance(held, kind) for held in part.content):
+                        changes.add(
+                            f"the {word}s of {{}} put into a message of the user: results hold text only here", "result"
+                        )
+                        texts.append(Text(f"({word}: see the next message of the user)"))
+                parts.append(replace(part, content=tuple(texts)))
             else:
                 parts.append(part)
         if all(new is old for new, old in zip(parts, message.parts, strict=True)):
             found.append(message)
         else:
             found.append(replace(message, parts=tuple(parts)))
-    if pictures:
-        found.append(Message("user", tuple(pictures)))
+    if files:
+        found.append(Message("user", tuple(files)))
     return found
 
 

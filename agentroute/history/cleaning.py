@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -17,7 +18,12 @@ __all__ = ["clean"]
 _P = TypeVar("_P", bound=Text | Image | Document | Audio | ToolCall | ToolResult)
 
 _EMPTY: Final = "(empty message)"
-_NO_IMAGE: Final = "(an image)"
+_SHOWN: Final[Mapping[type, tuple[str, str]]] = {
+    Image: ("(an image)", "images"),
+    Document: ("(a document)", "documents"),
+    Audio: ("(a recording)", "recordings"),
+}
+"""What stands for a file of the assistant's, and how several are called."""
 
 
 def clean(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tuple[Message, ...]:
@@ -106,9 +112,10 @@ def _clean_part(part: Part, message: Message, rules: Rules, seen: dict[tuple[str
             new = _with_own_extra(part, rules, seen)
             bears = new.extra is not None and bool(new.extra.fields)
             return new if bears or _is_said(new.text, message, rules) else None
-        case Image() if message.role == "assistant" and not rules.assistant_images:
-            seen["images of {} left out: the assistant's messages hold none here", "message"] = None
-            return Text(_NO_IMAGE)
+        case Image() | Document() | Audio() if message.role == "assistant" and not rules.assistant_files:
+            shown, several = _SHOWN[type(part)]
+            seen[f"{several} of {{}} left out: the assistant's messages hold none here", "message"] = None
+            return Text(shown)
         case ToolResult() if not rules.blank_text:
             content = tuple(
                 held for held in part.content if not isinstance(held, Text) or held.extra or held.text.strip()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final
 
-from agentroute.messages import Image, Message, Part, Text, ToolCall, ToolResult
+from agentroute.messages import Message, Part, Text, ToolCall, ToolResult
 
 from .changes import Changes
 from .rules import Rules
@@ -201,13 +201,13 @@ def _rest(message: Message, orphans: list[ToolResult] | tuple[()], changes: Chan
         changes.add("words among the results of {} put into a message of the user", "message")
     for result in orphans:
         text = result.text.strip()
-        pictures = [part for part in result.content if isinstance(part, Image)]
-        if not text and not pictures:
+        files = [part for part in result.content if not isinstance(part, Text)]
+        if not text and not files:
             changes.add("{} left out: it is empty, and no call asked for it", "result")
             continue
         changes.add("{} turned into text of the user: no call asked for it", "result")
         tool = f"`{result.name}`" if result.name else "a tool"
-        parts += [Text(f"Result of {tool}, called earlier: {text}"), *pictures]
+        parts += [Text(f"Result of {tool}, called earlier: {text}"), *files]
     if parts:
         role = "user" if message.role == "tool" else message.role
         yield Message(role, tuple(parts), message.name, None if message.role == "tool" else message.extra)

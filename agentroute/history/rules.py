@@ -35,10 +35,11 @@ class Rules:
 
     `call_id`: what the id of a call may be. `system_first`: system messages stand only at the beginning. `user_first`:
     the first turn is the user's. `strict_turns`: no two messages of one role in a row, and no user right behind a
-    result. `blank_text`: whether a text of nothing, or of white space only, is taken. `result_images`: whether a result
-    may hold a picture. `assistant_images`: whether an assistant's message may. `reasoning_closes`: whether reasoning
-    may be the last part of what the assistant said. `placeholder_signature`: the first call of a step bears a thought
-    signature. `reasoning_required`: an assistant's message must have its reasoning beside it, if only an empty one.
+    result. `blank_text`: whether a text of nothing, or of white space only, is taken. `result_files`: whether a result
+    may hold a picture or a document. `assistant_files`: whether an assistant's message may, or a recording.
+    `reasoning_closes`: whether reasoning may be the last part of what the assistant said. `placeholder_signature`: the
+    first call of a step bears a thought signature. `reasoning_required`: an assistant's message must have its reasoning
+    beside it, if only an empty one.
     """
 
     dialect: str
@@ -49,8 +50,8 @@ class Rules:
     user_first: bool = False
     strict_turns: bool = False
     blank_text: bool = True
-    result_images: bool = True
-    assistant_images: bool = False
+    result_files: bool = True
+    assistant_files: bool = False
     reasoning_closes: bool = True
     placeholder_signature: bool = False
     reasoning_required: bool = False
@@ -79,7 +80,7 @@ class Rules:
                     system_first=True,
                     user_first=True,
                     blank_text=False,
-                    assistant_images=True,
+                    assistant_files=True,
                     placeholder_signature=True,
                 )
             case "openai_responses":
@@ -95,6 +96,6 @@ class Rules:
                     system_first=quirks.strict_turns,
                     user_first=quirks.strict_turns,
                     strict_turns=quirks.strict_turns,
-                    result_images=False,
+                    result_files=False,
                     reasoning_required=quirks.reasoning_required and target.capabilities.reasoning is not False,
                 )

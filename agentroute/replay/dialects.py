@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 
 from agentroute.errors import RequestError
 from agentroute.formats import openai_chat
+from agentroute.formats.anthropic_messages.decoding import decode_document
 from agentroute.messages import (
     ChatRequest,
+    Document,
     Image,
     Message,
     Part,
@@ -264,7 +266,7 @@ def _block(raw: Any, where: str) -> list[Part]:
             return [
                 ToolResult(
                     _text(raw.get("tool_use_id"), f"{where}.tool_use_id"),
-                    tuple(part for part in content if isinstance(part, Text | Image)),
+                    tuple(part for part in content if isinstance(part, Text | Image | Document)),
                     flag if isinstance(flag, bool) else None,
                 )
             ]
@@ -275,8 +277,10 @@ def _block(raw: Any, where: str) -> list[Part]:
         case "image":
             source = raw.get("source")
             return [_image(source if isinstance(source, Mapping) else {})]
+        case "document":
+            return [decode_document(raw)]
         case str():
-            # A document, a search result, a server tool's own block: it has a size, and nothing else we route by.
+            # A search result, a server tool's own block: it has a size, and nothing else we route by.
             return [Text(json.dumps(raw, ensure_ascii=False))]
         case kind:
             return _wrong(f"{where}.type", kind, "the name of a kind of block")

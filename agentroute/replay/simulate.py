@@ -16,6 +16,7 @@ from agentroute.decisions import Constraints, Decision, StepContext, Strategy
 from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.messages import ChatRequest, Message, Usage
 from agentroute.prefix import Prefix
+from agentroute.providers import DEAF
 from agentroute.router import Router
 from agentroute.routing.economics import step_cost
 from agentroute.targets import Target, Tier
@@ -457,6 +458,8 @@ def _cannot_serve(target: Target, request: ChatRequest, prefix: Prefix, tokens: 
         (target.context_window is not None and tokens > target.context_window)
         or (can.tools is False and bool(request.tools))
         or (can.vision is False and prefix.whole.bulk.images > 0)
+        or (can.documents is False and prefix.whole.bulk.documents > 0)
+        or (prefix.whole.bulk.recordings > 0 and (can.audio is False or target.dialect in DEAF))
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentroute.messages import Image, Message, ToolCall
+from agentroute.messages import Audio, Document, Image, Message, ToolCall
 
 __all__ = ["Ask", "find_ask", "is_result_text", "without_harness"]
 
@@ -145,7 +145,7 @@ def _is_ask(message: Message, *, opened: bool) -> bool:
             return False
         if first == "<":
             text = without_harness(text)
-    return not (not text or text.isspace()) or any(type(part) is Image for part in message.parts)
+    return not (not text or text.isspace()) or any(isinstance(part, Image | Document | Audio) for part in message.parts)
 
 
 def find_ask(messages: Sequence[Message], users: Sequence[int]) -> Ask:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from agentroute.messages import Image, ToolResult
+from agentroute.messages import Text, ToolResult
 
 __all__ = ["Evidence", "Verdict", "judge", "judge_text"]
 
@@ -61,7 +61,7 @@ def judge(result: ToolResult) -> Evidence:
     The flag `is_error=True` is certain. After False only strong signs in the text make a failure.
     """
     text = result.text
-    if not text and any(type(part) is Image for part in result.content):
+    if not text and any(type(part) is not Text for part in result.content):
         return _OK
     return judge_text(text, result.is_error)
 

@@ -19,7 +19,9 @@ _GREETINGS = frozenset(
 
 def certain(step: Step) -> Prediction | None:
     """A prediction where the step leaves no doubt, else None."""
-    if step.kind is not StepKind.FIRST_ASK or not 0 < step.ask_chars <= 40 or step.steps_in_turn or step.needs_vision:
+    if step.kind is not StepKind.FIRST_ASK or not 0 < step.ask_chars <= 40 or step.steps_in_turn:
+        return None
+    if step.needs_vision or step.needs_documents or step.needs_audio:
         return None
     words = step.ask.lower().translate(_PUNCTUATION).split()
     if words and len(words) <= 5 and all(word in _GREETINGS for word in words):

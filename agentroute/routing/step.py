@@ -58,6 +58,8 @@ class Step:
     forced_tool: bool
     wants_schema: bool
     needs_vision: bool
+    needs_documents: bool
+    needs_audio: bool
     prefix_chars: int
     n_results_last: int
     evidence: tuple[Evidence, ...]
@@ -121,6 +123,8 @@ class Step:
             forced_tool=forced,
             wants_schema=request.response_schema is not None,
             needs_vision=size.images > 0,
+            needs_documents=size.documents > 0,
+            needs_audio=size.recordings > 0,
             prefix_chars=size.chars,
             n_results_last=loop.n_results,
             evidence=loop.evidence,

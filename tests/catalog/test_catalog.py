@@ -27,6 +27,7 @@ from agentroute.catalog import (
     why_no_price,
 )
 from agentroute.providers import PROVIDERS
+from agentroute.targets import ABILITIES
 
 THEN = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOSTED = [row for row in facts() if not (row.provider in PROVIDERS and PROVIDERS[row.provider].local)]
@@ -112,6 +113,8 @@ class TestRows:
                 assert (abilities.tools, abilities.vision) == (profile["tool_calling"], profile["image_inputs"])
                 assert abilities.structured_output == profile.get("structured_output")
                 assert abilities.reasoning == profile["reasoning_output"]
+                assert abilities.documents == profile.get("pdf_inputs")
+                assert abilities.audio == profile.get("audio_inputs")
                 assert row.max_output_tokens == profile["max_output_tokens"]
                 checked += 1
         assert checked >= 25
@@ -161,7 +164,7 @@ class TestResolve:
         assert found.price is not None
         assert (found.price.input, found.price.output) == (Decimal("0.1"), Decimal("0.5"))
         assert (found.context_window, found.max_output_tokens, found.cache_ttl_s) == (1_050_000, 128_000, 1800)
-        assert found.capabilities == Capabilities(True, True, True, True)
+        assert found.capabilities == Capabilities(True, True, True, True, documents=True, audio=False)
 
     def test_what_the_user_set_wins_each_alone(self) -> None:
         plain = resolve(Target(provider="openai", model="gpt-6-luna"), timestamp=THEN)
@@ -196,7 +199,7 @@ class TestResolve:
             context_window=9,
             max_output_tokens=8,
             cache_ttl_s=7,
-            capabilities=Capabilities(False, False, False, False),
+            capabilities=Capabilities(*[False] * len(ABILITIES)),
         )
         assert resolve(whole) == whole
 

@@ -70,7 +70,7 @@ def test_each_sign_is_explained_and_only_where_it_stands() -> None:
     plain = Target(provider="p", model="plain", tier="mid", price=Price(Decimal("12.50"), Decimal("1E+1")))
     assert "plain" in shown([plain])
     row = next(line for line in shown([plain]).splitlines() if line.startswith("plain"))
-    assert row.split() == ["plain", "p", "mid", "12.5", "10", "unknown", "?", "?", "?", "?"]
+    assert row.split() == ["plain", "p", "mid", "12.5", "10", "unknown", *["?"] * 6]
     for sign in ("+ dearer", "* tier inferred", "Local models"):
         assert sign not in shown([plain])
     whole = shown(models.rows(timestamp=THEN) + models.rows(provider="cohere", everything=True, timestamp=THEN))

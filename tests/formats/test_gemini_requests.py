@@ -191,9 +191,9 @@ class TestDecoding:
         assert answered["none"] not in ids
         assert request == gemini.decode_request({"contents": contents})
 
-    def test_files_that_are_no_pictures_are_kept_whole(self) -> None:
+    def test_files_that_we_have_no_word_for_are_kept_whole(self) -> None:
         parts = [
-            {"inlineData": {"mimeType": "application/pdf", "data": "JVBERi0="}},
+            {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}},
             {"fileData": {"fileUri": "gs://bucket/a.png", "mimeType": "image/png"}},
             {
                 "fileData": {

@@ -93,10 +93,6 @@ class TestMessages:
                 (Image(data="AAAA", media_type="image/png", detail="low"),),
             ),
             ([{"type": "image_url", "image_url": {"url": "data:text/plain,hi"}}], (Image("data:text/plain,hi"),)),
-            (
-                [{"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}],
-                (Text("", Extra(DIALECT, {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}})),),
-            ),
         ],
     )
     def test_content(self, content: Any, parts: Any) -> None:
@@ -439,6 +435,29 @@ parts = st.one_of(
     st.fixed_dictionaries({"type": st.just("text"), "text": texts}),
     st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": texts})}),
     st.fixed_dictionaries({"type": st.just("input_audio"), "input_audio": st.just({"data": "x"})}),
+    st.fixed_dictionaries(
+        {
+            "type": st.just("input_audio"),
+            "input_audio": st.fixed_dictionaries(
+                {"data": st.just("UklGRg=="), "format": st.sampled_from(["wav", "mp3"])}, optional={"x": st.integers()}
+            ),
+        },
+        optional={"y": st.integers()},
+    ),
+    st.fixed_dictionaries(
+        {
+            "type": st.just("file"),
+            "file": st.fixed_dictionaries({"file_id": st.text(max_size=3)})
+            | st.fixed_dictionaries(
+                {
+                    "filename": st.text(min_size=1, max_size=3),
+                    "file_data": st.sampled_from(["data:application/pdf;base64,JVBERi0=", "data:text/x;base64,"]),
+                },
+                optional={"x": st.integers()},
+            ),
+        },
+        optional={"y": st.integers()},
+    ),
 )
 raw_messages = st.one_of(
     st.fixed_dictionaries(

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentroute.errors import RequestError
+from agentroute.formats.media import from_text
 from agentroute.formats.reading import Raw, function_facts, given_limit, given_number, json_text, show, wrong
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import (
     ChatRequest,
+    Document,
     Extra,
     Image,
     Message,
@@ -26,7 +28,7 @@ from agentroute.messages import (
 
 from .fields import DIALECT, rest
 
-__all__ = ["decode_block", "decode_request"]
+__all__ = ["decode_block", "decode_document", "decode_request"]
 
 _REQUEST_FIELDS = frozenset(
     {
@@ -46,6 +48,7 @@ _REQUEST_FIELDS = frozenset(
 )
 _TEXT_FIELDS = frozenset({"type", "text", "citations"})
 _IMAGE_FIELDS = frozenset({"type", "source"})
+_DOCUMENT_FIELDS = frozenset({"type", "source", "title"})
 _CALL_FIELDS = frozenset({"type", "id", "name", "input"})
 _RESULT_FIELDS = frozenset({"type", "tool_use_id", "content", "is_error"})
 _TOOL_FIELDS = frozenset({"name", "description", "input_schema", "strict"})
@@ -122,7 +125,10 @@ def _content(raw: Any, where: str) -> tuple[Part, ...]:
         wrong(where, raw, "a text or a list of blocks")
     parts: list[Part] = []
     for position, block in enumerate(raw):
-        parts.extend(decode_block(block, f"{where}[{position}]"))
+        if isinstance(block, Mapping) and block.get("type") == "document":
+            parts.append(decode_document(block))
+        else:
+            parts.extend(decode_block(block, f"{where}[{position}]"))
     return tuple(parts)
 
 
@@ -182,6 +188,23 @@ def _image(raw: Raw) -> Image | None:
             return None
 
 
+def decode_document(raw: Raw) -> Document:
+    """A file of a conversation; one that is only named (`file_id`), or given in blocks to be cited, is kept whole."""
+    source, title = raw.get("source"), raw.get("title")
+    simple = isinstance(source, Mapping) and len(source) == (2 if source.get("type") == "url" else 3)
+    name = title if isinstance(title, str) and title else None
+    extra = rest(raw, _DOCUMENT_FIELDS)
+    match source:
+        case {"type": "base64", "data": str(data), "media_type": str(media_type)} if simple and data:
+            return Document(data=data, media_type=media_type, name=name, extra=extra)
+        case {"type": "text", "data": str(text), "media_type": str(media_type)} if simple:
+            return Document(data=from_text(text), media_type=media_type, name=name, extra=extra)
+        case {"type": "url", "url": str(url)} if simple and url:
+            return Document(url=url, media_type="application/pdf", name=name, extra=extra)
+        case _:
+            return Document(name=name, extra=Extra(DIALECT, dict(raw)))
+
+
 def _decode_call(raw: Raw, where: str, origin: str | None) -> ToolCall:
     call_id, name, arguments = raw.get("id"), raw.get("name"), raw.get("input")
     for key, value in (("id", call_id), ("name", name)):
@@ -202,7 +225,7 @@ def _decode_result(raw: Raw, where: str) -> ToolResult:
     if failed is not None and not isinstance(failed, bool):
         wrong(f"{where}.is_error", failed, "true or false")
     parts = _content(raw.get("content"), f"{where}.content")
-    held = tuple(part for part in parts if isinstance(part, Text | Image))
+    held = tuple(part for part in parts if isinstance(part, Text | Image | Document))
     return ToolResult(call_id, held, failed, None, rest(raw, _RESULT_FIELDS))
 
 

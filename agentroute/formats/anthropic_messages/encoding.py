@@ -7,8 +7,9 @@ from typing import Any
 
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.media import media_type_of, to_text
 from agentroute.formats.reading import INVALID_JSON, json_object
-from agentroute.messages import ChatRequest, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
 from agentroute.providers import Quirks
 
 from .fields import DEFAULT_VERSION, DIALECT, MAX_TOKENS, known_fields
@@ -140,6 +141,8 @@ def encode_parts(parts: Iterable[Part], changes: dict[str, None] | None = None) 
                 blocks.append({"type": "image", "source": _source(part), **spare})
                 if part.detail is not None:
                     changes["`detail` of pictures left out: Anthropic has no such setting"] = None
+            case Document():
+                blocks.append(_encode_document(part, changes))
             case ToolCall():
                 blocks.append(_encode_call(part, changes))
             case ToolResult():
@@ -160,6 +163,25 @@ def _source(image: Image) -> dict[str, Any]:
     if image.data is not None:
         return {"type": "base64", "media_type": image.media_type or "image/png", "data": image.data}
     return {"type": "url", "url": image.url}
+
+
+def _encode_document(document: Document, changes: dict[str, None]) -> dict[str, Any]:
+    spare = known_fields(document.extra)
+    if document.data is None and document.url is None:
+        return dict(spare)
+    written = to_text(document)
+    if written is not None:
+        # Of all files only PDFs are taken as base64.
+        source = {"type": "text", "media_type": "text/plain", "data": written[0]}
+        if not written[1]:
+            changes["a document of text that is no UTF-8: signs that cannot be read were replaced"] = None
+    elif document.data is not None:
+        media_type = media_type_of(document) or "application/pdf"
+        source = {"type": "base64", "media_type": media_type, "data": document.data}
+    else:
+        source = {"type": "url", "url": document.url or ""}
+    named = {} if document.name is None else {"title": document.name}
+    return {"type": "document", "source": source, **named, **spare}
 
 
 def _encode_call(call: ToolCall, changes: dict[str, None]) -> dict[str, Any]:

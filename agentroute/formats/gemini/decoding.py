@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.formats.reading import Raw, show, wrong
 from agentroute.messages import (
+    Audio,
     ChatRequest,
+    Document,
     Extra,
     Image,
     Message,
@@ -189,7 +192,7 @@ def _decode_result(raw: Raw, where: str, calls: list[ToolCall], spare_id: str) -
         calls.remove(answered)
         call_id = answered.id
     text, is_error = _decode_response(response, where)
-    content: list[Text | Image] = [Text(text)] if text else []
+    content: list[Text | Image | Document] = [Text(text)] if text else []
     pictures = held.get("parts")
     for picture in pictures if isinstance(pictures, list) else ():
         if isinstance(picture, Mapping):
@@ -213,12 +216,12 @@ def _decode_response(response: Raw | None, where: str) -> tuple[str, bool | None
             return dump(response, f"{where}.response"), None
 
 
-def _decode_attached(raw: Raw) -> Text | Image:
-    """A file that lies in the function response: an Image with an extra of this dialect goes back there."""
-    image = decode_media(raw)
-    if image is None:
+def _decode_attached(raw: Raw) -> Text | Image | Document:
+    """A file that lies in the function response: one with an extra of this dialect goes back there."""
+    file = decode_media(raw)
+    if file is None or isinstance(file, Audio):
         return kept_whole(raw)
-    return Image(image.url, image.data, image.media_type, extra=image.extra or Extra(DIALECT, {}))
+    return replace(file, extra=file.extra or Extra(DIALECT, {}))
 
 
 def _decode_tools(raw: Any) -> tuple[Tool, ...]:

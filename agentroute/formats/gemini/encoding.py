@@ -10,7 +10,7 @@ from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_tool, left_out
 from agentroute.formats.reading import json_object
-from agentroute.messages import ChatRequest, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
 from agentroute.providers import Quirks
 
 from .fields import DIALECT, GENERATION, camel, known_fields
@@ -116,6 +116,8 @@ def _encode_parts(parts: Iterable[Part], changes: dict[str, None]) -> list[dict[
             changes[f"arguments of a call to `{part.name}` put under `INVALID_JSON`: they are no JSON object"] = None
         if isinstance(part, Image) and part.detail is not None:
             changes["`detail` of an image left out: Gemini has no such setting"] = None
+        if isinstance(part, Document) and part.name is not None:
+            changes["names of documents left out: Gemini has no such field"] = None
         found.append(raw)
     return found
 
@@ -144,7 +146,9 @@ def _encode_result(
     pictures = _encode_parts(outside, changes)
     if pictures:
         beside.extend(pictures)
-        changes["images of tool results put beside them, into the user's content"] = None
+        for kind, words in ((Image, "images"), (Document, "documents")):
+            if any(isinstance(part, kind) for part in outside):
+                changes[f"{words} of tool results put beside them, into the user's content"] = None
     return {**spare, "functionResponse": {**held, **spare.get("functionResponse", {})}}
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agentroute.formats.foreign import foreign_part
+from agentroute.formats.media import media_type_of
 from agentroute.formats.reading import INVALID_JSON, Raw, json_object, wrong
-from agentroute.messages import Extra, Image, Part, Reasoning, Text, ToolCall
+from agentroute.messages import Audio, Document, Extra, Image, Part, Reasoning, Text, ToolCall
 
 from .fields import DIALECT, camel, dump, known_fields, rest_of
 
@@ -79,15 +80,19 @@ def call_fields(part: Raw, where: str) -> tuple[str | None, str, str, dict[str, 
     )
 
 
-def decode_media(part: Raw) -> Image | None:
-    """The picture that this part is, or None for any other file, and for one that lies with Google alone."""
+def decode_media(part: Raw) -> Image | Document | Audio | None:
+    """The picture, document or recording that this part is; None for a video, and for a picture that lies with Google.
+
+    A document or a recording that lies there (a file of the Files API, `gs://`) is kept whole, as one.
+    """
     for key, place in (("inlineData", "data"), ("fileData", "fileUri")):
         raw = part.get(key)
         if not isinstance(raw, Mapping):
             continue
         held = camel(raw)
         value, media_type = held.get(place), held.get("mimeType")
-        if not isinstance(value, str) or not isinstance(media_type, str) or not media_type.startswith("image/"):
+        kind = _KINDS.get(media_type.partition("/")[0]) if isinstance(media_type, str) else None
+        if not isinstance(value, str) or kind is None:
             return None
         spare = rest_of(part, key)
         inner = rest_of(held, place, "mimeType")
@@ -95,10 +100,20 @@ def decode_media(part: Raw) -> Image | None:
             spare[key] = inner
         extra = Extra(DIALECT, spare) if spare else None
         if key == "inlineData":
-            return Image(data=_base64(value), media_type=media_type, extra=extra)
+            return kind(data=_base64(value), media_type=media_type, extra=extra)
         if value.startswith(("https://", "http://")) and "//generativelanguage.googleapis.com/" not in value:
-            return Image(url=value, media_type=media_type, extra=extra)
+            return kind(url=value, media_type=media_type, extra=extra)
+        if kind is not Image:
+            return kind(media_type=media_type, extra=Extra(DIALECT, dict(part)))
     return None
+
+
+_KINDS: Final[Mapping[str, type[Image | Document | Audio]]] = {
+    "image": Image,
+    "application": Document,
+    "text": Document,
+    "audio": Audio,
+}
 
 
 def _base64(text: str) -> str:
@@ -128,7 +143,9 @@ def encode_part(part: Part) -> dict[str, Any] | None:
                 raw["thoughtSignature"] = part.signature
             return raw
         case Image():
-            return _encode_image(part, spare)
+            return _encode_file(part, _image_type(part), spare)
+        case Document() | Audio():
+            return _encode_file(part, media_type_of(part), spare)
         case ToolCall():
             call: dict[str, Any] = {"name": part.name, "args": encode_arguments(part)[0]}
             if part.id:
@@ -138,19 +155,26 @@ def encode_part(part: Part) -> dict[str, Any] | None:
             return None
 
 
-def _encode_image(image: Image, spare: Mapping[str, Any]) -> dict[str, Any] | None:
+def _image_type(image: Image) -> str | None:
+    if image.media_type is not None:
+        return image.media_type
     if image.data is not None:
-        media_type = image.media_type or next(
-            (kind for start, kind in _MEDIA_TYPES.items() if image.data.startswith(start)), "application/octet-stream"
-        )
-        return {**spare, "inlineData": {"mimeType": media_type, "data": image.data, **spare.get("inlineData", {})}}
-    if image.url is None:
+        return next((kind for start, kind in _MEDIA_TYPES.items() if image.data.startswith(start)), None)
+    path = (image.url or "").partition("?")[0].lower()
+    return next((kind for ending, kind in _ENDINGS.items() if path.endswith(ending)), None)
+
+
+def _encode_file(
+    part: Image | Document | Audio, media_type: str | None, spare: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    if part.data is not None:
+        held = {"mimeType": media_type or "application/octet-stream", "data": part.data}
+        return {**spare, "inlineData": {**held, **spare.get("inlineData", {})}}
+    if part.url is None:
         return dict(spare) or None
-    held = {"fileUri": image.url}
-    path = image.url.partition("?")[0].lower()
-    known = image.media_type or next((kind for ending, kind in _ENDINGS.items() if path.endswith(ending)), None)
-    if known is not None:
-        held["mimeType"] = known
+    held = {"fileUri": part.url}
+    if media_type is not None:
+        held["mimeType"] = media_type
     return {**spare, "fileData": {**held, **spare.get("fileData", {})}}
 
 

@@ -7,9 +7,12 @@ from dataclasses import fields
 from typing import Any, Final
 
 from agentroute.errors import RequestError
+from agentroute.formats.media import read_file_data
 from agentroute.formats.reading import Raw, function_facts, given_number, json_text, show, split_data_url, wrong
 from agentroute.messages import (
+    Audio,
     ChatRequest,
+    Document,
     Extra,
     Image,
     Message,
@@ -220,7 +223,8 @@ def _decode_message(raw: Any, index: int, before: list[Message]) -> Message:
     if canonical == "assistant":
         parts, spare = decode_assistant(raw, where, f"call_{index}")
         return Message("assistant", parts, name, Extra(DIALECT, spare) if spare else None)
-    content = decode_content(raw.get("content"), f"{where}.content")
+    files = _RESULT_FILES if canonical == "tool" else _FILES
+    content = decode_content(raw.get("content"), f"{where}.content", files)
     if canonical != "tool":
         return Message(canonical, content, name, unknown_fields(raw, _MESSAGE_FIELDS))
     call_id = raw.get("tool_call_id")
@@ -228,7 +232,7 @@ def _decode_message(raw: Any, index: int, before: list[Message]) -> Message:
         call_id = _unanswered_call(before)
     if not isinstance(call_id, str):
         wrong(f"{where}.tool_call_id", call_id, "the id of the call that this result answers")
-    held = tuple(part for part in content if isinstance(part, Text | Image))
+    held = tuple(part for part in content if isinstance(part, Text | Image | Document))
     return Message("tool", (ToolResult(call_id, held, None, name),), None, unknown_fields(raw, _TOOL_FIELDS))
 
 
@@ -307,7 +311,12 @@ def _decode_tool_call(raw: Any, spare_id: str, where: str) -> ToolCall:
     return ToolCall(call_id, name, arguments, Extra(DIALECT, spare) if spare else None)
 
 
-def decode_content(raw: Any, where: str) -> tuple[Part, ...]:
+_FILES = frozenset({"file", "input_audio"})
+_RESULT_FILES = frozenset({"file"})
+
+
+def decode_content(raw: Any, where: str, files: frozenset[str] = frozenset()) -> tuple[Part, ...]:
+    """The parts of a content. Kinds of files other than `files` are kept whole: an answer of ours holds none."""
     if isinstance(raw, str):
         return (Text(raw),)
     if raw is None:
@@ -316,11 +325,11 @@ def decode_content(raw: Any, where: str) -> tuple[Part, ...]:
         wrong(where, raw, "a text, a list of parts or null")
     parts: list[Part] = []
     for position, part in enumerate(raw):
-        parts.append(_decode_part(part, f"{where}[{position}]"))
+        parts.append(_decode_part(part, f"{where}[{position}]", files))
     return tuple(parts)
 
 
-def _decode_part(raw: Any, where: str) -> Part:
+def _decode_part(raw: Any, where: str, files: frozenset[str]) -> Part:
     if isinstance(raw, str):
         return Text(raw)
     if not isinstance(raw, Mapping):
@@ -337,6 +346,10 @@ def _decode_part(raw: Any, where: str) -> Part:
             return Text(raw["refusal"], REFUSAL)
         case "thinking":
             return _decode_thinking(raw, where)
+        case "file" if "file" in files and isinstance(raw.get("file"), Mapping):
+            return _decode_file(raw, raw["file"])
+        case "input_audio" if "input_audio" in files and (sound := _decode_sound(raw)) is not None:
+            return sound
         case str():
             return Text("", Extra(DIALECT, dict(raw)))
         case kind:
@@ -345,6 +358,8 @@ def _decode_part(raw: Any, where: str) -> Part:
 
 _TEXT_FIELDS = frozenset({"type", "text"})
 _IMAGE_FIELDS = frozenset({"type", "image_url"})
+_FILE_FIELDS = frozenset({"type", "file"})
+_SOUND_FIELDS = frozenset({"type", "input_audio"})
 
 
 def _decode_image(raw: Raw, where: str) -> Image:
@@ -365,6 +380,27 @@ def _decode_image(raw: Raw, where: str) -> Image:
     if held is None:
         return Image(url=url, detail=detail, extra=extra)
     return Image(data=held[1], media_type=held[0] or None, detail=detail, extra=extra)
+
+
+def _decode_file(raw: Raw, file: Raw) -> Document:
+    """A file with its data; one that is only named (`file_id`) is kept whole, for targets of this dialect."""
+    data, name = file.get("file_data"), file.get("filename")
+    name = name if isinstance(name, str) and name else None
+    held = read_file_data(data) if isinstance(data, str) and data else None
+    if held is None:
+        return Document(name=name, extra=Extra(DIALECT, dict(raw)))
+    inner = {key: file[key] for key in file if key not in ("filename", "file_data")}
+    extra = unknown_fields(raw, _FILE_FIELDS, {"file": inner} if inner else None)
+    return Document(data=held[1], media_type=held[0], name=name, extra=extra)
+
+
+def _decode_sound(raw: Raw) -> Audio | None:
+    match raw.get("input_audio"):
+        case {"data": str(data), "format": str(kind), **inner} if data and kind:
+            extra = unknown_fields(raw, _SOUND_FIELDS, {"input_audio": inner} if inner else None)
+            return Audio(data=data, media_type=f"audio/{kind}", extra=extra)
+        case _:
+            return None
 
 
 def _decode_thinking(raw: Raw, where: str) -> Reasoning:

@@ -8,9 +8,12 @@ from typing import Any
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.media import file_data, file_name, sound_format
 from agentroute.formats.reading import data_url
 from agentroute.messages import (
+    Audio,
     ChatRequest,
+    Document,
     Image,
     Message,
     Part,
@@ -201,6 +204,14 @@ def _encode_part(part: Part) -> dict[str, Any]:
             if part.detail is not None:
                 picture["detail"] = part.detail
             return {"type": "image_url", **spare, "image_url": picture}
+        case Document() if part.data is None:
+            return dict(spare)
+        case Document():
+            file = {"filename": file_name(part), "file_data": file_data(part), **spare.get("file", {})}
+            return {"type": "file", **spare, "file": file}
+        case Audio():
+            sound = {"data": part.data, "format": sound_format(part), **spare.get("input_audio", {})}
+            return {"type": "input_audio", **spare, "input_audio": sound}
         case Reasoning() if spare.get("type") == "thinking":
             return dict(spare)
         case _:

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agentroute.errors import RequestError
+from agentroute.formats.media import read_file_data
 from agentroute.formats.reading import Raw, function_facts, given_limit, given_number, show, split_data_url, wrong
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import (
     ChatRequest,
+    Document,
     Extra,
     Image,
     Message,
@@ -55,6 +57,8 @@ _RESULT_FIELDS = frozenset({"type", "call_id", "output", "id", "status"})
 _TOOL_FIELDS = frozenset({"type", "name", "description", "parameters", "strict"})
 _TEXT_FIELDS = frozenset({"type", "text", "annotations", "logprobs"})
 _IMAGE_FIELDS = frozenset({"type", "image_url", "detail"})
+_FILE_FIELDS = frozenset({"type", "filename", "file_data"})
+_LINK_FIELDS = frozenset({"type", "file_url"})
 
 
 def decode_request(body: Mapping[str, Any]) -> ChatRequest:
@@ -163,27 +167,28 @@ def _decode_item(item: Raw, where: str) -> Message:
         call_id, output = item.get("call_id"), item.get("output")
         if not isinstance(call_id, str):
             wrong(f"{where}.call_id", call_id, "the id of the call that this result answers")
-        content = _content(output, f"{where}.output")
-        held = tuple(part for part in content if isinstance(part, Text | Image))
+        content = _content(output, f"{where}.output", files=True)
+        held = tuple(part for part in content if isinstance(part, Text | Image | Document))
         return Message("tool", (ToolResult(call_id, held, extra=rest(item, _RESULT_FIELDS)),))
     role = item.get("role")
     canonical = _ROLES.get(role) if isinstance(role, str) else None
     if canonical is None:
         wrong(f"{where}.role", role, "one of " + ", ".join(_ROLES))
-    return Message(canonical, _content(item.get("content"), f"{where}.content"))
+    return Message(canonical, _content(item.get("content"), f"{where}.content", files=True))
 
 
-def _content(raw: Any, where: str, origin: str | None = None) -> tuple[Part, ...]:
+def _content(raw: Any, where: str, origin: str | None = None, *, files: bool = False) -> tuple[Part, ...]:
+    """The parts of a content. Without `files` they are kept whole: an answer of ours holds none."""
     if isinstance(raw, str):
         return (Text(raw),) if raw else ()
     if raw is None:
         return ()
     if not isinstance(raw, list | tuple):
         wrong(where, raw, "a text or a list of parts")
-    return tuple(_decode_part(part, f"{where}[{position}]", origin) for position, part in enumerate(raw))
+    return tuple(_decode_part(part, f"{where}[{position}]", origin, files) for position, part in enumerate(raw))
 
 
-def _decode_part(raw: Any, where: str, origin: str | None) -> Part:
+def _decode_part(raw: Any, where: str, origin: str | None, files: bool) -> Part:
     if not isinstance(raw, Mapping):
         wrong(where, raw, "an object with `type`")
     match raw:
@@ -193,6 +198,8 @@ def _decode_part(raw: Any, where: str, origin: str | None) -> Part:
             return Text(text, REFUSAL)
         case {"type": "input_image", "image_url": str(url)}:
             return _image(raw, url)
+        case {"type": "input_file"} if files:
+            return _file(raw)
         case {"type": str()}:
             return Text("", Extra(DIALECT, dict(raw), origin))
         case _:
@@ -207,6 +214,18 @@ def _image(raw: Raw, url: str) -> Image:
     if held is None:
         return Image(url=url, detail=detail, extra=extra)
     return Image(data=held[1], media_type=held[0] or None, detail=detail, extra=extra)
+
+
+def _file(raw: Raw) -> Document:
+    """A file with its data or URL; one that is only named (`file_id`) is kept whole, for targets of this dialect."""
+    data, url, name = raw.get("file_data"), raw.get("file_url"), raw.get("filename")
+    name = name if isinstance(name, str) and name else None
+    held = read_file_data(data) if isinstance(data, str) and data else None
+    if held is not None:
+        return Document(data=held[1], media_type=held[0], name=name, extra=rest(raw, _FILE_FIELDS))
+    if isinstance(url, str) and url:
+        return Document(url=url, name=name, extra=rest(raw, _LINK_FIELDS))
+    return Document(name=name, extra=Extra(DIALECT, dict(raw)))
 
 
 def _decode_call(item: Raw, where: str, origin: str | None) -> ToolCall:

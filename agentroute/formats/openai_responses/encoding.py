@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
+from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.media import file_data, file_name
 from agentroute.formats.reading import data_url
 from agentroute.messages import (
     ChatRequest,
+    Document,
     Image,
     Message,
     Part,
@@ -97,7 +100,7 @@ def _encode_message(message: Message, changes: dict[str, None]) -> Iterator[dict
     for part in message.parts:
         if isinstance(part, ToolResult):
             yield _encode_result(part, changes)
-    content = _content(spoken)
+    content = _content(spoken, changes)
     if content:
         yield {"role": "user" if message.role == "tool" else message.role, "content": content}
 
@@ -168,6 +171,8 @@ def _encode_item(part: Part, changes: dict[str, None]) -> dict[str, Any] | None:
             return _encode_reasoning(part, changes)
         case Text() if _is_item(part):
             return dict(spare)
+        case Document():
+            raise RequestError("a document cannot stand in what the assistant said")
         case _:
             return None
 
@@ -183,7 +188,7 @@ def _encode_reasoning(part: Reasoning, changes: dict[str, None]) -> dict[str, An
     return {**item, **{key: spare[key] for key in ("id", "content") if key in spare}}
 
 
-def _content(parts: Iterable[Part]) -> str | list[dict[str, Any]]:
+def _content(parts: Iterable[Part], changes: dict[str, None]) -> str | list[dict[str, Any]]:
     """A plain text where one will do, a list of parts where not."""
     held = [part for part in parts if not foreign_part(part, DIALECT)]
     if not held:
@@ -198,13 +203,26 @@ def _content(parts: Iterable[Part]) -> str | list[dict[str, Any]]:
         elif isinstance(part, Image):
             shown = {"type": "input_image", "image_url": data_url(part), "detail": part.detail or "auto"}
             found.append({**shown, **spare})
+        elif isinstance(part, Document):
+            found.append(_encode_file(part, changes))
     return found
+
+
+def _encode_file(document: Document, changes: dict[str, None]) -> dict[str, Any]:
+    spare = known_fields(document.extra)
+    if document.data is not None:
+        return {"type": "input_file", "filename": file_name(document), "file_data": file_data(document), **spare}
+    if document.url is None:
+        return dict(spare)
+    if document.name is not None and "filename" not in spare:
+        changes["the names of documents by URL left out: the Responses API takes a name with data only"] = None
+    return {"type": "input_file", "file_url": document.url, **spare}
 
 
 def _encode_result(result: ToolResult, changes: dict[str, None]) -> dict[str, Any]:
     if result.is_error:
         changes["the error mark of tool results left out: the Responses API has none; their text says it"] = None
-    output = _content(result.content)
+    output = _content(result.content, changes)
     item = {"type": "function_call_output", "call_id": result.tool_call_id, "output": output}
     return {**item, **known_fields(result.extra)}
 

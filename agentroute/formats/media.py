@@ -1,0 +1,106 @@
+"""What all dialects need of documents and recordings: media types, data URLs, names of files and of sound formats."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Final
+
+from agentroute.messages import Audio, Document
+
+from .reading import split_data_url
+
+__all__ = ["file_data", "file_name", "from_text", "media_type_of", "read_file_data", "sound_format", "to_text"]
+
+_STARTS: Final = {
+    "JVBERi": "application/pdf",
+    "UklGR": "audio/wav",
+    "SUQz": "audio/mp3",
+    "T2dnU": "audio/ogg",
+    "ZkxhQ": "audio/flac",
+}
+"""How the base64 of a kind of file begins, for callers that give no media type."""
+
+_ENDINGS: Final = {
+    ".pdf": "application/pdf",
+    ".txt": "text/plain",
+    ".md": "text/markdown",
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".xml": "text/xml",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mp3",
+    ".ogg": "audio/ogg",
+    ".flac": "audio/flac",
+    ".m4a": "audio/m4a",
+}
+_ENDING_OF: Final = {kind: ending for ending, kind in _ENDINGS.items()}
+_PLAIN: Final = frozenset({"application/json", "application/xml", "application/x-ndjson"})
+_SOUNDS: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "x-flac": "flac", "x-m4a": "m4a"}
+
+
+def media_type_of(part: Document | Audio) -> str | None:
+    """The media type as given, else as the beginning of the data or the end of the name or URL tells it; else None.
+
+    The data of a recording of no known type counts as wav.
+    """
+    if part.media_type:
+        return part.media_type
+    heard = isinstance(part, Audio)
+    head = (part.data or "")[:8]
+    told: list[str | None] = [kind for start, kind in _STARTS.items() if head.startswith(start)]
+    told += [_by_ending((part.url or "").partition("?")[0]), _by_ending(None if isinstance(part, Audio) else part.name)]
+    if heard and part.data is not None:
+        told.append("audio/wav")
+    return next((kind for kind in told if kind is not None and kind.startswith("audio/") is heard), None)
+
+
+def _by_ending(name: str | None) -> str | None:
+    return None if not name else _ENDINGS.get("." + name.rpartition(".")[2].lower())
+
+
+def file_data(document: Document) -> str:
+    """The data as a URL that holds it, as the dialects of OpenAI want it."""
+    return f"data:{media_type_of(document) or 'application/octet-stream'};base64,{document.data or ''}"
+
+
+def read_file_data(text: str) -> tuple[str | None, str] | None:
+    """Media type and base64 data of a data URL, or of bare base64; None for what is neither."""
+    if ":" not in text[:256]:
+        return None, text
+    held = split_data_url(text)
+    return None if held is None else (held[0] or None, held[1])
+
+
+def file_name(document: Document) -> str:
+    """The name, or one of the right ending: OpenAI refuses data without a name."""
+    return document.name or "document" + _ENDING_OF.get(media_type_of(document) or "", "")
+
+
+def sound_format(audio: Audio) -> str:
+    """The word for its media type that OpenAI has: `audio/mpeg` is mp3."""
+    kind = (media_type_of(audio) or "audio/wav").partition(";")[0].rpartition("/")[2].strip().lower()
+    return _SOUNDS.get(kind, kind)
+
+
+def from_text(text: str) -> str:
+    """The base64 of a plain text."""
+    return b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")
+
+
+def to_text(document: Document) -> tuple[str, bool] | None:
+    """The text of a document that is nothing but text, and whether all of it could be read; None for any other."""
+    kind = (media_type_of(document) or "").partition(";")[0]
+    if document.data is None or not (kind.startswith("text/") or kind in _PLAIN):
+        return None
+    try:
+        raw = b64decode(document.data)
+    except ValueError:
+        return None
+    try:
+        return raw.decode("utf-8", "surrogatepass"), True
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace"), False
