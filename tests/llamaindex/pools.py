@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,9 @@ POOLS = ("wire", "native", "mixed")
 
 Pool = dict[str, Any]
 
+_NONE_KEPT = httpx.Limits(max_keepalive_connections=0)
+_TLS = ssl.create_default_context()
+
 
 def openai(base_url: str, api_key: str, model: str = SMALL, **settings: Any) -> OpenAI:
     """LlamaIndex's OpenAI model, whose connections end with their answers.
@@ -26,13 +30,12 @@ def openai(base_url: str, api_key: str, model: str = SMALL, **settings: Any) -> 
     Its clients outlive the event loops that opened their sockets, and are never closed, so that some later test would
     be warned of them.
     """
-    limits = httpx.Limits(max_keepalive_connections=0)
     return OpenAI(
         model=model,
         api_base=base_url,
         api_key=api_key,
-        http_client=httpx.Client(limits=limits),
-        async_http_client=httpx.AsyncClient(limits=limits),
+        http_client=httpx.Client(limits=_NONE_KEPT, verify=_TLS),
+        async_http_client=httpx.AsyncClient(limits=_NONE_KEPT, verify=_TLS),
         **settings,
     )
 
@@ -110,5 +113,6 @@ TEXTS = (
 )
 
 
-def index(texts: tuple[str, ...] = TEXTS) -> VectorStoreIndex:
-    return VectorStoreIndex.from_documents([Document(text=text) for text in texts], embed_model=MockEmbedding(8))
+def index(texts: tuple[str, ...] = TEXTS, **settings: Any) -> VectorStoreIndex:
+    documents = [Document(text=text) for text in texts]
+    return VectorStoreIndex.from_documents(documents, embed_model=MockEmbedding(8), **settings)

@@ -118,13 +118,14 @@ def test_a_handles_policy_holds_and_one_calls_policy_is_over_it() -> None:
 
 @pytest.mark.parametrize("wrong", [{"tire": "mid"}, {"max_tier": "huge"}, {"strategy": "wild"}])
 def test_a_wrong_policy_is_named_when_it_is_given(wrong: dict[str, Any]) -> None:
+    named = str(*wrong.values()) if "tire" not in wrong else "tire"
     with serving("yes") as server:
         llm = routed("wire", server)
-        with pytest.raises(ConfigError, match="tire|huge|wild"):
+        with pytest.raises(ConfigError, match=named):
             llm.bind(**wrong)
-        with pytest.raises(ConfigError, match="tire|huge|wild"):
+        with pytest.raises(ConfigError, match=named):
             llm.complete("hello", agentroute=wrong)
-        with pytest.raises(ConfigError, match="tire|huge|wild"):
+        with pytest.raises(ConfigError, match=named):
             RoutedLLM(router=llm.router, policy=wrong)
         with pytest.raises(ConfigError, match="give a dict"):
             llm.complete("hello", agentroute="mid")

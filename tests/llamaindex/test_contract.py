@@ -14,7 +14,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM, _supports
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.agentroute import RoutedLLM, decision_of, native
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from agentroute import Capabilities, NoCandidateError
 from agentroute.messages import ChatRequest
@@ -179,8 +179,8 @@ async def test_03_structured_output_streams(kind: str) -> None:
 class Events(BaseEventHandler):
     """The names of all events, in order."""
 
-    names: list[str] = []
-    events: list[Any] = []
+    names: list[str] = Field(default_factory=list)
+    events: list[Any] = Field(default_factory=list)
 
     def handle(self, event: Any, **_: Any) -> None:
         self.names.append(type(event).__name__)
@@ -189,7 +189,7 @@ class Events(BaseEventHandler):
 
 @pytest.fixture
 def events() -> Any:
-    handler = Events(names=[], events=[])
+    handler = Events()
     root = get_dispatcher()
     root.add_event_handler(handler)
     yield handler
