@@ -41,7 +41,7 @@ def read_part(block: dict[str, Any], where: str, origin: str | None = None) -> P
     if kind == "text":
         return Text(block["text"], read_extra(ours.get("extra")))
     if kind == "reasoning":
-        signature = ours.get("signature") or extras.get("signature")
+        signature = ours.get("signature", extras.get("signature"))
         return Reasoning(
             block.get("reasoning") or "",
             signature,
@@ -119,12 +119,15 @@ def outline_of(parts: Sequence[Part]) -> list[dict[str, Any]] | None:
     """What a plain text, its reasoning and its calls do not tell; None where they tell everything in this order."""
     order = {Reasoning: 0, Text: 1, ToolCall: 2}
     kinds = [order.get(type(part), 1) for part in parts]
-    bare = all(part.extra is None for part in parts) and not any(
-        isinstance(part, Reasoning) and part != Reasoning(part.text) for part in parts
-    )
-    if bare and kinds == sorted(kinds) and kinds.count(0) < 2 and kinds.count(1) < 2:
+    if all(map(_is_bare, parts)) and kinds == sorted(kinds) and kinds.count(0) < 2 and kinds.count(1) < 2:
         return None
     return [_outlined(part) for part in parts]
+
+
+def _is_bare(part: Part) -> bool:
+    if isinstance(part, Reasoning):
+        return bool(part.text) and part == Reasoning(part.text)
+    return part.extra is None
 
 
 def _outlined(part: Part) -> dict[str, Any]:
@@ -159,7 +162,7 @@ def blocks_of(message: AIMessage) -> list[dict[str, Any]] | None:
         # Somebody wrote another text over it: that stands whole where the first one stood.
         length = entry["chars"] if whole or kind == "reasoning" else len(texts[kind])
         said, texts[kind] = texts[kind][:length], texts[kind][length:]
-        if said or extras:
+        if said or extras or not entry["chars"]:
             blocks.append({"type": kind, kind: said, **extras})
     if texts["text"]:
         blocks.append({"type": "text", "text": texts["text"]})

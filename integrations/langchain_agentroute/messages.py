@@ -119,19 +119,19 @@ def _read_result(message: ToolMessage, at: int) -> tuple[Text | Image | Document
 
 def _read_answer(message: AIMessage, at: int) -> Message:
     """What a model said, in its order; calls are those of `tool_calls`, which are what was carried out."""
-    calls = [
-        ToolCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False))
-        for call in message.tool_calls
-    ]
+    calls = [ToolCall(call["id"] or "", call["name"], _json(call["args"])) for call in message.tool_calls]
     calls += [ToolCall(call["id"] or "", call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
-    if isinstance(message.content, str) and not message.additional_kwargs:
+    beside = message.additional_kwargs
+    if isinstance(message.content, str) and "reasoning_content" not in beside and "agentroute" not in beside:
         said: tuple[Part, ...] = (Text(message.content),) if message.content else ()
         return Message("assistant", (*said, *calls), message.name)
     origin = _signer(message)
     parts: list[Part] = []
     for found in message.content_blocks:
-        block: dict[str, Any] = dict(found)
+        block: dict[str, Any] = {"type": "text", "text": found} if isinstance(found, str) else dict(found)
         kind = block["type"]
+        if kind == "text" and not block["text"] and "extras" not in block:
+            continue
         if kind in CALLS:
             call = next((call for call in calls if call.id == (block.get("id") or "")), None)
             if call is not None:
@@ -141,7 +141,7 @@ def _read_answer(message: AIMessage, at: int) -> Message:
         elif kind in ("text", "reasoning") or (kind == "image" and (block.get("url") or block.get("base64"))):
             # What else a model wrote for itself (server tools) is of no use to others.
             parts.append(read_part(block, f"message {at}", origin))
-    extra = read_extra((message.additional_kwargs.get("agentroute") or {}).get("extra"))
+    extra = read_extra((beside.get("agentroute") or {}).get("extra"))
     return Message("assistant", (*parts, *calls), message.name, extra)
 
 
@@ -149,7 +149,7 @@ def _signer(message: AIMessage) -> str | None:
     """The model that signed the reasoning in this message (`provider/model`), where a model of LangChain's wrote it."""
     said = message.response_metadata
     provider, model = said.get("model_provider"), said.get("model_name")
-    return f"{provider}/{model}" if provider and model else None
+    return f"{provider}/{model}" if provider and model and provider != MODEL_PROVIDER else None
 
 
 def origin_of(message: BaseMessage) -> str | None:
