@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Mapping
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, cast
 
@@ -119,15 +119,19 @@ class _Attempt:
         if isinstance(payload, AIMessage):
             if payload.usage_metadata:
                 self.usage = add_usage(self.usage, payload.usage_metadata) if self.usage else payload.usage_metadata
-            self.said |= payload.response_metadata
-            return Item(payload, has_content(payload), self._counted())
+            if payload.response_metadata:
+                self.said |= payload.response_metadata
+            return Item(payload, has_content(payload), self._counted(payload.usage_metadata))
         if payload["event"] == "message-finish":
             self.usage = payload.get("usage")
             self.said |= payload.get("metadata") or {}
-        return Item(payload, shows_content(payload), self._counted())
+        return Item(payload, shows_content(payload), self._counted(payload.get("usage")))
 
-    def _counted(self) -> Usage | None:
-        return self.model.done.usage if isinstance(self.model, WireChatModel) else read_usage(self.usage)
+    def _counted(self, told: UsageMetadata | None) -> Usage | None:
+        """The provider's count so far, where it has told any more of it."""
+        if isinstance(self.model, WireChatModel):
+            return self.model.done.usage
+        return None if told is None else read_usage(self.usage)
 
     def partial(self) -> Item | None:
         """What callbacks have shown of an answer that was invoked and broke off."""
@@ -218,15 +222,14 @@ class AsyncModelPerformer:
             if self._step.rate_limiter is not None:
                 await self._step.rate_limiter.aacquire(blocking=True)
             if self._shape == "message":
-                async with self._within(a, attempt, "whole_answer"):
-                    answer = await a.model.ainvoke(a.messages, a.config, **a.kwargs)
+                seconds = self._allowed(a, attempt, "whole_answer")
+                answer = await _within(seconds, attempt, a.model.ainvoke(a.messages, a.config, **a.kwargs))
                 whole = a.item(answer)
             else:
                 phase: Phase = "first_content"
                 async with aclosing(self._payloads(a)) as payloads:
                     while True:
-                        async with self._within(a, attempt, phase):
-                            payload = await anext(payloads, None)
+                        payload = await _within(self._allowed(a, attempt, phase), attempt, anext(payloads, None))
                         if payload is None:
                             break
                         item = a.item(payload)
@@ -262,26 +265,29 @@ class AsyncModelPerformer:
             async for chunk in chunks:
                 yield chunk
 
-    @asynccontextmanager
-    async def _within(self, a: _Attempt, attempt: Try, phase: Phase) -> AsyncIterator[None]:
-        """Raises ProviderTimeout where a native model takes longer than the phase may; our own transport sees to it
-        itself."""
+    def _allowed(self, a: _Attempt, attempt: Try, phase: Phase) -> float | None:
+        """Seconds that a native model may take; None for our own transport, which sees to it itself."""
         if isinstance(a.model, WireChatModel):
-            yield
-            return
+            return None
         seconds: float = getattr(attempt.timeouts, phase)
-        if attempt.deadline is not None:
-            seconds = min(seconds, max(attempt.deadline - self._step.router.clock.monotonic(), 0.0))
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                yield
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        if limit.expired():
-            name = attempt.target.name
-            raise ProviderTimeout(f"target {name!r}: {phase} took more than {seconds:.3g} s", target=name)
+        if attempt.deadline is None:
+            return seconds
+        return min(seconds, max(attempt.deadline - self._step.router.clock.monotonic(), 0.0))
+
+
+async def _within(seconds: float | None, attempt: Try, answer: Awaitable[Any]) -> Any:
+    """Awaits the answer. Raises ProviderTimeout where it takes longer."""
+    if seconds is None:
+        return await answer
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await answer
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    name = attempt.target.name
+    raise ProviderTimeout(f"target {name!r}: nothing came for {seconds:.3g} s", target=name)
 
 
 class _Seen(BaseCallbackHandler):

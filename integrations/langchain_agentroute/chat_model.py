@@ -33,7 +33,7 @@ from langchain_core.runnables import (
 )
 from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from agentroute import ConfigError, Router, StreamInterrupted
 from agentroute.native import check_models, read_targets
@@ -45,9 +45,10 @@ from .context import constraints_of, context_of, decision_of
 from .event_streams import feed, feed_async
 from .messages import origin_of
 from .model_errors import model_error
-from .options import Options, ToolSources
+from .options import Options
 from .pool import native, pool_profile
 from .structured import Method, Structured, replay, wire_parser
+from .tool_sources import KnownTools
 
 __all__ = ["RoutedChatModel", "decision_of"]
 
@@ -82,6 +83,7 @@ class RoutedChatModel(BaseChatModel):
     streaming: bool | None = None
     target_kwargs: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     on_partial: OnPartial = "raise"
+    _known_tools: KnownTools = PrivateAttr(default_factory=KnownTools)
 
     def __init__(self, *, router: Router | None = None, targets: Any = None, **settings: Any) -> None:
         if (router is None) == (targets is None):
@@ -268,7 +270,7 @@ class RoutedChatModel(BaseChatModel):
 
         `tool_choice` is `auto`, `any`, `none`, the name of a tool, or any provider's own form of these.
         """
-        given = ToolSources.of(tools, strict=strict)
+        given = self._known_tools.of(tools, strict=strict)
         bound = {"tool_choice": tool_choice, "strict": strict, **kwargs}
         bound = {name: value for name, value in bound.items() if value is not None}
         return self.bind(tools=given.formatted, agentroute_tools=given, **bound)
@@ -366,7 +368,7 @@ class _Opened:
             if _listened_to(run):
                 handle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
         except GeneratorExit:
-            run.on_chain_end(answer.so_far())
+            run.on_chain_end(answer.so_far() if run.handlers else None)
             raise
         except BaseException as error:
             raised = _raised(error, answer)
@@ -374,7 +376,7 @@ class _Opened:
             if raised is error:
                 raise
             raise raised  # noqa: B904 - it names its cause itself
-        run.on_chain_end(answer.so_far())
+        run.on_chain_end(answer.so_far() if run.handlers else None)
         yield last
 
     async def arun(self, answer: Answer) -> AsyncGenerator[Any, None]:
@@ -392,7 +394,7 @@ class _Opened:
             if _listened_to(run):
                 await ahandle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
         except GeneratorExit:
-            await run.on_chain_end(answer.so_far())
+            await run.on_chain_end(answer.so_far() if run.handlers else None)
             raise
         except BaseException as error:
             raised = _raised(error, answer)
@@ -400,7 +402,7 @@ class _Opened:
             if raised is error:
                 raise
             raise raised  # noqa: B904 - it names its cause itself
-        await run.on_chain_end(answer.so_far())
+        await run.on_chain_end(answer.so_far() if run.handlers else None)
         yield last
 
     def prepare(self, *, stream: bool) -> Call:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentroute.errors import RequestError
 from agentroute.formats.openai_chat import decode_request
-from agentroute.messages import ChatRequest, Extra, Tool
+from agentroute.messages import ChatRequest, Extra, ToolChoice
 from agentroute.targets import Target
 
-from .builtin_tools import builtin
 from .messages import read_messages
 from .structured import Structured, replay
+from .tool_sources import ToolSources
 
-__all__ = ["Options", "ToolLike", "ToolSources", "normal_choice"]
+__all__ = ["Options", "normal_choice"]
 
-ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
-
-_NOTHING: Mapping[str, Any] = {"messages": [{"role": "user", "content": ""}]}
+_NOTHING: Final[Mapping[str, Any]] = {"messages": [{"role": "user", "content": ""}]}
+_PLAIN: Final = ChatRequest(())
 
 _ANTHROPIC_ONLY = frozenset({"betas", "cache_control", "container", "context_management", "mcp_servers", "thinking"})
 _OPENAI_ONLY = frozenset(
@@ -51,36 +48,6 @@ _OPENAI_ONLY = frozenset(
     }
 )
 """Arguments of one provider's own API: Anthropic's SDK answers OpenAI's with a TypeError, and the other way round."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSources:
-    """Tools as the caller gave them, in OpenAI's form and in ours; each target binds the first with its own bind_tools.
-
-    >>> ToolSources.of([{"name": "now", "description": "The time", "parameters": {"type": "object"}}]).formatted
-    [{'type': 'function', 'function': {'name': 'now', 'description': 'The time', 'parameters': {'type': 'object'}}}]
-    """
-
-    sources: tuple[Any, ...] = field(repr=False)
-    formatted: list[dict[str, Any]]
-    canonical: tuple[Tool, ...] = field(repr=False)
-
-    @classmethod
-    def of(cls, tools: Sequence[Any], *, strict: bool | None = None) -> ToolSources:
-        formatted: list[dict[str, Any]] = []
-        canonical: list[Tool] = []
-        for tool in tools:
-            own = builtin(tool)
-            raw = _format(tool, strict) if own is None else dict(tool)
-            formatted.append(raw)
-            canonical.append(own if own is not None else decode_request({**_NOTHING, "tools": [raw]}).tools[0])
-        return cls(tuple(tools), formatted, tuple(canonical))
-
-
-def _format(tool: Any, strict: bool | None) -> dict[str, Any]:
-    if isinstance(tool, Mapping) and "type" in tool and tool["type"] not in ("function", "object"):
-        return dict(tool)
-    return convert_to_openai_tool(tool, strict=strict)
 
 
 def normal_choice(choice: Any, tools: Iterable[Mapping[str, Any]] = ()) -> str | None:
@@ -170,23 +137,19 @@ class Options:
         return replace(made, extra=Extra(target.dialect, fields) if fields else None), warnings
 
     def _without_messages(self, rest: Mapping[str, Any]) -> ChatRequest:
-        body: dict[str, Any] = {**_NOTHING, **rest}
+        body = dict(rest)
         if self.structured is not None:
             body |= self.structured.wire_fields()
-        else:
-            if self.tool_choice is not None:
-                body["tool_choice"] = _wire_choice(self.tool_choice)
-            if self.response_format is not None:
-                body["response_format"] = _wire_format(self.response_format)
-        for name, value in (("parallel_tool_calls", self.parallel_tool_calls), ("model", self.model)):
-            if value is not None:
-                body[name] = value
+        elif self.response_format is not None:
+            body["response_format"] = _wire_format(self.response_format)
+        request = decode_request({**_NOTHING, **body}) if body else _PLAIN
+        known: dict[str, Any] = {"parallel_tool_calls": self.parallel_tool_calls, "model": self.model}
+        if self.structured is None:
+            known["tools"] = None if self.tools is None else self.tools.canonical
+            known["tool_choice"] = None if self.tool_choice is None else _canonical_choice(self.tool_choice)
         if self.stop:
-            body["stop"] = list(self.stop)
-        request = decode_request(body)
-        if self.tools is None or self.structured is not None:
-            return request
-        return replace(request, tools=self.tools.canonical)
+            known["sampling"] = replace(request.sampling, stop=self.stop)
+        return replace(request, **{name: value for name, value in known.items() if value is not None})
 
     def for_trace(self) -> dict[str, Any]:
         """What the LLM run of a wire target shows as its arguments."""
@@ -228,15 +191,16 @@ class Options:
             return given
         if self.tool_choice is not None:
             given["tool_choice"] = _native_choice(self.tool_choice, target)
-        return dict(getattr(model.bind_tools(list(self.tools.sources), **given), "kwargs", {}))
+        return self.tools.bound_to(model, given)
 
 
-def _wire_choice(choice: str) -> Any:
-    if choice == "any":
-        return "required"
-    if choice in ("auto", "none"):
-        return choice
-    return {"type": "function", "function": {"name": choice}}
+def _canonical_choice(choice: str) -> ToolChoice:
+    match choice:
+        case "any":
+            return ToolChoice("required")
+        case "auto" | "none":
+            return ToolChoice(choice)
+    return ToolChoice("tool", choice)
 
 
 def _wire_format(response_format: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -18,6 +19,13 @@ from agentroute.events import Event, fold
 from .messages import ChunkWriter, write_message
 
 __all__ = ["WireChatModel"]
+
+_SERIALIZED: dict[str, Any] = {
+    "lc": 1,
+    "type": "not_implemented",
+    "id": ["langchain_agentroute", "wire_model", "WireChatModel"],
+    "name": "WireChatModel",
+}
 
 
 class WireChatModel(BaseChatModel):
@@ -60,6 +68,11 @@ class WireChatModel(BaseChatModel):
     @property
     def sent(self) -> tuple[Sent, ...]:
         return self._sent
+
+    @cached_property
+    def _serialized(self) -> dict[str, Any]:
+        """What traces say it is made of: nothing of it can be made again, and a repr for each attempt is dear."""
+        return _SERIALIZED
 
     @property
     def _llm_type(self) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from langchain_agentroute import RoutedChatModel, decision_of
-from langchain_agentroute.options import Options, ToolSources, normal_choice
+from langchain_agentroute.options import Options, normal_choice
+from langchain_agentroute.tool_sources import ToolSources
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.runnables import RunnableBinding
 from langchain_core.tools import tool
