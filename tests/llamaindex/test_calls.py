@@ -108,11 +108,11 @@ async def ends(server: ScriptedProvider, kind: str) -> bool:
 
     The stream of OpenAI's SDK is part of a cycle: LlamaIndex gives it up, and the collector closes it.
     """
-    if kind == "native":
-        gc.collect()
     until = time.monotonic() + 10
     while server.open_connections and time.monotonic() < until:
-        await asyncio.sleep(0.01)
+        if kind == "native":
+            gc.collect()
+        await asyncio.sleep(0.02)
     return server.open_connections == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.tools import FunctionTool
@@ -46,13 +47,12 @@ async def test_08_the_token_counter_counts_what_the_server_did(kind: str, method
     assert usage["prompt_tokens_details"]["cached_tokens"] == 1000
 
 
-def test_08_a_query_engines_total_is_the_servers() -> None:
+def test_08_a_query_engines_total_is_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = TokenCountingHandler(tokenizer=lambda text: [0])
+    monkeypatch.setattr(Settings, "_callback_manager", CallbackManager([counter]))
     with serving("At the Tagus.") as server:
         llm = routed("mixed", server)
-        index(callback_manager=CallbackManager([counter])).as_query_engine(
-            llm=llm, response_mode="refine", similarity_top_k=3
-        ).query("Where?")
+        index().as_query_engine(llm=llm, response_mode="refine", similarity_top_k=3).query("Where?")
         spent = [d.usage for d in llm.router.ledger.decisions]  # type: ignore[attr-defined]
     assert len(spent) == len(server.requests) == 3
     assert counter.prompt_llm_token_count == sum(usage.input_tokens for usage in spent)

@@ -1,0 +1,253 @@
+"""Ready LlamaIndex models as targets: called by their own methods, with their own tools, and histories they can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+from llama_index.core.llms import MockLLM
+from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.tools import FunctionTool
+from llama_index.llms.agentroute import RoutedLLM, decision_of, native
+from llama_index.llms.openai import OpenAI
+
+from agentroute import ConfigError, Price, Target, Tier
+from agentroute.native import read_targets
+from agentroute.testing import Fault, ScriptedReply, nth, tool_call
+
+from .pools import SMALL, STRONG, made, openai, pool, ready, routed, serving
+
+pytestmark = pytest.mark.requires("llama_index")
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+ADD = FunctionTool.from_defaults(add)
+FREE = Price(0, 0)
+
+
+class Recorder(MockFunctionCallingLLM):
+    """A native model that notes how it was called."""
+
+    calls: list[tuple[str, dict[str, Any]]]
+
+    def _answer(self, name: str, kwargs: dict[str, Any]) -> ChatResponse:
+        self.calls.append((name, kwargs))
+        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content="noted"))
+
+    def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        return self._answer("chat", {"messages": messages, **kwargs})
+
+    async def achat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        return self._answer("achat", {"messages": messages, **kwargs})
+
+    def chat_with_tools(self, tools: Any, **kwargs: Any) -> ChatResponse:  # type: ignore[override]
+        return self._answer("chat_with_tools", {"tools": tools, **kwargs})
+
+    async def achat_with_tools(self, tools: Any, **kwargs: Any) -> ChatResponse:  # type: ignore[override]
+        return self._answer("achat_with_tools", {"tools": tools, **kwargs})
+
+
+def recorded() -> tuple[RoutedLLM, list[tuple[str, dict[str, Any]]]]:
+    calls: list[tuple[str, dict[str, Any]]] = []
+    model = native(Recorder(calls=calls), name="own", tier="budget", price=FREE)
+    llm = RoutedLLM(targets=[model])
+    return llm, llm.models["own"].calls  # type: ignore[attr-defined]
+
+
+async def test_09_a_native_model_gets_the_tools_themselves() -> None:
+    llm, calls = recorded()
+    llm.chat_with_tools([ADD], user_msg="?", tool_required=True)
+    await llm.achat_with_tools([ADD], user_msg="?", allow_parallel_tool_calls=True)
+    llm.chat([ChatMessage(content="hello")])
+    (first, told), (second, atold), (third, plain) = calls
+    assert (first, second, third) == ("chat_with_tools", "achat_with_tools", "chat")
+    assert told["tools"] == atold["tools"] == [ADD]
+    assert told["tools"][0] is ADD
+    assert (told["tool_required"], told["allow_parallel_tool_calls"]) == (True, False)
+    assert (atold.get("tool_required"), atold["allow_parallel_tool_calls"]) == (None, True)
+    assert [message.content for message in told["chat_history"]] == ["?"]
+    assert "tools" not in plain
+
+
+def test_09_a_choice_that_a_model_has_no_argument_for_is_said_in_its_own_way() -> None:
+    llm, calls = recorded()
+    other = FunctionTool.from_defaults(lambda: 1, name="other", description="Another")
+    for choice in ("none", "add", "auto", "required"):
+        llm.chat_with_tools([ADD, other], user_msg="?", tool_choice=choice)
+    (none, _), (named, one), (auto, both), (required, all_) = calls
+    assert (none, named, auto, required) == ("chat", "chat_with_tools", "chat_with_tools", "chat_with_tools")
+    assert (one["tools"], one["tool_required"]) == ([ADD], True)
+    assert (both["tools"], both.get("tool_required")) == ([ADD, other], None)
+    assert (all_["tools"], all_["tool_required"]) == ([ADD, other], True)
+
+
+def calls_add(request: Any) -> ScriptedReply:
+    if request.messages[-1].tool_results:
+        return ScriptedReply("It is 42.")
+    return ScriptedReply(tool_calls=(tool_call("add", a=17, b=25),))
+
+
+@pytest.mark.parametrize("first", ["small", "strong"])
+def test_09_a_conversation_goes_from_one_kind_of_target_to_the_other_and_back(first: str) -> None:
+    """`small` is ours and `strong` LlamaIndex's: calls of the one are read by the other, by their blocks."""
+    second = "strong" if first == "small" else "small"
+    with serving(calls_add) as server:
+        llm = routed("mixed", server)
+        history = [ChatMessage(content="17 + 25?")]
+        for target in (first, second, first):
+            answer = llm.bind(target=target).chat_with_tools([ADD], chat_history=history)
+            history.append(answer.message)
+            (call,) = llm.get_tool_calls_from_response(answer)
+            told = {"tool_call_id": call.tool_id}
+            history.append(ChatMessage(role=MessageRole.TOOL, content="42", additional_kwargs=told))
+            before = [message.model_copy(deep=True) for message in history]
+            said = llm.bind(target=target).chat_with_tools([ADD], chat_history=history)
+            assert said.message.content == "It is 42."
+            assert history == before
+            history += [said.message, ChatMessage(content="Again?")]
+        last = server.requests[-1].body["messages"]
+        assert [m["role"] for m in last] == ["user", "assistant", "tool", "assistant"] * 2 + [
+            "user",
+            "assistant",
+            "tool",
+        ]
+        calls = [c for m in last for c in m.get("tool_calls") or ()]
+        assert {c["function"]["name"] for c in calls} == {"add"}
+        assert {c["function"]["arguments"] for c in calls} == {'{"a": 17, "b": 25}'}
+        assert "agentroute" not in str(last)
+
+
+def test_09_blocks_go_before_additional_kwargs() -> None:
+    with serving(calls_add) as server:
+        llm = routed("wire", server)
+        message = ChatMessage(
+            role=MessageRole.ASSISTANT,
+            blocks=[ToolCallBlock(tool_call_id="1", tool_name="add", tool_kwargs={"a": 1, "b": 2})],
+            additional_kwargs={"tool_calls": [object()]},
+        )
+        (call,) = llm.get_tool_calls_from_response(ChatResponse(message=message))
+        assert call.tool_kwargs == {"a": 1, "b": 2}
+        llm.chat([ChatMessage(content="?"), message, tool_result("1")])
+        assert server.requests[0].body["messages"][1]["tool_calls"][0]["id"] == "1"
+
+
+def tool_result(call_id: str, text: str = "42") -> ChatMessage:
+    return ChatMessage(role=MessageRole.TOOL, content=text, additional_kwargs={"tool_call_id": call_id})
+
+
+@pytest.mark.parametrize("kind", ["wire", "native"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}},
+        {"id": "1", "type": "tool_use", "name": "add", "input": {"a": 1}},
+    ],
+)
+def test_09_calls_of_older_integrations_are_read_from_additional_kwargs(kind: str, call: dict[str, Any]) -> None:
+    told = {"tool_calls": [call], "agentroute": {"target": "another", "decision": "d"}}
+    message = ChatMessage(role=MessageRole.ASSISTANT, additional_kwargs=told)
+    with serving(calls_add) as server:
+        llm = routed(kind, server)
+        (selection,) = llm.get_tool_calls_from_response(ChatResponse(message=message))
+        assert (selection.tool_id, selection.tool_name, selection.tool_kwargs) == ("1", "add", {"a": 1})
+        llm.chat([ChatMessage(content="?"), message, tool_result("1")])
+        (sent,) = server.requests[0].body["messages"][1]["tool_calls"]
+        assert (sent["id"], sent["function"]) == ("1", {"name": "add", "arguments": '{"a": 1}'})
+
+
+def test_what_another_model_thought_is_not_shown_to_a_native_one() -> None:
+    llm, calls = recorded()
+    thought = ThinkingBlock(content="hm", additional_information={"signature": "c2ln", "origin": "anthropic/claude"})
+    mark = {"agentroute": {"target": "gone", "decision": "d"}}
+    message = ChatMessage(role=MessageRole.ASSISTANT, blocks=[thought, TextBlock(text="yes")], additional_kwargs=mark)
+    own = ChatMessage(role=MessageRole.ASSISTANT, blocks=[thought, TextBlock(text="no")])
+    llm.chat([ChatMessage(content="?"), message, ChatMessage(content="?"), own, ChatMessage(content="?")])
+    (_, told) = calls[0]
+    assert [block.block_type for block in told["messages"][1].blocks] == ["text"]
+    assert told["messages"][1].additional_kwargs == {}
+    assert told["messages"][3] is own
+    assert message.blocks[0] is thought
+
+
+def test_the_catalog_knows_a_ready_model() -> None:
+    given = openai("http://127.0.0.1:1/v1", "sk-test", STRONG, max_retries=5)
+    (target,) = RoutedLLM(targets=[given]).router.pool
+    assert (target.name, target.provider, target.model) == (STRONG, "openai", STRONG)
+    assert target.dialect == "native"
+    assert target.tier is not None
+    assert target.price is not None
+    assert target.capabilities.tools
+    assert target.context_window == given.metadata.context_window
+
+
+def test_name_tier_and_price_of_ones_own() -> None:
+    (target,), models = read_targets([native(MockLLM(), name="mine", tier="mid", price=FREE)], native)
+    assert (target.name, target.tier, target.price) == ("mine", Tier.MID, FREE)
+    assert target.capabilities.tools is False
+    assert list(models) == ["mine"]
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_retries_are_the_chains_alone(reuse: bool) -> None:
+    with serving("yes", fault=nth(1, Fault.error(429), model=SMALL)) as server:
+        small, strong = ready(server, SMALL, max_retries=5, reuse_client=reuse), ready(server, STRONG)
+        small._get_client()
+        llm = RoutedLLM(targets={"small": small, "strong": strong})
+        assert decision_of(llm.chat([ChatMessage(content="hello")])).target == "strong"  # type: ignore[union-attr]
+        assert [request.model for request in server.requests] == [SMALL, STRONG]
+        assert small.max_retries == 5
+        assert not reuse or small._client.max_retries == 5  # type: ignore[union-attr]
+
+
+def test_a_native_stream_says_what_it_used_unless_its_owner_settled_that() -> None:
+    with serving("yes") as server:
+        assert list(routed("native", server).stream_complete("hello"))
+        assert server.requests[0].body["stream_options"] == {"include_usage": True}
+        own: OpenAI = ready(server, additional_kwargs={"stream_options": {"include_usage": False}})
+        assert list(made(RoutedLLM(targets=[own])).stream_complete("hello"))
+        assert server.requests[1].body["stream_options"] == {"include_usage": False}
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([MockLLM()], "tier="),
+        ({"budget": native(MockLLM(), tier="premium")}, "one tier and its target another"),
+        (["gpt-4.1"], "LlamaIndex LLM"),
+        ("gpt-4.1", "list"),
+        (3, "list"),
+        ([], "empty"),
+        ([Target(provider="x", model="y", dialect="native")], "native"),
+    ],
+)
+def test_what_is_no_pool_is_named(targets: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RoutedLLM(targets=targets)
+
+
+def test_wrong_settings_are_named() -> None:
+    with serving("yes") as server:
+        targets = pool("native", server)
+        with pytest.raises(ConfigError, match="either `router` or `targets`"):
+            RoutedLLM()
+        with pytest.raises(ConfigError, match="give an agentroute Router"):
+            RoutedLLM(router=targets)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="no target is named 'smal'"):
+            RoutedLLM(targets=targets, target_kwargs={"smal": {}})
+        router = RoutedLLM(targets=targets).router
+        with pytest.raises(ConfigError, match="has its model in `models`"):
+            RoutedLLM(router=router)
+        with pytest.raises(ValueError, match="temprature"):
+            RoutedLLM(targets=targets, temprature=1)
