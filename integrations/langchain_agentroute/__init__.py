@@ -8,14 +8,29 @@
     answer = agent.invoke({"messages": [("user", "...")]})["messages"][-1]
     decision_of(answer).target
 
-`native` gives a ready LangChain model a name, a tier or a price of its own.
+`native` gives a ready LangChain model a name, a tier or a price of its own. `RoutingMiddleware` routes from inside an
+agent's middleware.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from agentroute.native import NativeTarget
 
 from .chat_model import RoutedChatModel, decision_of
 from .pool import native
 
-__all__ = ["NativeTarget", "RoutedChatModel", "decision_of", "native"]
+if TYPE_CHECKING:
+    from .middleware import RoutingMiddleware
+
+__all__ = ["NativeTarget", "RoutedChatModel", "RoutingMiddleware", "decision_of", "native"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RoutingMiddleware":
+        # Agents bring LangGraph with them: a second of imports that a chain with a RoutedChatModel does without.
+        from .middleware import RoutingMiddleware
+
+        return RoutingMiddleware
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,100 @@
+"""A target of our own transport as an agent calls a model: bound to tools, and told what middleware made of a step."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from pydantic import PrivateAttr
+
+from .options import Options
+from .tool_sources import ToolSources
+from .wire_model import WireChatModel
+
+__all__ = ["BoundWireModel"]
+
+
+class BoundWireModel(WireChatModel):
+    """One attempt at one wire target, which sends what it is called with.
+
+    Middleware nearer to the model than the routing may have changed the step since the decision.
+    """
+
+    _own: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    def owning(self, arguments: Mapping[str, Any]) -> Self:
+        """Itself, with the arguments that this target alone gets."""
+        self._own = arguments
+        return self
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the call's arguments this target was not sent."""
+        return self._warnings
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: Any = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        bound = {"tool_choice": tool_choice, "strict": strict, **kwargs}
+        bound = {name: value for name, value in bound.items() if value is not None}
+        return self.bind(tools=ToolSources.of(tools, strict=strict).formatted, **bound)
+
+    def _read(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> None:
+        options = Options.of(kwargs, stop=stop)
+        request, warnings = options.for_wire(options.request(messages), self._attempt.target, self._own)
+        self._warnings = tuple(warnings)
+        self._attempt = replace(self._attempt, request=request)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        self._read(messages, stop, kwargs)
+        return super()._generate(messages, stop, run_manager)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        self._read(messages, stop, kwargs)
+        return await super()._agenerate(messages, stop, run_manager)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        self._read(messages, stop, kwargs)
+        yield from super()._stream(messages, stop, run_manager)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        self._read(messages, stop, kwargs)
+        async for chunk in super()._astream(messages, stop, run_manager):
+            yield chunk
