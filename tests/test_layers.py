@@ -51,7 +51,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("selection", "history", "ledger", "transport"),
     ("failover", "chain", "config"),
-    ("router",),
+    ("call", "router"),
     ("replay", "testing", "gateway", "cli"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""

@@ -52,10 +52,10 @@ from langchain_core.tools import BaseTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentroute import Router, Target, Usage
+from agentroute.call import Call
 from agentroute.effects import Done, Item, Try
 from agentroute.events import Finished, Started, TextDelta, ToolCallDelta, ToolCallStarted, UsageReported
 from agentroute.messages import FinishReason
-from agentroute.router import Call
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "bench_langchain.txt"
 BOUNDS_MS = {"integration": 0.4, "added": 1.3}

@@ -36,8 +36,8 @@ from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from agentroute import ConfigError, Router, StreamInterrupted
+from agentroute.call import Call
 from agentroute.native import check_models, read_targets
-from agentroute.router import Call
 
 from .answers import Answer, Chunks, Events, Whole
 from .attempts import AsyncModelPerformer, ModelPerformer, OnPartial, Step

@@ -14,8 +14,8 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
 
 from agentroute import AgentRouteError, ConfigError, Router, StreamInterrupted
+from agentroute.call import Call
 from agentroute.decisions import Decision
-from agentroute.router import Call
 
 from .attempts import OnPartial
 from .chat_model import RoutedChatModel

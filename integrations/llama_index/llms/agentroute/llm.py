@@ -35,8 +35,8 @@ from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools import BaseTool
 
 from agentroute import ConfigError, Router, StepContext, StreamInterrupted
+from agentroute.call import Call
 from agentroute.native import check_models, read_targets
-from agentroute.router import Call
 
 from .answers import read_answer
 from .attempts import AsyncLLMPerformer, LLMPerformer, Piece, Step
