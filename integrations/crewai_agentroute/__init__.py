@@ -1,0 +1,26 @@
+"""agentroute for CrewAI: an LLM for agents and crews that routes each of its calls.
+
+    from crewai import Agent, Crew, Task
+    from crewai_agentroute import RoutedLLM, crew_llms
+
+    llm = RoutedLLM(targets=[Target(name="small", ...), native(LLM(model="openai/gpt-4.1"), name="strong")])
+    crew = Crew(agents=[researcher, writer], tasks=[...])
+    crew_llms(crew, llm)
+    crew.kickoff()
+    [(step.context.role, step.target, step.cost) for step in llm.router.ledger.decisions]
+
+`native` gives a ready CrewAI LLM a name, a tier or a price of its own. `RoutedConverter` is the `converter_cls` of a
+Task with `output_json`.
+"""
+
+from __future__ import annotations
+
+from agentroute.native import NativeTarget
+
+from .converter import RoutedConverter
+from .crews import crew_llms
+from .events import RoutedStepEvent, decision_of
+from .llm import RoutedLLM
+from .pool import native
+
+__all__ = ["NativeTarget", "RoutedConverter", "RoutedLLM", "RoutedStepEvent", "crew_llms", "decision_of", "native"]

@@ -1,0 +1,88 @@
+"""What CrewAI says about a step: who calls, in which task, what for; and the policy for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from agentroute import ConfigError, Constraints, StepContext
+
+__all__ = ["constraints_of", "context_of", "iteration_of"]
+
+_CONSTRAINTS = tuple(field.name for field in fields(Constraints))
+
+_BY_ROLE: Final = {
+    "Crew Manager": "manager",
+    "Task Execution Planner": "planner",
+    "Guardrail Agent": "guardrail",
+    "Task Execution Evaluator": "evaluator",
+}
+"""The roles of agents that CrewAI makes itself (crewai 1.15, translations/en.json and utilities/)."""
+
+_BY_TOOL: Final = {"create_reasoning_plan": "planner"}
+
+_BY_RESPONSE_MODEL: Final = {
+    "ConsolidationPlan": "memory",
+    "ExtractedMemories": "memory",
+    "LLMGuardrailResult": "guardrail",
+    "MemoryAnalysis": "memory",
+    "PlannerTaskPydanticOutput": "planner",
+    "QueryAnalysis": "memory",
+    "StepObservation": "observer",
+    "TaskEvaluation": "evaluator",
+    "TaskEvaluationPydanticOutput": "evaluator",
+}
+"""The response models of steps that CrewAI adds to what the user's agents do."""
+
+
+def context_of(
+    role: str | None, agent: Any, task: Any, tools: Sequence[Mapping[str, Any]] | None, response_model: Any
+) -> StepContext:
+    """The calling agent's role, else the role that the handle was made for. One run of a task is one conversation.
+
+    `node` is the kind of a step that CrewAI itself adds (`manager`, `planner`, `guardrail`, `evaluator`, `observer`,
+    `memory`, `converter`), else the task's name.
+    """
+    called_by = _text(getattr(agent, "role", None))
+    role = called_by or role
+    return StepContext(
+        conversation_id=_text(getattr(task, "id", None)),
+        agent=called_by or role,
+        role=role,
+        node=_kind(role, agent, tools, response_model) or _text(getattr(task, "name", None)),
+    )
+
+
+def iteration_of(agent: Any) -> int | None:
+    """Which round of its loop the calling agent is in, from 0; None outside of one."""
+    count = getattr(getattr(getattr(agent, "agent_executor", None), "state", None), "iterations", None)
+    return count if isinstance(count, int) else None
+
+
+def constraints_of(policy: Mapping[str, Any]) -> Constraints:
+    """Any field of Constraints by its name. Raises ConfigError for another key."""
+    for key in policy:
+        if key not in _CONSTRAINTS:
+            raise ConfigError(f"{key!r} is no policy of a step; known are {', '.join(_CONSTRAINTS)}")
+    return Constraints(**policy)
+
+
+def _kind(
+    role: str | None, agent: Any, tools: Sequence[Mapping[str, Any]] | None, response_model: type | None
+) -> str | None:
+    for tool in tools or ():
+        kind = _BY_TOOL.get(str((tool.get("function") or {}).get("name")))
+        if kind is not None:
+            return kind
+    if response_model is not None:
+        kind = _BY_RESPONSE_MODEL.get(response_model.__name__)
+        if kind is not None:
+            return kind
+    if role in _BY_ROLE:
+        return _BY_ROLE[role]
+    return "converter" if response_model is not None and agent is None else None
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value not in (None, "") else None

@@ -1,0 +1,50 @@
+"""Every agent of a crew its own handle on one router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from crewai import Crew, Process
+
+from agentroute import Router
+
+from .llm import RoutedLLM
+
+__all__ = ["crew_llms"]
+
+_MANAGER, _PLANNER = "Crew Manager", "Task Execution Planner"
+
+
+def crew_llms(
+    crew: Crew, source: Router | RoutedLLM, policies: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, RoutedLLM]:
+    """Gives every agent of the crew, its manager and its planner a handle of their own, and returns them by role.
+
+    CrewAI adds up what the LLM of each agent has counted, so agents that share one LLM are counted several times
+    (crewAI #7259); handles share the router alone. `source` is a router, or a RoutedLLM whose settings and native
+    models hold for all. `policies` are fields of Constraints for single roles. Whatever LLMs the crew had are replaced.
+    """
+    base = source if isinstance(source, RoutedLLM) else RoutedLLM(router=source)
+    policies = policies or {}
+    handles: dict[str, RoutedLLM] = {}
+
+    def handle(role: str) -> RoutedLLM:
+        made = base.for_role(role, **policies.get(role, {}))
+        handles.setdefault(role, made)
+        return made
+
+    for agent in crew.agents:
+        agent.llm = handle(agent.role)
+    if crew.manager_agent is not None:
+        crew.manager_agent.llm = handle(crew.manager_agent.role)
+    elif crew.process == Process.hierarchical:
+        crew.manager_llm = handle(_MANAGER)
+    if crew.planning:
+        crew.planning_llm = handle(_PLANNER)
+    unknown = set(policies) - set(handles)
+    if unknown:
+        from agentroute import ConfigError
+
+        raise ConfigError(f"no agent of the crew has the role {sorted(unknown)[0]!r}; roles are {sorted(handles)}")
+    return handles

@@ -1,0 +1,238 @@
+"""RoutedLLM: a CrewAI LLM whose every call is routed, with failover, to one of several targets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import aclosing, closing
+from typing import Any, TypeVar
+
+from crewai.agents.agent_builder import base_agent
+from crewai.llms.base_llm import BaseLLM, llm_call_context
+from pydantic import BaseModel, Field, PrivateAttr
+
+from agentroute import ConfigError, Decision, Router
+from agentroute.native import check_models, read_targets
+from agentroute.prefix import Prefix
+from agentroute.tokens import estimate
+
+from .answers import written_usage
+from .attempts import AsyncLLMPerformer, LLMPerformer
+from .calls import RoutedCall
+from .context import constraints_of
+from .pool import native, usable_window
+from .requests import Asked, read_request
+
+__all__ = ["RoutedLLM"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+_counting = threading.Lock()
+
+
+def _not_retried(method: _Method) -> _Method:
+    """CrewAI would try three times on anything that reads like a 429: here the chain alone retries."""
+    method._crewai_rate_limit_wrapped = True  # type: ignore[attr-defined]
+    return method
+
+
+class RoutedLLM(BaseLLM):
+    """An LLM that sends each call to the cheapest of its targets that will do it right.
+
+    Give `targets`: a list of agentroute Targets, ready CrewAI LLMs and `native(...)`, or a dict of names to any of
+    these, where a key that is a tier's name (`budget`, ...) also sets the tier. Or give a `router` of your own, with
+    `models`: the LLM behind each native target in it. `temperature`, `top_p`, `max_tokens`, `seed`, `stop` and the
+    penalties hold for every target; `additional_params` are further fields of a chat-completions body.
+
+    Each agent needs a handle of its own, for CrewAI adds up the counts of every agent's LLM: `for_role` makes one,
+    `crew_llms` one for each agent. `role` stands in where CrewAI does not say who calls; `policy` are fields of
+    Constraints. `last_decision` is the latest call's. Raises ConfigError for a wrong setting, and what
+    `Router.complete` raises for a call.
+    """
+
+    llm_type: str = "agentroute"
+    model: str = "agentroute"
+    provider: str = "agentroute"
+    role: str | None = None
+    policy: dict[str, Any] = Field(default_factory=dict)
+    _router: Router = PrivateAttr()
+    _models: Mapping[str, BaseLLM] = PrivateAttr(default_factory=dict)
+    _counted_by: RoutedLLM | None = PrivateAttr(default=None)
+    _last: Decision | None = PrivateAttr(default=None)
+
+    def __init__(
+        self,
+        *,
+        router: Router | None = None,
+        targets: Any = None,
+        models: Mapping[str, BaseLLM] | None = None,
+        **settings: Any,
+    ) -> None:
+        if (router is None) == (targets is None):
+            raise ConfigError("RoutedLLM needs either `router` or `targets`, and not both")
+        for name in settings:
+            if name not in type(self).model_fields and name != "stop_sequences":
+                raise ConfigError(
+                    f"RoutedLLM has no setting {name!r}; fields of a provider's own go into `additional_params`"
+                )
+        if router is None:
+            ours, models = read_targets(targets, native)
+            router = Router(targets=ours)
+        elif not isinstance(router, Router):
+            raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
+        models = models or {}
+        check_models(router.pool, models)
+        super().__init__(**{"model": "agentroute", "provider": "agentroute", **settings})
+        constraints_of(self.policy)
+        self._router = router
+        self._models = models
+
+    @property
+    def router(self) -> Router:
+        """The router that this handle shares with its copies."""
+        return self._router
+
+    @property
+    def last_decision(self) -> Decision | None:
+        """The decision of the call of this handle that ended last, or None."""
+        return self._last
+
+    def for_role(self, role: str, **policy: Any) -> RoutedLLM:
+        """A handle on the same router for one role, with counters of its own.
+
+        `policy` are fields of Constraints (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle.
+        Raises ConfigError for another one.
+        """
+        made = self._copied()
+        made.role = role
+        made.policy = {**self.policy, **policy}
+        constraints_of(made.policy)
+        made._counted_by = None
+        return made
+
+    # -- the two calls -------------------------------------------------------------------------------------------
+
+    @_not_retried
+    def call(
+        self,
+        messages: str | list[Any],
+        tools: list[dict[str, Any]] | None = None,
+        callbacks: list[Any] | None = None,
+        available_functions: dict[str, Any] | None = None,
+        from_task: Any | None = None,
+        from_agent: Any | None = None,
+        response_model: type[BaseModel] | None = None,
+    ) -> str | Any:
+        """A text; with `tools` a list of `{"id", "type", "function"}` where the model calls some, or, where
+        `available_functions` holds the function, its result; with `response_model` an instance. Never None or "".
+        """
+        asked = Asked([], tools, callbacks, available_functions, from_task, from_agent, response_model)
+        with llm_call_context() as call_id:
+            routed = RoutedCall(self, asked, call_id)
+            try:
+                step, call = routed.open(messages)
+                with closing(call.run(LLMPerformer(step))) as payloads:
+                    for payload in payloads:
+                        routed.take(payload)
+                return routed.result()
+            except BaseException as error:
+                failure = routed.failed(error)
+                if failure is error:
+                    raise
+            raise failure
+
+    @_not_retried
+    async def acall(
+        self,
+        messages: str | list[Any],
+        tools: list[dict[str, Any]] | None = None,
+        callbacks: list[Any] | None = None,
+        available_functions: dict[str, Any] | None = None,
+        from_task: Any | None = None,
+        from_agent: Any | None = None,
+        response_model: type[BaseModel] | None = None,
+    ) -> str | Any:
+        """`call` on an event loop; each loop has connections of its own, which end with it."""
+        asked = Asked([], tools, callbacks, available_functions, from_task, from_agent, response_model)
+        with llm_call_context() as call_id:
+            routed = RoutedCall(self, asked, call_id)
+            try:
+                step, call = routed.open(messages)
+                async with aclosing(call.arun(AsyncLLMPerformer(step))) as payloads:
+                    async for payload in payloads:
+                        routed.take(payload)
+                return routed.result()
+            except BaseException as error:
+                failure = routed.failed(error)
+                if failure is error:
+                    raise
+            raise failure
+
+    # -- what CrewAI asks about a model --------------------------------------------------------------------------
+
+    def supports_function_calling(self) -> bool:
+        """Whether some target can call tools: where one is given, only such targets are tried."""
+        return any(target.capabilities.tools is not False for target in self._router.pool)
+
+    def supports_multimodal(self) -> bool:
+        return any(target.capabilities.vision is not False for target in self._router.pool)
+
+    def _multimodal_formatter_name(self) -> str:
+        return "openai"
+
+    def get_context_window_size(self) -> int:
+        """85 % of the largest window of the pool, in tokens, as CrewAI's own LLMs have it."""
+        return usable_window(self._router.pool, self._models)
+
+    def get_input_tokens_count(
+        self,
+        messages: str | list[Any],
+        tools: list[dict[str, Any]] | None = None,
+        response_model: type[BaseModel] | None = None,
+    ) -> int:
+        """An estimate, in tokens: which tokenizer will read the messages is not known before they are routed."""
+        request = read_request(self._format_messages(messages), tools, response_model)
+        return estimate(Prefix.of(request.messages, request.tools)).input_tokens
+
+    # -- counters ------------------------------------------------------------------------------------------------
+
+    def _count(self, decision: Decision, from_agent: Any) -> None:
+        """Adds up all that the call's attempts have used. A copy counts for the LLM it was made from (CrewAI's memory
+        works on one) until it turns out to be an agent's own.
+        """
+        self._last = decision
+        if self._counted_by is not None and getattr(from_agent, "llm", None) is self:
+            self._counted_by = None
+        counter: RoutedLLM = self
+        while counter._counted_by is not None:
+            counter = counter._counted_by
+        with _counting:
+            for attempt in decision.attempts:
+                if attempt.usage is not None or attempt.outcome == "ok":
+                    counter._track_token_usage_internal(written_usage(attempt.usage) or {"total_tokens": 0})
+                    if attempt.outcome != "ok":
+                        counter._token_usage["successful_requests"] -= 1
+
+    # -- copies --------------------------------------------------------------------------------------------------
+
+    def _copied(self) -> RoutedLLM:
+        made = BaseLLM.__copy__(self)
+        made.stop = list(self.stop)
+        made.additional_params = dict(self.additional_params)
+        made.policy = dict(self.policy)
+        made._token_usage = dict.fromkeys(self._token_usage, 0)
+        made._last = None
+        return made
+
+    def __copy__(self) -> RoutedLLM:
+        made = self._copied()
+        made._counted_by = self
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> RoutedLLM:
+        made = self._copied()
+        made._counted_by = None
+        return made
+
+
+base_agent._LLM_TYPE_REGISTRY["agentroute"] = f"{RoutedLLM.__module__}.{RoutedLLM.__qualname__}"

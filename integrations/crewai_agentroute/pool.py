@@ -1,0 +1,104 @@
+"""Which targets a RoutedLLM was given: ours, ready CrewAI LLMs, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from crewai.llms.base_llm import BaseLLM
+from crewai.llms.context_window import CONTEXT_WINDOW_USAGE_RATIO
+
+from agentroute import Capabilities, ConfigError, Pool, Price, Target, Tier
+from agentroute.native import NATIVE, NativeTarget
+
+__all__ = ["Heard", "hearing", "native", "usable_window"]
+
+_PROVIDERS: Final = {
+    "azure_openai": "azure",
+    "bedrock": "aws",
+    "gemini": "google",
+    "vertex_ai": "google",
+}
+"""CrewAI's `provider` where the catalog knows it by another name."""
+
+_UNKNOWN_WINDOW: Final = 128_000
+"""Tokens, where no target's window is known. CrewAI withholds tool results that are large for the window it is told, so
+a small number would lose data; a request that is too long in truth is refused by its provider, and CrewAI compacts it.
+"""
+
+
+@dataclass(slots=True)
+class Heard:
+    """What a native LLM reported during one attempt: its counts, and whether it has shown part of an answer."""
+
+    usage: list[dict[str, Any]] = field(default_factory=list)
+    shown: bool = False
+
+
+hearing: ContextVar[Heard | None] = ContextVar("crewai_agentroute_hearing", default=None)
+
+
+def native(
+    llm: BaseLLM, *, name: str | None = None, tier: str | Tier | None = None, price: Price | None = None
+) -> NativeTarget[BaseLLM]:
+    """A ready CrewAI LLM as a target. It is called through its public methods, with its own retries off.
+
+    Provider and model are its own; the catalog fills in price and tier from them. `name` defaults to the model's,
+    `price` is USD per million tokens. Raises ConfigError for what is no LLM.
+    """
+    if not isinstance(llm, BaseLLM):
+        raise ConfigError(f"a target is a {type(llm).__name__}; give an agentroute Target or a CrewAI LLM")
+    prefix, _, rest = llm.model.partition("/")
+    provider, model = (prefix, rest) if rest else (llm.provider, llm.model)
+    can_call = getattr(llm, "supports_function_calling", None)
+    target = Target(
+        name=name,
+        provider=_PROVIDERS.get(provider, provider),
+        model=model,
+        tier=tier,
+        price=price,
+        capabilities=Capabilities(tools=bool(can_call()) if callable(can_call) else None),
+        dialect=NATIVE,
+    )
+    return NativeTarget(_prepared(llm), target)
+
+
+def _prepared(llm: BaseLLM) -> BaseLLM:
+    """A copy that does not retry by itself and reports to `hearing`: its own counters serve nobody here, for they do
+    not say which call they counted. Clients are built when first used, and remember the number of retries.
+    """
+    copy = llm.model_copy(update={"max_retries": 0} if "max_retries" in type(llm).model_fields else None)
+    without_clients(copy)
+    show = copy._emit_stream_chunk_event
+
+    def track(usage_data: dict[str, Any]) -> None:
+        heard = hearing.get()
+        if heard is not None:
+            heard.usage.append(usage_data)
+
+    def emit(*args: Any, **kwargs: Any) -> None:
+        heard = hearing.get()
+        if heard is not None:
+            heard.shown = True
+        show(*args, **kwargs)
+
+    object.__setattr__(copy, "_track_token_usage_internal", track)
+    object.__setattr__(copy, "_emit_stream_chunk_event", emit)
+    return copy
+
+
+def without_clients(llm: BaseLLM) -> None:
+    """The LLM (a copy) builds its clients anew, where CrewAI's own classes keep them."""
+    for name in ("_client", "_async_client"):
+        if name in type(llm).__private_attributes__ and type(llm).__module__.startswith("crewai.llms.providers."):
+            setattr(llm, name, None)
+
+
+def usable_window(pool: Pool, models: Mapping[str, BaseLLM]) -> int:
+    """The part that CrewAI uses of the largest window known, in tokens: a longer prompt goes to that target."""
+    known = [target.context_window for target in pool if target.context_window is not None]
+    usable = [int(window * CONTEXT_WINDOW_USAGE_RATIO) for window in known]
+    usable += [models[t.name].get_context_window_size() for t in pool if t.context_window is None and t.name in models]
+    return max(usable, default=int(_UNKNOWN_WINDOW * CONTEXT_WINDOW_USAGE_RATIO))
