@@ -37,7 +37,7 @@ tier = "budget"
 base_url = "http://127.0.0.1:9/v1"
 context_window = 8192
 price = { input = 0.1, output = "0.2", cache_read = 0.01 }
-capabilities = { tools = true, vision = false }
+capabilities = { tools = true, vision = false, documents = true, audio = false }
 """
 
 
@@ -55,6 +55,7 @@ def test_a_whole_file(folder: Path) -> None:
     assert house.price is not None
     assert (house.price.input, house.price.output, house.tier) == (Decimal("0.1"), Decimal("0.2"), Tier.BUDGET)
     assert (house.capabilities.vision, house.context_window) == (False, 8192)
+    assert (house.capabilities.documents, house.capabilities.audio) == (True, False)
     assert big.tier is Tier.PREMIUM
     assert "ANTHROPIC_API_KEY" in repr(big.api_key)
     assert Router.from_config(folder / "agentroute.toml", strategy="best").strategy == "best"

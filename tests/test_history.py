@@ -10,7 +10,9 @@ import pytest
 from agentroute.history import Repaired, repair
 from agentroute.history.reasoning import PLACEHOLDER_SIGNATURE
 from agentroute.messages import (
+    Audio,
     ChatRequest,
+    Document,
     Extra,
     Image,
     Message,
@@ -28,6 +30,8 @@ from .receivers import RECEIVERS
 ALL = tuple(RECEIVERS)
 CLAUDE = RECEIVERS["anthropic"].origin
 PNG = Image(data="iVBORw0KGgo=", media_type="image/png")
+PDF = Document(data="JVBERi0=", media_type="application/pdf", name="a.pdf")
+SOUND = Audio(data="UklGRg==", media_type="audio/wav")
 
 
 def user(text: str = "go") -> Message:
@@ -42,7 +46,7 @@ def call(call_id: str = "call00001", name: str = "read") -> ToolCall:
     return ToolCall(call_id, name, "{}")
 
 
-def result(call_id: str = "call00001", *content: Text | Image | str, name: str | None = None) -> Message:
+def result(call_id: str = "call00001", *content: Text | Image | Document | str, name: str | None = None) -> Message:
     held = tuple(Text(part) if isinstance(part, str) else part for part in content or ("done",))
     return Message("tool", (ToolResult(call_id, held, name=name),))
 
@@ -362,6 +366,27 @@ CASES: list[tuple[str, str, tuple[Message, ...], str | None, str]] = [
         "more than text",
         "images of 1 message left out",
     ),
+    (
+        "document in a result",
+        "openai",
+        (user(), assistant(call()), result("call00001", "see", PDF)),
+        "more than text",
+        "the documents of 1 result put into a message of the user",
+    ),
+    (
+        "document of the assistant",
+        "openai",
+        (user(), assistant("look", PDF), user()),
+        "more than text",
+        "documents of 1 message left out",
+    ),
+    (
+        "recording of the assistant",
+        "mistral",
+        (user(), assistant("hear", SOUND), user()),
+        "more than text",
+        "recordings of 1 message left out",
+    ),
 ]
 
 
@@ -487,9 +512,10 @@ def test_what_was_said_among_results_stays_behind_them() -> None:
     ]
 
 
-def test_an_orphan_keeps_its_words_and_pictures() -> None:
+def test_an_orphan_keeps_its_words_and_files() -> None:
     found = repaired("anthropic", user(), result("gone", "42", PNG, name="weigh"))
     assert found.request.messages[1] == Message("user", (Text("Result of `weigh`, called earlier: 42"), PNG))
+    assert repaired("anthropic", user(), result("gone", PDF)).request.messages[1].parts[1] == PDF
 
 
 def test_system_in_the_middle_stays_in_its_place_with_its_cache_marker() -> None:
@@ -509,8 +535,23 @@ def test_pictures_of_a_step_stand_behind_all_its_results() -> None:
     assert found.request.messages[4].parts == (Text("From the result of call00001:"), PNG)
     for who in ("anthropic", "gemini", "responses"):
         assert not any(
-            "picture" in words for words in repaired(who, user(), assistant(call()), result("call00001", PNG)).changes
+            "picture" in words or "document" in words
+            for words in repaired(who, user(), assistant(call()), result("call00001", PNG, PDF)).changes
         )
+
+
+def test_documents_of_a_step_go_with_its_pictures() -> None:
+    found = repaired("openai", user(), assistant(call()), result("call00001", PDF, "see", PNG))
+    shown = "see(picture: see the next message of the user)(document: see the next message of the user)"
+    assert found.request.messages[2].tool_results[0].text == shown
+    assert found.request.messages[3].parts == (Text("From the result of call00001:"), PDF, PNG)
+    assert len(found.changes) == 2
+
+
+def test_what_the_assistant_made_is_named_in_its_place() -> None:
+    found = repaired("anthropic", user(), assistant(PDF, SOUND, PNG), user())
+    assert found.request.messages[1].parts == (Text("(a document)"), Text("(a recording)"), Text("(an image)"))
+    assert repaired("gemini", user(), assistant(SOUND), user()).changes == ()
 
 
 def test_only_the_first_call_of_a_step_gets_the_placeholder() -> None:

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentroute.history import Repaired, repair
-from agentroute.messages import ChatRequest, Extra, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
+from agentroute.messages import (
+    Audio,
+    ChatRequest,
+    Document,
+    Extra,
+    Image,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 
 from .receivers import RECEIVERS
 
@@ -18,6 +30,9 @@ SIGNED = {"c2ln", "c2lnMg=="}
 ORIGINS = [None, "openai/o4", *(receiver.origin for receiver in RECEIVERS.values())]
 DIALECTS = ["openai_chat", "anthropic_messages", "gemini", "openai_responses"]
 PNG = Image(data="iVBORw0KGgo=", media_type="image/png")
+PDF = Document(data="JVBERi0=", media_type="application/pdf", name="a.pdf")
+SOUND = Audio(data="UklGRg==", media_type="audio/wav")
+own_files: st.SearchStrategy[Part] = st.sampled_from([PNG, PDF, SOUND])
 
 words = st.sampled_from(["", " ", "\n\t", "yes", "yes ", "two words"])
 texts = st.builds(Text, words)
@@ -52,7 +67,7 @@ def calls(draw: st.DrawFn) -> ToolCall:
     return ToolCall(draw(ids), draw(names), draw(st.sampled_from(["{}", '{"path": "a"}', "{broken"])), extra)
 
 
-contents = st.lists(st.one_of(texts, st.just(PNG)), max_size=3).map(tuple)
+contents = st.lists(st.one_of(texts, st.just(PNG), st.just(PDF)), max_size=3).map(tuple)
 results = st.builds(ToolResult, ids, contents, st.sampled_from([None, True, False]), st.one_of(st.none(), names))
 
 
@@ -62,11 +77,11 @@ def messages(draw: st.DrawFn) -> Message:
     parts: list[Part]
     match role:
         case "assistant":
-            parts = draw(st.lists(st.one_of(texts, reasonings(), calls(), calls(), st.just(PNG)), max_size=5))
+            parts = draw(st.lists(st.one_of(texts, reasonings(), calls(), calls(), own_files), max_size=5))
         case "tool":
             parts = draw(st.lists(st.one_of(results, results, texts), max_size=4))
         case "user":
-            parts = draw(st.lists(st.one_of(texts, texts, st.just(PNG), results), max_size=3))
+            parts = draw(st.lists(st.one_of(texts, texts, st.just(PNG), st.just(PDF), results), max_size=3))
         case _:
             parts = list(draw(st.lists(texts, max_size=2)))
     return Message(role, tuple(parts))
@@ -101,19 +116,23 @@ def said(message: Message) -> object:
     """What anybody can read of a message: a repair that changes it must say so."""
     calls = [(call.id, call.name, call.arguments) for call in message.tool_calls]
     results = [(result.tool_call_id, result.name, result.content) for result in message.tool_results]
-    return message.role, message.text, calls, results, [part for part in message.parts if isinstance(part, Image)]
+    files = [part for part in message.parts if isinstance(part, Image | Document | Audio)]
+    return message.role, message.text, calls, results, files
 
 
 @pytest.mark.parametrize("who", list(RECEIVERS))
 @given(history=histories)
 def test_no_result_is_lost(who: str, history: tuple[Message, ...]) -> None:
-    """A picture or a word that a tool gave is still there, in a result or as text of the user."""
+    """A file or a word that a tool gave is still there, in a result or as what the user says."""
     found = repair(ChatRequest(history), RECEIVERS[who].target).request
     spoken = "".join(
         message.text + "".join(result.text for result in message.tool_results) for message in found.messages
     )
+    shown = [part for message in found.messages if message.role == "user" for part in message.parts]
+    shown += [part for message in found.messages for result in message.tool_results for part in result.content]
     for message in history:
         for result in message.tool_results:
+            assert all(part in shown for part in result.content if not isinstance(part, Text))
             assert "".join(result.text.split()) in "".join(spoken.split())
 
 

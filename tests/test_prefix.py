@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentroute.messages import Image, Message, Text, Tool, ToolCall, ToolResult
+from agentroute.messages import Audio, Document, Image, Message, Text, Tool, ToolCall, ToolResult
 from agentroute.prefix import Prefix
 
 SYSTEM = Message("system", (Text("be brief"),))
@@ -41,6 +44,34 @@ def test_schemas_and_pictures_in_results_count() -> None:
     assert Prefix.of([ASK], [large]).tools_chars > Prefix.of([ASK], [small]).tools_chars > 0
     seen = [Message("tool", (ToolResult("c1", (Image(data=data),)),)) for data in ("AAAA", "BBBB")]
     assert Prefix.of([ASK, CALL, seen[0]]).whole.key != Prefix.of([ASK, CALL, seen[1]]).whole.key
+
+
+@pytest.mark.parametrize("kind", [Image, Document, Audio])
+def test_files_are_known_again_without_being_read_whole(kind: Any) -> None:
+    long = "A" * 5_000_000
+
+    def key(**file: str) -> int:
+        return Prefix.of([Message("user", (Text("see"), kind(**file)))]).whole.key
+
+    assert key(data=long) == key(data="A" * 5_000_000)
+    others = [{"data": long[1:]}, {"data": "B" + long[1:]}, {"data": long[:-1] + "B"}, {"url": "https://x"}]
+    halves = {"data": long[:2_500_000] + "B" * 2_500_000}
+    assert len({key(data=long), *(key(**other) for other in [*others, halves])}) == 6
+    assert key(data="A" * 4000 + "BA") != key(data="A" * 4000 + "AA")
+
+
+def test_sizes_of_files() -> None:
+    pdf = Document(data="A" * 400_000, media_type="application/pdf")
+    note = Document(data="A" * 4_000, media_type="text/plain")
+    wav, song = Audio(data="A" * 128_000, media_type="audio/wav"), Audio(data="A" * 128_000)
+    bulk = Prefix.of([Message("user", (pdf, note, wav, song))]).whole.bulk
+    assert (bulk.documents, bulk.recordings, bulk.images, bulk.chars) == (2, 2, 0, 0)
+    assert (bulk.pages, bulk.document_chars, bulk.seconds) == (3.0, 3_000, 9.0)
+    small, huge, unseen = Document(data="A"), Document(data="A" * 99_999_999), Document(url="https://x")
+    assert [Prefix.of([Message("user", (part,))]).whole.bulk.pages for part in (small, huge, unseen)] == [1, 50, 5]
+    held = Prefix.of([Message("tool", (ToolResult("c", (Text("see"), pdf)),))]).whole.bulk
+    assert (held.documents, held.pages, held.chars) == (1, 3.0, 3)
+    assert Prefix.of([Message("user", (Audio(url="https://x"),))]).whole.bulk.seconds == 60
 
 
 def test_sizes() -> None:

@@ -40,6 +40,7 @@ from agentroute.breaker import Breakers
 from agentroute.effects import Done, Item, Try
 from agentroute.events import Finished
 from agentroute.ledger import MemoryLedger
+from agentroute.targets import ABILITIES
 from agentroute.testing import Fault, FrozenClock, ScriptedProvider, ScriptedReply, nth, tool_call
 
 CHEAP = Price(Decimal("0.1"), Decimal("0.4"), cache_read=Decimal("0.01"))
@@ -445,7 +446,7 @@ def test_a_record_holds_one_decision_before_it_and_no_more(provider: ScriptedPro
 
 
 def test_dominated_targets_are_named_when_the_pool_is_built(caplog: pytest.LogCaptureFixture) -> None:
-    able = Capabilities(tools=True, vision=True, structured_output=True, reasoning=True)
+    able = Capabilities(*[True] * len(ABILITIES))
     facts: dict[str, Any] = {"provider": "x", "capabilities": able, "context_window": 100_000}
     worse = Target(name="worse", model="a", tier="budget", price=Price(Decimal(2), Decimal(2)), **facts)
     better = Target(name="better", model="b", tier="mid", price=Price(Decimal(1), Decimal(1)), **facts)

@@ -11,7 +11,21 @@ import pytest
 from agentroute.breaker import Open
 from agentroute.decisions import Constraints, Prediction, StepKind, Strategy, Task
 from agentroute.errors import ConfigError, NoCandidateError
-from agentroute.messages import ChatRequest, Image, Message, ResponseSchema, Sampling, Text, Tool
+from agentroute.messages import (
+    Audio,
+    ChatRequest,
+    Document,
+    Extra,
+    Image,
+    Message,
+    Part,
+    ResponseSchema,
+    Sampling,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from agentroute.reasoning_state import LiveState
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import Row
@@ -152,6 +166,45 @@ def test_filters_say_why(
     selection = choose(EASY, pool=Pool([BUDGET, changed, PREMIUM]), constraints=constraints, **request_parts)
     assert "mid" not in names(selection)
     assert [reason in dropped.reason for dropped in selection.dropped if dropped.target == "mid"] == [True]
+
+
+PDF = Document(data="JVBERi0=", media_type="application/pdf")
+LINK = Document(url="https://example.org/a.pdf")
+FILE = Document(extra=Extra("openai_responses", {"type": "input_file", "file_id": "f"}))
+SOUND = Audio(data="UklGRg==", media_type="audio/wav")
+SONG = Audio(url="https://example.org/a.mp3")
+
+
+@pytest.mark.parametrize(
+    ("part", "facts", "reason"),
+    [
+        (PDF, {"capabilities": Capabilities(documents=False)}, "cannot read documents"),
+        (PDF, {"capabilities": Capabilities(audio=False)}, None),
+        (PDF, {"dialect": "anthropic_messages"}, None),
+        (LINK, {}, "cannot read documents by URL"),
+        (LINK, {"dialect": "gemini"}, None),
+        (FILE, {}, "cannot reach a file that is named as in openai_responses"),
+        (FILE, {"dialect": "openai_responses"}, None),
+        (SOUND, {"capabilities": Capabilities(audio=False)}, "cannot hear audio"),
+        (SOUND, {"capabilities": Capabilities(documents=False)}, None),
+        (SOUND, {"dialect": "anthropic_messages", "capabilities": Capabilities(audio=True)}, "cannot hear audio"),
+        (SOUND, {"dialect": "openai_responses"}, "cannot hear audio"),
+        (SOUND, {}, None),
+        (SONG, {}, "cannot hear audio by URL"),
+        (SONG, {"dialect": "gemini"}, None),
+        (SONG, {"dialect": "native"}, None),
+    ],
+)
+def test_files_keep_out_who_cannot_take_them(part: Part, facts: dict[str, Any], reason: str | None) -> None:
+    changed = target("mid", "b", "mid", "0.5", **{"capabilities": Capabilities(), **facts})
+    ready = target("ready", "r", "budget", "0.2", dialect="native", capabilities=Capabilities())
+    said: list[tuple[Message, ...]] = [(Message("user", (Text("do it"), part)),)]
+    if isinstance(part, Document):
+        call = Message("assistant", (ToolCall("c", "look", "{}"),))
+        said.append((said[0][0], call, Message("tool", (ToolResult("c", (Text("see"), part)),))))
+    for messages in said:
+        selection = choose(EASY, pool=Pool([changed, ready]), messages=messages)
+        assert [dropped.reason for dropped in selection.dropped] == ([] if reason is None else [reason])
 
 
 def test_unknown_abilities_are_not_held_against_a_target() -> None:

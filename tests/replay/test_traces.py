@@ -12,6 +12,7 @@ import pytest
 
 from agentroute import ChatRequest, ConfigError, Tier, ToolResult, Usage
 from agentroute.messages import Reasoning
+from agentroute.prefix import Prefix
 from agentroute.replay.records import Problem, Trace
 from agentroute.replay.traces import Traces
 
@@ -164,6 +165,15 @@ def test_a_logged_anthropic_call_is_one_step(write: Write) -> None:
     assert trace.request.tool_choice is not None
     assert trace.request.tool_choice.mode == "required"
     assert trace.request.sampling.max_output_tokens == 512
+
+
+def test_a_document_in_a_log_has_a_size_and_no_text(write: Write) -> None:
+    source = {"type": "base64", "media_type": "application/pdf", "data": "A" * 400_000}
+    block = {"type": "document", "source": source}
+    content = [block, {"type": "text", "text": "read"}, {"type": "tool_result", "tool_use_id": "c", "content": [block]}]
+    trace = only(write({"system": "be", "messages": [{"role": "user", "content": content}]}))
+    bulk = Prefix.of(trace.request.messages).whole.bulk
+    assert (bulk.documents, bulk.pages, bulk.chars) == (2, 6.0, len("beread"))
 
 
 def test_an_anthropic_conversation_has_a_step_for_each_answer(write: Write) -> None:

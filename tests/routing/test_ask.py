@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentroute.messages import Image, Message, Text, ToolCall, ToolResult
+from agentroute.messages import Audio, Document, Image, Message, Text, ToolCall, ToolResult
 from agentroute.routing.ask import Ask, find_ask, without_harness
 
 ASK = "Fix the login page."
@@ -108,10 +108,10 @@ def test_a_users_own_tools_are_no_tool_loop() -> None:
     assert (found.text, found.turn) == ("Done, it is on.", 4)
 
 
-def test_a_picture_alone_is_an_ask() -> None:
-    picture = Message("user", (Image(url="https://x.org/a.png"),))
-    found = ask_of(user(ASK), says("ok"), picture)
-    assert (found.text, found.turns, found.turn) == ("", 2, 2)
+def test_a_file_alone_is_an_ask() -> None:
+    for file in (Image(url="https://x.org/a.png"), Document(url="https://x.org/a.pdf"), Audio(data="UklGRg==")):
+        found = ask_of(user(ASK), says("ok"), Message("user", (file,)))
+        assert (found.text, found.turns, found.turn) == ("", 2, 2)
 
 
 def test_a_long_ask_keeps_head_and_tail() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentroute.messages import Image, Text, ToolResult
+from agentroute.messages import Document, Image, Text, ToolResult
 from agentroute.routing.evidence import judge, judge_text
 
 OK = [
@@ -402,8 +402,9 @@ def test_the_flag_false_outweighs_weak_signs_only() -> None:
     assert judge_text("3 failed, 9 passed in 1s", is_error=True).verdict == "failing_test"
 
 
-def test_a_picture_is_no_empty_result() -> None:
+def test_a_file_is_no_empty_result() -> None:
     assert judge(ToolResult("c1", (Image(url="https://x.org/a.png"),))).verdict == "ok"
+    assert judge(ToolResult("c1", (Document(url="https://x.org/a.pdf"),))).verdict == "ok"
     assert judge(ToolResult("c1", ())).verdict == "empty"
 
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from agentroute.decisions import StepContext, StepKind
 from agentroute.messages import (
+    Audio,
     ChatRequest,
+    Document,
     Image,
     Message,
     Part,
@@ -215,6 +217,11 @@ def test_facts_of_the_request() -> None:
     seen = step(user(ASK), calls("shot"), Message("tool", (ToolResult("c0", (Image(url="https://x.org/a"),)),)))
     assert seen.needs_vision
     assert not step(user(ASK)).needs_vision
+    assert (seen.needs_documents, seen.needs_audio) == (False, False)
+    read = step(user(ASK), calls("read"), Message("tool", (ToolResult("c0", (Document(url="https://x.org/a"),)),)))
+    assert (read.needs_vision, read.needs_documents, read.needs_audio) == (False, True, False)
+    heard = step(Message("user", (Text(ASK), Audio(data="UklGRg=="))))
+    assert (heard.needs_vision, heard.needs_documents, heard.needs_audio) == (False, False, True)
 
 
 def test_signed_reasoning_counts_only_in_the_open_loop() -> None:
@@ -245,9 +252,21 @@ def test_system_prompts_schemas_and_reminders_do_not_sway_the_ask(ask: str, nois
     assert of_ask(step(user(f"<environment_details>{noise}</environment_details>\n{ask}"))) == plain
 
 
+FILES = st.sampled_from(
+    [Document(data="ZGVmIGY6IHBhc3M="), Document(data="5pel5pys", media_type="text/plain"), Audio(data="eCA9IDE=")]
+)
+
+
+@given(ask=WORDS.filter(str.strip), file=FILES)
+def test_a_file_does_not_sway_the_ask(ask: str, file: Document | Audio) -> None:
+    assert of_ask(step(Message("user", (Text(ask), file)))) == of_ask(step(user(ask)))
+
+
 PARTS: st.SearchStrategy[Part] = st.one_of(
     st.builds(Text, st.text(max_size=60)),
     st.builds(Image, st.just("https://x.org/a.png")),
+    st.builds(Document, data=st.sampled_from(["JVBERi0=", "A" * 9_000]), media_type=st.sampled_from([None, "text/x"])),
+    st.builds(Audio, data=st.sampled_from(["UklGRg==", None])),
     st.builds(ToolCall, st.text(max_size=5), st.text(max_size=12), st.text(max_size=60)),
     st.builds(
         ToolResult,
