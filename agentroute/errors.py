@@ -68,11 +68,16 @@ class RequestError(AgentRouteError, ValueError):
 
 
 class NoCandidateError(AgentRouteError):
-    """No target of the pool may serve this step. `dropped` says why, target by target."""
+    """No target of the pool may serve this step. `dropped` says why, target by target.
 
-    def __init__(self, message: str, *, dropped: tuple[Dropped, ...] = ()) -> None:
+    `too_long` says that the conversation's length alone stands in the way of at least one of them: a shorter one could
+    be served.
+    """
+
+    def __init__(self, message: str, *, dropped: tuple[Dropped, ...] = (), too_long: bool = False) -> None:
         super().__init__(message)
         self.dropped = dropped
+        self.too_long = too_long
 
 
 class ProviderError(AgentRouteError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import TypeAlias
 
 from .breaker import Open
@@ -82,6 +83,17 @@ def pinned(request: ChatRequest, constraints: Constraints, pool: Pool) -> str | 
     return name
 
 
+def _check_denied(constraints: Constraints, pool: Pool) -> None:
+    """A misspelt name would deny nobody. (A misspelt allowed one shuts out too much, which shows.)"""
+    for name in constraints.deny_providers:
+        if name in PROVIDERS or any(target.provider == name for target in pool):
+            continue
+        known = sorted({*PROVIDERS, *(target.provider for target in pool)})
+        near = get_close_matches(name.lower(), known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise ConfigError(f"deny_providers: no provider is named {name!r}; {remedy}")
+
+
 def select(
     request: ChatRequest,
     step: Step,
@@ -104,9 +116,10 @@ def select(
     again: that counts against the others.
 
     Raises NoCandidateError, with the reason of each target, where none may serve, and ConfigError for a name that is
-    not in the pool.
+    not in the pool, or a denied provider that nobody knows.
     """
     pin = pinned(request, constraints, pool)
+    _check_denied(constraints, pool)
     options: list[_Option] = []
     dropped: list[Dropped] = []
     for target in pool:
@@ -120,7 +133,11 @@ def select(
     allowed = _allowed_after_filter(request, step, row, constraints, pool, input_tokens, output_tokens)
     if not options:
         listed = "; ".join(f"{d.target}: {d.reason}" for d in dropped)
-        raise NoCandidateError(f"no target may serve this step ({listed})", dropped=tuple(dropped))
+        too_long = any(
+            _why_not(target, request, step, row, constraints, pin, step_cost(target, 0, 0), 0) is None
+            for target in pool
+        )
+        raise NoCandidateError(f"no target may serve this step ({listed})", dropped=tuple(dropped), too_long=too_long)
     if pin is not None:
         return _selection([(options[0], None, "pinned by the caller")], options, dropped, allowed=allowed)
 

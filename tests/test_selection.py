@@ -220,6 +220,15 @@ def test_all_filtered_lists_each_target_and_why() -> None:
         assert name in str(caught.value)
 
 
+def test_whether_a_shorter_conversation_could_be_served() -> None:
+    """Length alone stands in the way of one target, or something else of all of them."""
+    narrow = [target("narrow", "v", "budget", "0.01", context_window=1)]
+    for constraints, too_long in ((Constraints(), True), (Constraints(deny_providers=("v",)), False)):
+        with pytest.raises(NoCandidateError) as caught:
+            choose(EASY, pool=Pool(narrow), constraints=constraints)
+        assert caught.value.too_long is too_long
+
+
 def test_a_pin_is_kept_and_has_no_fallback() -> None:
     assert names(choose(EASY, constraints=Constraints(target="premium"))) == ["premium"]
     assert names(choose(HARD, model="budget")) == ["budget"]

@@ -74,6 +74,8 @@ def _family(error: AgentRouteError) -> type[ModelError] | None:
         return (again or kinds or [ModelAPIError])[-1]
     if isinstance(error, ours.AuthenticationFailed) and error.status == _PERMISSION:
         return ModelPermissionDeniedError
+    if isinstance(error, ours.NoCandidateError) and error.too_long:
+        return ContextOverflowError
     return _FAMILY.get(type(error))
 
 

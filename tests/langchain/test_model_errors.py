@@ -41,6 +41,7 @@ from agentroute import (
     RateLimited,
     RequestError,
     StreamInterrupted,
+    Target,
 )
 from agentroute.testing import Fault, ScriptedProvider, nth
 
@@ -91,6 +92,16 @@ def test_a_wrong_request_is_not_tried_again(kind: type[Exception]) -> None:
     made = model_error(kind("said so"))
     assert isinstance(made, ModelInvalidRequestError)
     assert isinstance(made, kind)
+
+
+def test_what_fits_no_window_is_an_overflow_that_a_shorter_conversation_mends() -> None:
+    small = Target(provider="openai", model="gpt-4.1-nano", api_key="sk-test", context_window=1000)
+    model = RoutedChatModel(targets=[small])
+    with pytest.raises(ContextOverflowError) as caught:
+        model.invoke("word " * 5000)
+    assert isinstance(caught.value, NoCandidateError)
+    with pytest.raises(ModelInvalidRequestError):
+        model.invoke("word " * 5000, {"configurable": {"agentroute": {"tier": "premium"}}})
 
 
 @pytest.mark.parametrize("error", [TypeError("x"), ValueError("x"), ConfigError("x"), KeyboardInterrupt()])
