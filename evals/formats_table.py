@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from agentroute import ChatRequest, Message, Target, Tool, ToolCall, ToolResult, formats
+from agentroute import ChatRequest, Message, RequestError, Target, Tool, ToolCall, ToolResult, formats
 from agentroute.history import repair
 from agentroute.messages import (
+    Audio,
+    Document,
     Extra,
     Image,
     Reasoning,
@@ -57,6 +59,7 @@ def _loop(call: ToolCall, *results: ToolResult, before: tuple[Text | Reasoning, 
 
 _CALL = ToolCall("call_1", "look", '{"city": "Oslo"}')
 _RESULT = ToolResult("call_1", (Text("rain"),))
+_DOCUMENT = Document(data="JVBERi0xLjQK", media_type="application/pdf", name="a.pdf")
 
 FEATURES: dict[str, Callable[[Target], ChatRequest]] = {
     "system message, first": lambda _: _asked(Message("system", (Text("Be brief."),)), _USER),
@@ -68,6 +71,11 @@ FEATURES: dict[str, Callable[[Target], ChatRequest]] = {
     "picture, base64": lambda _: _asked(Message("user", (Image(data=_PICTURE, media_type="image/png"),))),
     "picture, URL": lambda _: _asked(Message("user", (Image(url="https://example.org/a.png"),))),
     "picture, detail": lambda _: _asked(Message("user", (Image(url="https://example.org/a.png", detail="low"),))),
+    "document, base64": lambda _: _asked(Message("user", (_DOCUMENT,))),
+    "document, URL": lambda _: _asked(Message("user", (Document(url="https://example.org/a.pdf"),))),
+    "document named by a file id": lambda target: _asked(Message("user", (_named(target.dialect),))),
+    "recording, base64": lambda _: _asked(Message("user", (Audio(data="UklGRg==", media_type="audio/wav"),))),
+    "recording, URL": lambda _: _asked(Message("user", (Audio(url="https://example.org/a.wav"),))),
     "tools": lambda _: _asked(tools=(_TOOL,)),
     "strict tool": lambda _: _asked(tools=(replace(_TOOL, strict=True),)),
     "tool choice: auto": lambda _: _asked(tools=(_TOOL,), tool_choice=ToolChoice("auto")),
@@ -87,6 +95,7 @@ FEATURES: dict[str, Callable[[Target], ChatRequest]] = {
     "result with a picture": lambda _: _loop(
         _CALL, replace(_RESULT, content=(Text("see"), Image(data=_PICTURE, media_type="image/png")))
     ),
+    "result with a document": lambda _: _loop(_CALL, replace(_RESULT, content=(Text("see"), _DOCUMENT))),
     "arguments that are no JSON": lambda _: _loop(replace(_CALL, arguments='{"city": '), _RESULT),
     "id of 60 odd characters": lambda _: _loop(
         replace(_CALL, id="call|" + "x" * 55), replace(_RESULT, tool_call_id="call|" + "x" * 55)
@@ -119,6 +128,18 @@ FEATURES: dict[str, Callable[[Target], ChatRequest]] = {
 }
 
 
+def _named(dialect: str) -> Document:
+    """A file that lies with the provider, as each dialect names it."""
+    named: dict[str, dict[str, object]] = {
+        "openai_chat": {"type": "file", "file": {"file_id": "file-1"}},
+        "openai_responses": {"type": "input_file", "file_id": "file-1"},
+        "anthropic_messages": {"type": "document", "source": {"type": "file", "file_id": "file-1"}},
+        "gemini": {"fileData": {"fileUri": "gs://bucket/a.pdf", "mimeType": "application/pdf"}},
+    }
+    media_type = "application/pdf" if dialect == "gemini" else None
+    return Document(media_type=media_type, extra=Extra(dialect, named[dialect]))
+
+
 def _own(target: Target) -> Extra | None:
     if target.dialect == "gemini":
         return Extra("gemini", {}, target.origin)
@@ -131,12 +152,16 @@ def _own(target: Target) -> Extra | None:
 def cell(feature: str, target: Target) -> tuple[str, tuple[str, ...]]:
     """What becomes of it, in a word, and what the record says of it.
 
-    `other form` is a change of spelling that needs no record: the target is told the same.
+    `other form` is a change of spelling that needs no record: the target is told the same. What a dialect cannot say
+    at all is `refused`; selection leaves its targets out before that.
     """
     request = FEATURES[feature](target)
     format_ = formats.of(target.dialect)
     repaired = repair(request, target)
-    encoded = format_.encode_request(repaired.request, model=target.model, quirks=target.endpoint.quirks)
+    try:
+        encoded = format_.encode_request(repaired.request, model=target.model, quirks=target.endpoint.quirks)
+    except RequestError as error:
+        return "refused", (f"not sent there: {str(error).partition(', which ')[2]}",)
     back = replace(format_.decode_request(encoded.body), model=None)
     changes = (*repaired.changes, *encoded.changes)
     if changes:

@@ -28,6 +28,9 @@ def test_nothing_that_matters_is_lost_without_a_word() -> None:
         ("two user messages in a row", "Gemini"),
         ("two calls in parallel", "Anthropic"),  # the results stand in one message
         ("picture, URL", "Gemini"),  # with a media type, guessed from the name
+        ("document, URL", "Gemini"),
+        ("document, URL", "Anthropic"),  # takes URLs of PDFs only
+        ("recording, URL", "Gemini"),
         ("no parallel calls", "Anthropic"),  # goes with the tool choice, which is then written
         ("JSON of a schema", "Anthropic"),  # the schema has no name there, and is always strict
         ("JSON of a schema", "Gemini"),

@@ -28,12 +28,13 @@ _NOT_OURS = frozenset(
         "cache_write_1h_mtok",  # a write that lives an hour must be asked for; we ask for the short one
         "web_searches_kcount",  # the provider's own tools, which our requests do not name
         "storage_searches_kcount",
-        "input_audio_mtok",  # our messages carry no sound
+        "input_audio_mtok",  # usage does not tell sound from text: a recording is priced as text (docs/catalog.md)
         "cache_audio_read_mtok",
         "output_audio_mtok",
     }
 )
-"""Charges that a request of ours cannot cause. Any other key beside the four rates makes the price unknown."""
+"""Charges that a request of ours cannot cause, or that our usage cannot show. Any other key beside the four rates makes
+the price unknown."""
 
 
 @dataclass(frozen=True, slots=True)
