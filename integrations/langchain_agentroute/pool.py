@@ -10,6 +10,8 @@ from langchain_core.language_models import BaseChatModel, ModelProfile
 from agentroute import ConfigError, Pool, Price, Target, Tier
 from agentroute.native import NATIVE, NativeTarget
 
+from .loops import on_every_loop
+
 __all__ = ["native", "pool_profile", "without_retries"]
 
 _PROVIDERS = {
@@ -50,6 +52,7 @@ def native(
 def without_retries(model: BaseChatModel) -> BaseChatModel:
     """A copy that does not retry by itself, where the model can be told so: retries belong to the chain alone.
 
+    Where the model was given no HTTP client or proxy of one's own, the copy also has connections for each event loop.
     OpenAI's clients are built when the model is, Anthropic's when first used; both remember the number of retries.
     """
     if "max_retries" not in type(model).model_fields:
@@ -61,8 +64,12 @@ def without_retries(model: BaseChatModel) -> BaseChatModel:
         client = getattr(copy, root, None)
         if client is not None:
             client = client.with_options(max_retries=0)
+            if root == "root_async_client" and getattr(copy, "http_async_client", None) is None:
+                client = on_every_loop(client)
             setattr(copy, root, client)
             setattr(copy, resource, client.chat.completions)
+    if hasattr(type(copy), "_async_client") and getattr(copy, "anthropic_proxy", None) is None:
+        copy.__dict__["_async_client"] = on_every_loop(cast("Any", copy)._async_client)
     return copy
 
 

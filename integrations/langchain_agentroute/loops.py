@@ -1,0 +1,90 @@
+"""Ready models on event loops: each loop has connections of its own, which end with it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+import threading
+from collections.abc import AsyncGenerator
+from functools import cache
+from typing import Any
+
+__all__ = ["on_every_loop"]
+
+
+def on_every_loop(client: Any) -> Any:
+    """The client of OpenAI's or Anthropic's SDK, or of one made from these, with connections for each event loop.
+
+    LangChain's integrations share one pool of connections in the whole process, whichever loop opened them: each second
+    `asyncio.run` finds a connection of a dead one and fails (langchain-ai/langchain#35783).
+    """
+    sdk = sys.modules.get(type(client).__module__.partition(".")[0])
+    http_client = getattr(sdk, "DefaultAsyncHttpxClient", None)
+    return client if http_client is None else client.with_options(http_client=_of(http_client)())
+
+
+@cache
+def _of(http_client: Any) -> Any:
+    """The SDK's own kind of HTTP client, but what it is given to send goes out by a client of the running loop."""
+
+    class LoopsClient(http_client):  # type: ignore[misc]
+        def __init__(self) -> None:
+            # Nothing goes out from this one itself. Without a transport to make it reads no certificates.
+            super().__init__(transport=object(), trust_env=False)
+            self._loops = _Loops(http_client)
+
+        async def send(self, request: Any, **options: Any) -> Any:
+            return await (await self._loops.client()).send(request, **options)
+
+        async def aclose(self) -> None:
+            """Closes the connections of this event loop."""
+            await self._loops.aclose()
+
+    return LoopsClient
+
+
+class _Loops:
+    """The HTTP clients of the loops that are alive. Safe in threads."""
+
+    def __init__(self, http_client: Any) -> None:
+        self._new = http_client
+        self._lock = threading.Lock()
+        self._open: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]] = {}
+        self._certificates: ssl.SSLContext | None = None
+
+    async def client(self) -> Any:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            known = self._open.get(loop)
+            if known is not None:
+                return known[0]
+            for other in [other for other in self._open if other.is_closed()]:
+                del self._open[other]
+            client = self._make()
+            keeper = self._keep(loop, client)
+            self._open[loop] = (client, keeper)
+        await anext(keeper)
+        return client
+
+    def _make(self) -> Any:
+        if self._certificates is None:
+            # Of the httpx that this SDK stands on: there are two by now.
+            httpx = sys.modules[self._new.__mro__[1].__module__.partition(".")[0]]
+            self._certificates = httpx.create_ssl_context()
+        return self._new(verify=self._certificates)
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop, client: Any) -> AsyncGenerator[None, None]:
+        """Started and left waiting: an event loop closes its open asynchronous generators before it closes itself."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.pop(loop, None)
+            await client.aclose()
+
+    async def aclose(self) -> None:
+        with self._lock:
+            known = self._open.get(asyncio.get_running_loop())
+        if known is not None:
+            await known[1].aclose()
