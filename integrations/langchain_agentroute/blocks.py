@@ -27,7 +27,7 @@ provider's own way, and ours is the standard."""
 CALLS: Final = frozenset({"tool_call", "tool_call_chunk", "invalid_tool_call"})
 
 _KEY: Final = "agentroute"
-_WORDS: Final = {"text": "text", "reasoning": "reasoning"}
+_MARKER: Final = "cache_control"
 
 
 def read_part(block: dict[str, Any], where: str, origin: str | None = None) -> Part:
@@ -38,8 +38,10 @@ def read_part(block: dict[str, Any], where: str, origin: str | None = None) -> P
     extras = block.get("extras") or {}
     ours = extras.get(_KEY) or {}
     kind = block["type"]
+    marker = block.get(_MARKER) or extras.get(_MARKER)
+    marked = None if marker is None else Extra("anthropic_messages", {_MARKER: marker})
     if kind == "text":
-        return Text(block["text"], read_extra(ours.get("extra")))
+        return Text(block["text"], read_extra(ours.get("extra")) or marked)
     if kind == "reasoning":
         signature = ours.get("signature", extras.get("signature"))
         return Reasoning(
@@ -50,18 +52,19 @@ def read_part(block: dict[str, Any], where: str, origin: str | None = None) -> P
             read_extra(ours.get("extra")),
         )
     if kind == "text-plain" and block.get("text") is not None:
-        return Text(block["text"])
+        return Text(block["text"], marked)
     if kind in ("image", "audio", "file", "text-plain"):
         url, data, media_type = block.get("url"), block.get("base64"), block.get("mime_type")
         if url is not None and (held := split_data_url(url)) is not None:
             url, data, media_type = None, held[1], media_type or held[0]
         if url or data:
             if kind == "image":
-                return Image(url, data, media_type, extras.get("detail"))
+                return Image(url, data, media_type, extras.get("detail"), marked)
             if kind == "audio":
-                return Audio(url, data, media_type)
+                return Audio(url, data, media_type, marked)
             given = {**extras, **block}
-            return Document(url, data, media_type, given.get("filename") or given.get("title") or given.get("name"))
+            name = given.get("filename") or given.get("title") or given.get("name")
+            return Document(url, data, media_type, name, marked)
         raise RequestError(f"{where} has a part of type {kind!r} without its data; give its `base64` or its `url`")
     shown = block["value"].get("type") if kind == "non_standard" and isinstance(block.get("value"), dict) else kind
     raise RequestError(f"{where} has a part of type {shown!r}, which cannot be sent")

@@ -115,45 +115,41 @@ class _Facts:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One of the combinations: what a RoutedChatModel is made of, and the servers behind it."""
+    """One of the combinations: what a RoutedChatModel is made of, and the server of the model that is tried first."""
 
     targets: dict[str, Any]
     router: Router
     models: dict[str, BaseChatModel]
-    openai: ScriptedProvider
-    anthropic: ScriptedProvider
+    first: ScriptedProvider
 
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Mapping[tuple[Kind, Provider], Running]]:
-    """All combinations, on two servers. In each the first provider's cheap model is tried before the other's strong
-    one."""
+    """All combinations. In each the first provider's cheap model is tried before the other's strong one."""
     with ScriptedProvider(reply, provider="openai") as openai, ScriptedProvider(reply, provider="anthropic") as claude:
         servers: dict[Provider, ScriptedProvider] = {"openai": openai, "anthropic": claude}
         found = {}
         for kind, first in COMBINATIONS:
             second: Provider = "anthropic" if first == "openai" else "openai"
-            targets = {
-                "budget": _target(kind, first, "budget", servers),
-                "premium": _target(kind, second, "premium", servers),
-            }
+            tried = {"budget": first, "premium": second}
+            targets = {tier: _target(kind, provider, tier, servers[provider]) for tier, provider in tried.items()}
             ours, models = read_targets(targets, native)
-            found[kind, first] = Running(targets, Router(targets=ours), models, openai, claude)
+            found[kind, first] = Running(targets, Router(targets=ours), models, servers[first])
         yield found
         for pool in found.values():
             await pool.router.aclose()
             for model in pool.models.values():
+                # ChatAnthropic keeps its asynchronous client for the whole process.
                 client = getattr(model, "_async_client", None)
                 if client is not None:
                     await client.close()
 
 
-def _target(kind: Kind, provider: Provider, tier: str, servers: Mapping[Provider, ScriptedProvider]) -> Any:
-    server, model = servers[provider], MODELS[provider][tier]
+def _target(kind: Kind, provider: Provider, tier: str, server: ScriptedProvider) -> Any:
+    model = MODELS[provider][tier]
     if kind == "wire":
         return server.target(model=model, dialect=_DIALECTS[provider])
     if provider == "openai":
         return chat_openai(server.base_url, model, server.api_key)
-    return ChatAnthropic(
-        model=model, base_url=server.base_url.removesuffix("/v1"), api_key=server.api_key, max_tokens=1024
-    )
+    claude: Any = {"model": model, "base_url": server.base_url.removesuffix("/v1"), "api_key": server.api_key}
+    return ChatAnthropic(**claude, max_tokens=1024)

@@ -149,6 +149,25 @@ def test_other_parts_of_a_question(block: dict[str, Any], part: Part) -> None:
     assert message.parts == (part,)
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "text", "text": "long"},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+        {"type": "file", "base64": "AAAA", "mime_type": "application/pdf"},
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hello"}},
+    ],
+)
+def test_a_cache_marker_stays_with_its_part(block: dict[str, Any]) -> None:
+    marked: Any = {**block, "cache_control": {"type": "ephemeral"}}
+    extra = Extra("anthropic_messages", {"cache_control": {"type": "ephemeral"}})
+    (system, human, result) = read_messages(
+        [SystemMessage([marked]), HumanMessage([marked]), ToolMessage([marked], tool_call_id="c1")]
+    )
+    for part in (*system.parts, *human.parts, *result.tool_results[0].content):
+        assert part.extra == extra
+
+
 def test_what_a_native_model_thought_is_kept_with_who_signed_it() -> None:
     thought: Any = [{"type": "thinking", "thinking": "hm", "signature": "sig"}, {"type": "text", "text": "4"}]
     tool: Any = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
