@@ -1,4 +1,4 @@
-"""Ready LlamaIndex models as targets: called by their own methods, with their own tools, and histories they can read."""
+"""Ready LlamaIndex models as targets: called by their own methods, with tools and histories they can read."""
 
 from __future__ import annotations
 
@@ -118,11 +118,8 @@ def test_09_a_conversation_goes_from_one_kind_of_target_to_the_other_and_back(fi
             assert history == before
             history += [said.message, ChatMessage(content="Again?")]
         last = server.requests[-1].body["messages"]
-        assert [m["role"] for m in last] == ["user", "assistant", "tool", "assistant"] * 2 + [
-            "user",
-            "assistant",
-            "tool",
-        ]
+        turn = ["user", "assistant", "tool", "assistant"]
+        assert [m["role"] for m in last] == [*turn, *turn, *turn[:3]]
         calls = [c for m in last for c in m.get("tool_calls") or ()]
         assert {c["function"]["name"] for c in calls} == {"add"}
         assert {c["function"]["arguments"] for c in calls} == {'{"a": 17, "b": 25}'}
