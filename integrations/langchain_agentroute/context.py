@@ -20,8 +20,9 @@ _CONSTRAINTS = tuple(field.name for field in fields(Constraints))
 def context_of(config: RunnableConfig, messages: Sequence[BaseMessage]) -> StepContext:
     """Conversation, agent, role and node as LangGraph and `create_agent` put them into the config's metadata.
 
-    `role` is the caller's own metadata, else the agent's name. A sub-agent's `parent_id` is the checkpoint namespace
-    of the node it runs in.
+    `role` is the caller's own metadata, else what LangChain's middleware says it calls for by itself (`summarization`,
+    `tool_selection`), else the agent's name. A sub-agent's `parent_id` is the checkpoint namespace of the node it runs
+    in.
     """
     metadata, configurable = config.get("metadata") or {}, config.get("configurable") or {}
     agent = _text(metadata.get("lc_agent_name"))
@@ -30,7 +31,7 @@ def context_of(config: RunnableConfig, messages: Sequence[BaseMessage]) -> StepC
     return StepContext(
         conversation_id=_text(configurable.get("thread_id")) or _text(metadata.get("thread_id")),
         agent=agent,
-        role=_text(metadata.get("role")) or agent,
+        role=_text(metadata.get("role")) or _text(metadata.get("lc_source")) or agent,
         node=_text(metadata.get("langgraph_node")),
         parent_id=parent or None,
         previous=_previous(messages),
