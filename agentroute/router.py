@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import pickle
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from .catalog import build_pool
 from .chain import Plan
 from .decisions import Constraints, Decision, StepContext, Strategy
 from .effects import Clock, SystemClock, Timeouts
-from .errors import ConfigError, RequestError
+from .errors import AgentRouteError, ConfigError, RequestError
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage
 from .prefix import Mark, Prefix
@@ -51,6 +52,9 @@ class Router:
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. Raises ConfigError for an empty pool or a name that is not in it.
+
+    A copy, shallow or deep, is the same router. A pickle holds the settings, keys by their variables' names only, and
+    gives a router that has seen nothing yet; see `docs/configuration.md`.
 
     >>> router = Router(targets=[Target(provider="openai", model="gpt-4.1-nano")])
     >>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]})).target
@@ -116,6 +120,34 @@ class Router:
             problem = str(error)
         raise ConfigError(f"{path}: {problem}")
 
+    # -- copies ----------------------------------------------------------------------------------------------------
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The settings. Raises ConfigError where the classifier cannot be pickled."""
+        problem = _why_not_pickled(self.classifier)
+        if problem is not None:
+            raise ConfigError(
+                f"the router cannot be pickled: its classifier {type(self.classifier).__name__} cannot ({problem}); "
+                f"make it of picklable parts, or build the router where it is used"
+            )
+        settings = {
+            "targets": self.pool.targets,
+            "strategy": self.strategy,
+            "baseline": self.baseline.name,
+            "table": self.table,
+            "classifier": self.classifier,
+            "ledger": None if self._opened_ledger is None else self._opened_ledger.path,
+            "timeouts": self._timeouts,
+            "deadline_s": self._deadline_s,
+        }
+        return _unpickled, (type(self), settings)
+
     # -- deciding ------------------------------------------------------------------------------------------------
 
     def route(
@@ -129,7 +161,8 @@ class Router:
 
         Raises NoCandidateError where no target may serve, ConfigError for a pin that is not in the pool.
         """
-        return self.prepare(request, context=context, constraints=constraints).decision
+        with _SEALED:
+            return self.prepare(request, context=context, constraints=constraints).decision
 
     def prepare(
         self,
@@ -140,6 +173,12 @@ class Router:
         stream: bool = True,
     ) -> Call:
         """A decided call that has not begun: what integrations build on. See `Call.run`."""
+        with _SEALED:
+            return self._decided(request, context, constraints, stream)
+
+    def _decided(
+        self, request: ChatRequest, context: StepContext | None, constraints: Constraints | None, stream: bool
+    ) -> Call:
         context = _NO_CONTEXT if context is None else context
         constraints = _NO_CONSTRAINTS if constraints is None else constraints
         for name, value, kind in (
@@ -252,8 +291,10 @@ class Router:
 
         Raises what `route` raises; ProviderError and its kinds where no target answered (`.decision` is on the error).
         """
-        answer = ResponseStream(self.prepare(request, context=context, constraints=constraints, stream=False))
+        with _SEALED:
+            call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context  # An error's traceback shows this frame, and may show its locals.
+        answer = ResponseStream(call)
         for _ in answer:
             pass
         return answer.response
@@ -266,8 +307,10 @@ class Router:
         constraints: Constraints | None = None,
     ) -> ChatResponse:
         """`complete` on an event loop."""
-        answer = AsyncResponseStream(self.prepare(request, context=context, constraints=constraints, stream=False))
+        with _SEALED:
+            call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context
+        answer = AsyncResponseStream(call)
         async for _ in answer:
             pass
         return answer.response
@@ -285,7 +328,8 @@ class Router:
             for event in stream: ...
         stream.response, stream.decision
         """
-        return ResponseStream(self.prepare(request, context=context, constraints=constraints))
+        with _SEALED:
+            return ResponseStream(self.prepare(request, context=context, constraints=constraints))
 
     def astream(
         self,
@@ -295,7 +339,8 @@ class Router:
         constraints: Constraints | None = None,
     ) -> AsyncResponseStream:
         """`stream` on an event loop: `async with`, `async for`."""
-        return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
+        with _SEALED:
+            return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
 
     def observe(self, prefix: Prefix, target: str, usage: Usage | None, estimated: Usage) -> None:
         """Notes that `target` has read this prefix: it is warm there, and its count anchors the next estimate."""
@@ -357,6 +402,35 @@ class Router:
 
     def __repr__(self) -> str:
         return f"Router({', '.join(target.name for target in self.pool)}; strategy={self.strategy!r})"
+
+
+class _Sealed:
+    """Around what holds the request: an error of ours leaves without the frames that it came through, since a traceback
+    that shows locals would show the conversation."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, AgentRouteError):
+            error.__traceback__ = None
+
+
+_SEALED = _Sealed()
+
+
+def _unpickled(kind: type[Router], settings: dict[str, Any]) -> Router:
+    return kind(**settings)
+
+
+def _why_not_pickled(classifier: Classifier) -> str | None:
+    if type(classifier) is StandardClassifier:
+        return None
+    try:
+        pickle.dumps(classifier)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _open(path: str | Path) -> SqliteLedger:

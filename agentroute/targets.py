@@ -104,7 +104,7 @@ class Secret:
                 raise ConfigError(f"the environment variable {self.env_name} is not set; it should hold the key")
             return value
         if self._literal is None:
-            raise ConfigError("a literal key does not survive a pickle; use api_key='env:NAME' instead")
+            raise ConfigError("its literal key was not kept in the pickle; give api_key='env:NAME'")
         return self._literal
 
     @property

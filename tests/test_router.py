@@ -363,6 +363,33 @@ def test_constraints_and_context_are_recorded(provider: ScriptedProvider) -> Non
             router.route(ask(), constraints=Constraints(max_cost=1e-9))
 
 
+@pytest.mark.parametrize(
+    ("denied", "says"),
+    [
+        ("opnai", r"no provider is named 'opnai'; did you mean 'openai'\?"),
+        ("OpenAI", r"no provider is named 'OpenAI'; did you mean 'openai'\?"),
+        ("hose", r"no provider is named 'hose'; did you mean 'house'\?"),
+        ("???", r"known are .*house.*openai"),
+        ("house", None),
+        ("deepseek", None),
+    ],
+)
+def test_a_denied_provider_that_nobody_knows_is_named(denied: str, says: str | None) -> None:
+    router = Router(
+        targets=[
+            Target(name="ours", provider="house", model="x", tier="mid"),
+            Target(name="theirs", provider="openai", model="gpt-4.1-nano"),
+        ]
+    )
+    constraints = Constraints(deny_providers=("openai", denied) if denied == "deepseek" else (denied,))
+    if says is None:
+        dropped = {one.target for one in router.route(ask(), constraints=constraints).dropped}
+        assert dropped == {"ours" if denied == "house" else "theirs"}
+        return
+    with pytest.raises(ConfigError, match=says):
+        router.route(ask(), constraints=constraints)
+
+
 def test_the_prompt_is_not_in_the_record(provider: ScriptedProvider) -> None:
     with Router(targets=pool(provider)) as router:
         decision = decision_of(router.complete(ask("the canary sings at dawn")))

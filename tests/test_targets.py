@@ -114,7 +114,7 @@ class TestSecret:
         assert CANARY.encode() not in data
         lost = pickle.loads(data).api_key
         assert not lost.present
-        with pytest.raises(ConfigError, match="does not survive a pickle"):
+        with pytest.raises(ConfigError, match="was not kept in the pickle"):
             lost.reveal()
 
     @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda original: replace(original, tier="mid")])

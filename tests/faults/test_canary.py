@@ -5,13 +5,16 @@ Every other test of this folder searches its own logs, record and error (`calls.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from agentroute import AgentRouteError, NoCandidateError, Target
+from agentroute import AgentRouteError, ConfigError, NoCandidateError, Router, Target
 from agentroute.decisions import Constraints
 from tests.loopback import Loopback, plain, refusal
 
@@ -76,9 +79,40 @@ def test_the_check_itself_sees_a_key_and_a_prompt() -> None:
     assert PROMPT in text
 
 
-@pytest.mark.xfail(reason="frames of errors raised before the call, in `prepare`, hold the request", strict=True)
-def test_no_candidate_shows_no_prompt() -> None:
+@ways
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Constraints(allow_providers=("nobody",)),
+        Constraints(target="nobody"),
+        Constraints(deny_providers=("opnai",)),
+    ],
+    ids=["no candidate", "no such target", "no such provider"],
+)
+def test_an_error_before_the_call_shows_no_prompt(way: Way, wrong: Constraints) -> None:
     one = router([Target(name="a", provider="x", model="m", tier="mid", base_url="http://127.0.0.1:9/v1", api_key=KEY)])
-    with pytest.raises(NoCandidateError) as caught:
-        one.complete(REQUEST, constraints=Constraints(allow_providers=("nobody",)))
+
+    async def on_a_loop() -> None:
+        if way.stream:
+            one.astream(REQUEST, constraints=wrong)
+        else:
+            await one.acomplete(REQUEST, constraints=wrong)
+
+    def ask() -> object:
+        if way.asynchronous:
+            return asyncio.run(on_a_loop())
+        return (one.stream if way.stream else one.complete)(REQUEST, constraints=wrong)
+
+    with pytest.raises(NoCandidateError if wrong.allow_providers else ConfigError) as caught:
+        ask()
+    assert PROMPT not in shown(caught.value)
+    assert KEY not in shown(caught.value)
+
+
+@pytest.mark.parametrize("ask", [Router.route, Router.prepare], ids=["route", "prepare"])
+@pytest.mark.parametrize("request_", [REQUEST, PROMPT, {"messages": PROMPT}], ids=["no candidate", "text", "dict"])
+def test_nor_does_one_without_a_call(ask: Callable[..., object], request_: Any) -> None:
+    one = router([Target(name="a", provider="x", model="m", tier="mid")])
+    with pytest.raises(AgentRouteError) as caught:
+        ask(one, request_, constraints=Constraints(allow_providers=("nobody",)))
     assert PROMPT not in shown(caught.value)
