@@ -15,6 +15,7 @@ from agentroute.transport import AsyncHttpPerformer
 __all__ = ["borrowed"]
 
 _RUNNER = "llama_index.core.async_utils"
+_CLOSER = "async_generator_athrow"
 _CALLS: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[AsyncHttpPerformer]] = WeakKeyDictionary()
 
 
@@ -37,6 +38,17 @@ async def borrowed(performer: AsyncHttpPerformer) -> AsyncIterator[None]:
         if not calls[performer]:
             del calls[performer]
             await performer.aclose()
+            await _closers()
+
+
+async def _closers() -> None:
+    """Waits until the loop has closed the generators below a stream that was given up: httpcore leaves it to do so."""
+    while True:
+        await asyncio.sleep(0)  # The loop makes these tasks in its next round.
+        closers = [task for task in asyncio.all_tasks() if type(task.get_coro()).__name__ == _CLOSER]
+        if not closers:
+            return
+        await asyncio.wait(closers)
 
 
 def _run_by_llama_index() -> bool:
