@@ -66,7 +66,7 @@ class Step:
         }
 
     @contextmanager
-    def around(self, llm: BaseLLM) -> Iterator[Heard]:
+    def around(self, llm: BaseLLM, stream: bool | None) -> Iterator[Heard]:
         """CrewAI's overrides of this call hold for the native LLM too, its retries and hooks do not."""
         heard = Heard()
         with ExitStack() as stack:
@@ -74,8 +74,8 @@ class Step:
             stack.callback(_retrying.reset, _retrying.set(True))
             stack.enter_context(model_call_hooks_dispatched())
             stack.enter_context(call_stop_override(llm, [*dict.fromkeys([*llm.stop, *self.stop])]))
-            if self.stream is not None:
-                stack.enter_context(call_stream_override(llm, self.stream))
+            if stream is not None:
+                stack.enter_context(call_stream_override(llm, stream))
             yield heard
 
 
@@ -144,7 +144,7 @@ class LLMPerformer:
     def _native(self, llm: BaseLLM, target: str) -> Iterator[Item | Done]:
         self._step.announcer.given_over(f"next: {target}")
         value, failure = None, None
-        with self._step.around(llm) as heard:
+        with self._step.around(llm, self._step.stream) as heard:
             try:
                 value = llm.call(**self._step.arguments())
             except Exception as error:
@@ -163,8 +163,8 @@ class AsyncLLMPerformer:
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
         llm = self._step.native(attempt.target)
         if llm is not None:
-            async for item in self._native(llm, attempt.target.name):
-                yield item
+            async for outcome in self._native(llm, attempt.target.name):
+                yield outcome
             return
         wire = _Wire(attempt, self._step)
         items = self._step.router.async_performer.perform(self._step.wire(attempt))
@@ -181,8 +181,10 @@ class AsyncLLMPerformer:
         llm = llm.model_copy()
         without_clients(llm)
         value, failure = None, None
+        # CrewAI's OpenAI client asks for no schema in an asynchronous stream.
+        stream = self._step.stream if self._step.asked.response_model is None else False
         try:
-            with self._step.around(llm) as heard:
+            with self._step.around(llm, stream) as heard:
                 try:
                     value = await llm.acall(**self._step.arguments())
                 except Exception as error:

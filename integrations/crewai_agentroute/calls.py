@@ -59,7 +59,7 @@ class RoutedCall:
         )
         step = Step(
             router=llm.router,
-            models=llm._models,
+            models=llm.models,
             asked=asked,
             announcer=self._announcer,
             stop=self._stop,
@@ -91,6 +91,8 @@ class RoutedCall:
         """Tells of it, and says what to raise: the error itself or the same in words that CrewAI does not misread."""
         if isinstance(error, HookAborted | LLMCallBlockedError):
             self._announcer.denied(error)
+            self._count()
+            self._decided()
             return error
         raised = told_to_crewai(error) if isinstance(error, AgentRouteError) else error
         if isinstance(raised, StreamInterrupted) and raised.partial is None and self._events:

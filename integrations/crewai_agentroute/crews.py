@@ -7,7 +7,7 @@ from typing import Any
 
 from crewai import Crew, Process
 
-from agentroute import Router
+from agentroute import ConfigError, Router
 
 from .llm import RoutedLLM
 
@@ -44,7 +44,5 @@ def crew_llms(
         crew.planning_llm = handle(_PLANNER)
     unknown = set(policies) - set(handles)
     if unknown:
-        from agentroute import ConfigError
-
         raise ConfigError(f"no agent of the crew has the role {sorted(unknown)[0]!r}; roles are {sorted(handles)}")
     return handles

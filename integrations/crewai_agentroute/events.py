@@ -134,7 +134,9 @@ class Announcer:
         )
 
     def denied(self, error: Exception) -> None:
-        """A hook does not let the call through."""
+        """A hook does not let the call through, or its answer."""
+        if self.told and not self._open:
+            return
         self.started(self._llm.model)
         self._open = False
         self._llm._emit_call_denied_event(error, self._asked.from_task, self._asked.from_agent)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from crewai.agents.agent_builder import base_agent
 from crewai.llms.base_llm import BaseLLM, llm_call_context
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from agentroute import ConfigError, Decision, Router
 from agentroute.native import check_models, read_targets
@@ -22,11 +22,14 @@ from .calls import RoutedCall
 from .context import constraints_of
 from .pool import native, usable_window
 from .requests import Asked, read_request
+from .restoring import Shared
 
 __all__ = ["RoutedLLM"]
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
+_NAME = "agentroute"
+_OF_TARGETS = ("api_key", "base_url", "n")
 _counting = threading.Lock()
 
 
@@ -50,47 +53,40 @@ class RoutedLLM(BaseLLM):
     `Router.complete` raises for a call.
     """
 
-    llm_type: str = "agentroute"
-    model: str = "agentroute"
-    provider: str = "agentroute"
+    llm_type: str = _NAME
+    model: str = _NAME
+    provider: str = _NAME
     role: str | None = None
     policy: dict[str, Any] = Field(default_factory=dict)
-    _router: Router = PrivateAttr()
-    _models: Mapping[str, BaseLLM] = PrivateAttr(default_factory=dict)
+    _shared: Shared = PrivateAttr()
     _counted_by: RoutedLLM | None = PrivateAttr(default=None)
     _last: Decision | None = PrivateAttr(default=None)
 
     def __init__(
         self,
         *,
-        router: Router | None = None,
+        router: Router | Mapping[str, Any] | None = None,
         targets: Any = None,
         models: Mapping[str, BaseLLM] | None = None,
         **settings: Any,
     ) -> None:
         if (router is None) == (targets is None):
             raise ConfigError("RoutedLLM needs either `router` or `targets`, and not both")
-        for name in settings:
-            if name not in type(self).model_fields and name != "stop_sequences":
-                raise ConfigError(
-                    f"RoutedLLM has no setting {name!r}; fields of a provider's own go into `additional_params`"
-                )
-        if router is None:
-            ours, models = read_targets(targets, native)
-            router = Router(targets=ours)
-        elif not isinstance(router, Router):
-            raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
-        models = models or {}
-        check_models(router.pool, models)
-        super().__init__(**{"model": "agentroute", "provider": "agentroute", **settings})
+        for name, value in settings.items():
+            _check_setting(name, value)
+        super().__init__(**{"model": _NAME, "provider": _NAME, **settings})
         constraints_of(self.policy)
-        self._router = router
-        self._models = models
+        self._shared = _shared(router, targets, models)
 
     @property
     def router(self) -> Router:
         """The router that this handle shares with its copies."""
-        return self._router
+        return self._shared.router
+
+    @property
+    def models(self) -> Mapping[str, BaseLLM]:
+        """The CrewAI LLM behind each native target, by the target's name."""
+        return self._shared.models
 
     @property
     def last_decision(self) -> Decision | None:
@@ -172,17 +168,17 @@ class RoutedLLM(BaseLLM):
 
     def supports_function_calling(self) -> bool:
         """Whether some target can call tools: where one is given, only such targets are tried."""
-        return any(target.capabilities.tools is not False for target in self._router.pool)
+        return any(target.capabilities.tools is not False for target in self.router.pool)
 
     def supports_multimodal(self) -> bool:
-        return any(target.capabilities.vision is not False for target in self._router.pool)
+        return any(target.capabilities.vision is not False for target in self.router.pool)
 
     def _multimodal_formatter_name(self) -> str:
         return "openai"
 
     def get_context_window_size(self) -> int:
         """85 % of the largest window of the pool, in tokens, as CrewAI's own LLMs have it."""
-        return usable_window(self._router.pool, self._models)
+        return usable_window(self.router.pool, self.models)
 
     def get_input_tokens_count(
         self,
@@ -213,6 +209,10 @@ class RoutedLLM(BaseLLM):
                     if attempt.outcome != "ok":
                         counter._token_usage["successful_requests"] -= 1
 
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**handler(self), "router": self._shared.written()}
+
     # -- copies --------------------------------------------------------------------------------------------------
 
     def _copied(self) -> RoutedLLM:
@@ -235,4 +235,28 @@ class RoutedLLM(BaseLLM):
         return made
 
 
-base_agent._LLM_TYPE_REGISTRY["agentroute"] = f"{RoutedLLM.__module__}.{RoutedLLM.__qualname__}"
+def _check_setting(name: str, value: Any) -> None:
+    """CrewAI takes any setting and sends what it does not know; here a wrong name is an error."""
+    if name in _OF_TARGETS and value is not None:
+        raise ConfigError(f"`{name}` is no setting of a RoutedLLM; each of its targets has its own")
+    if name in ("model", "provider") and value != _NAME:
+        raise ConfigError(f"`{name}` is {value!r}; a RoutedLLM has `targets`, and its own name is {_NAME!r}")
+    if name not in RoutedLLM.model_fields and name != "stop_sequences":
+        raise ConfigError(f"RoutedLLM has no setting {name!r}; fields of a provider's own go into `additional_params`")
+
+
+def _shared(router: Any, targets: Any, models: Mapping[str, BaseLLM] | None) -> Shared:
+    if router is None:
+        ours, models = read_targets(targets, native)
+        router = Router(targets=ours)
+    elif isinstance(router, Mapping):
+        return Shared.restored(router)
+    elif not isinstance(router, Router):
+        raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
+    models = dict(models or {})
+    check_models(router.pool, models)
+    return Shared(router, models)
+
+
+# CrewAI looks up here which class a written agent's LLM is of.
+base_agent._LLM_TYPE_REGISTRY[_NAME] = f"{RoutedLLM.__module__}.{RoutedLLM.__qualname__}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import socket
+import ssl
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent == _HERE:
             for message in _OF_CREWAI:
                 item.add_marker(pytest.mark.filterwarnings(f"ignore:{message}"))
+
+
+_context = functools.cache(ssl.create_default_context)
+
+
+@pytest.fixture(autouse=True)
+def one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every client that CrewAI builds reads all certificates, and none needs them here."""
+    monkeypatch.setattr(ssl, "create_default_context", _context)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,122 @@
+"""What the handles of one router share, and how it comes back after CrewAI has written an agent down as data."""
+
+from __future__ import annotations
+
+import secrets
+import weakref
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from crewai.llms.base_llm import BaseLLM
+
+from agentroute import Capabilities, ConfigError, Price, Router, Target
+from agentroute.native import NATIVE
+from agentroute.targets import PriceStep, Secret
+
+__all__ = ["Shared"]
+
+
+class Shared:
+    """A router and the CrewAI LLMs behind its native targets. Never copied, so that copies of a handle share it."""
+
+    def __init__(self, router: Router | None, models: Mapping[str, BaseLLM], lost: str = "") -> None:
+        self._router = router
+        self.models = models
+        self._lost = lost
+        self._id = secrets.token_hex(16)
+        _here[self._id] = self
+
+    @property
+    def router(self) -> Router:
+        """Raises ConfigError where it could not be restored."""
+        if self._router is None:
+            raise ConfigError(self._lost)
+        return self._router
+
+    def written(self) -> dict[str, Any]:
+        """The router as plain data: its targets, its strategy, its baseline, and of keys the names of their variables.
+
+        Within this process the id alone leads back to the same router, with all that it holds.
+        """
+        data: dict[str, Any] = {"id": self._id}
+        if self._router is not None:
+            data |= {"strategy": self._router.strategy, "baseline": self._router.baseline.name}
+            data["targets"] = [_written(target) for target in self._router.pool]
+        return data
+
+    @classmethod
+    def restored(cls, data: Mapping[str, Any]) -> Shared:
+        """The router itself where it is still here, else one of the same targets, with nothing in its ledger."""
+        known = _here.get(str(data.get("id")))
+        if known is not None:
+            return known
+        targets = data.get("targets") or ()
+        lost = [target["name"] for target in targets if target["dialect"] == NATIVE]
+        if lost or not targets:
+            return cls(
+                None,
+                {},
+                f"this agent was restored, and the LLM behind its target {(lost or ['?'])[0]!r} was not written down; "
+                f"give its crew the router again: crew_llms(crew, router)",
+            )
+        pool = [_read(target) for target in targets]
+        return cls(Router(pool, strategy=data["strategy"], baseline=data["baseline"]), {})
+
+    def __copy__(self) -> Shared:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Shared:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        for name in self.models:
+            raise ConfigError(
+                f"target {name!r} is a CrewAI LLM, which holds a key and connections and cannot be pickled; "
+                f"build the RoutedLLM anew in the other process, or give the target as an agentroute Target"
+            )
+        return Shared, (self._router, {}, self._lost)
+
+
+_here: weakref.WeakValueDictionary[str, Shared] = weakref.WeakValueDictionary()
+
+_PLAIN = ("name", "provider", "model", "base_url", "context_window", "max_output_tokens", "cache_ttl_s", "dialect")
+
+
+def _written(target: Target) -> dict[str, Any]:
+    data: dict[str, Any] = {name: getattr(target, name) for name in _PLAIN}
+    data["tier"] = None if target.tier is None else target.tier.value
+    data["tier_inferred"] = target.tier_inferred
+    data["capabilities"] = asdict(target.capabilities)
+    data["settings"] = dict(target.settings)
+    keys = [] if target.api_key is None else [target.api_key, *target.spare_keys]
+    data["keys"] = [key.env_name for key in keys]
+    data["usual_keys"] = [key.env_name for key in target.usual_keys]
+    data["price"] = None if target.price is None else _price(target.price)
+    return data
+
+
+def _price(price: Price) -> dict[str, Any]:
+    data = asdict(price)
+    for rates in (data, *data["steps"]):
+        for name in ("input", "output", "cache_read", "cache_write"):
+            rates[name] = None if rates[name] is None else str(rates[name])
+    return {**data, "steps": list(data["steps"])}
+
+
+def _read(data: Mapping[str, Any]) -> Target:
+    price = data["price"]
+    if price is not None:
+        price = Price(**{**price, "steps": tuple(PriceStep(**step) for step in price["steps"])})
+    target = Target(
+        **{name: data[name] for name in _PLAIN},
+        tier=data["tier"],
+        tier_inferred=data["tier_inferred"],
+        capabilities=Capabilities(**data["capabilities"]),
+        settings=data["settings"],
+        price=price,
+        usual_keys=tuple(Secret.env(name) for name in data["usual_keys"]),
+    )
+    # A key that was a literal has no name: what it leaves raises, with the remedy, when it is used.
+    keys = tuple(Secret._of(None, name) for name in data["keys"])
+    return replace(target, api_key=keys[0], spare_keys=keys[1:]) if keys else target
