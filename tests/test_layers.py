@@ -31,6 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "formats.openai_responses",
         "formats",
         "sdk_errors",
+        "sdk_loops",
         "native",
         "breaker",
         "affinity",

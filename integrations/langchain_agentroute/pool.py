@@ -9,8 +9,7 @@ from langchain_core.language_models import BaseChatModel, ModelProfile
 
 from agentroute import ConfigError, Pool, Price, Target, Tier
 from agentroute.native import NATIVE, NativeTarget
-
-from .loops import on_every_loop
+from agentroute.sdk_loops import on_every_loop
 
 __all__ = ["native", "pool_profile", "without_retries"]
 

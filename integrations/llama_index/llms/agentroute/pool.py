@@ -12,6 +12,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from agentroute import Capabilities, ConfigError, Price, Target, Tier
 from agentroute.native import NATIVE, NativeTarget
+from agentroute.sdk_loops import on_every_loop
 
 __all__ = ["native", "pool_metadata", "without_retries"]
 
@@ -26,6 +27,9 @@ _PROVIDERS = {
     "vertex": "google",
 }
 """The packages of LlamaIndex's integrations where the catalog knows the provider by another name."""
+
+_OWN_CLIENT = "AsyncHttpxClientWrapper"
+"""What the SDKs of OpenAI and Anthropic call the one they make where they are given none."""
 
 _CLIENTS = ("_client", "_aclient", "_async_client")
 
@@ -66,16 +70,26 @@ def _provider(kind: type[LLM]) -> str:
 def without_retries(model: LLM) -> LLM:
     """A copy that does not retry by itself, where the model can be told so: retries belong to the chain alone.
 
-    Some clients are built when the model is, others when first used; both remember the number of retries.
+    Some clients are built when the model is, others when first used; both remember the number of retries. An SDK's own
+    asynchronous client also gets connections for each event loop: without its retries each second loop would fail.
     """
     if "max_retries" not in type(model).model_fields:
         return model
     copy: Any = model.model_copy(update={"max_retries": 0})
     for name in _CLIENTS:
-        client = getattr(copy, name, None)
-        if client is not None and hasattr(client, "with_options"):
-            setattr(copy, name, client.with_options(max_retries=0))
+        client: Any = getattr(copy, name, None)
+        if client is None and name == "_aclient" and getattr(copy, "reuse_client", False):
+            client = copy._get_aclient()
+        if client is None or not hasattr(client, "with_options"):
+            continue
+        client = client.with_options(max_retries=0)
+        setattr(copy, name, on_every_loop(client) if name != "_client" and _is_its_own(client) else client)
     return copy  # type: ignore[no-any-return]
+
+
+def _is_its_own(client: Any) -> bool:
+    """Whether this SDK client sends with the HTTP client that it made for itself, and with none of the user's."""
+    return type(getattr(client, "_client", None)).__name__ == _OWN_CLIENT
 
 
 def pool_metadata(pool: Iterable[Target], models: Mapping[str, LLM], max_tokens: int | None) -> LLMMetadata:

@@ -1,4 +1,7 @@
-"""Ready models on event loops: each loop has connections of its own, which end with it."""
+"""The clients of providers' SDKs on event loops: each loop has connections of its own, which end with it.
+
+For the integrations, which call a framework's ready model and get the SDK below it.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ __all__ = ["on_every_loop"]
 def on_every_loop(client: Any) -> Any:
     """The client of OpenAI's or Anthropic's SDK, or of one made from these, with connections for each event loop.
 
-    LangChain's integrations share one pool of connections in the whole process, whichever loop opened them: each second
-    `asyncio.run` finds a connection of a dead one and fails (langchain-ai/langchain#35783).
+    The frameworks' integrations share one pool of connections in the whole process, whichever loop opened them: each
+    second `asyncio.run` finds a connection of a dead one and fails, or their own retries hide it
+    (langchain-ai/langchain#35783).
     """
     sdk = sys.modules.get(type(client).__module__.partition(".")[0])
     http_client = getattr(sdk, "DefaultAsyncHttpxClient", None)
