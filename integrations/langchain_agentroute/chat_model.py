@@ -407,7 +407,7 @@ class _Opened:
 
     def prepare(self, *, stream: bool) -> Call:
         step = self.step
-        request = step.options.request(step.messages)
+        request = step.options.request(step.messages, step.router.pool)
         if request.model is not None and request.model not in step.router.pool:
             named = [target.name for target in step.router.pool if target.model == request.model]
             request = replace(request, model=named[0]) if named else request

@@ -47,6 +47,7 @@ from agentroute.messages import (
     ToolResult,
     Usage,
 )
+from agentroute.targets import Pool
 
 from .blocks import CALLS, MODEL_PROVIDER, outline_of, read_extra, read_part, write_extra, write_part
 
@@ -78,19 +79,22 @@ _FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "status")
 # --- LangChain -> canonical ------------------------------------------------------------------------------------------
 
 
-def read_messages(messages: Iterable[BaseMessage]) -> tuple[Message, ...]:
-    """The conversation as canonical messages. Raises RequestError naming what a canonical message cannot hold."""
-    return tuple(_read(message, at) for at, message in enumerate(messages))
+def read_messages(messages: Iterable[BaseMessage], pool: Pool | None = None) -> tuple[Message, ...]:
+    """The conversation as canonical messages; `pool` has the targets that may have written parts of it.
+
+    Raises RequestError naming what a canonical message cannot hold.
+    """
+    return tuple(_read(message, at, pool) for at, message in enumerate(messages))
 
 
-def _read(message: BaseMessage, at: int) -> Message:
+def _read(message: BaseMessage, at: int, pool: Pool | None = None) -> Message:
     match message:
         case ToolMessage():
             # `status` is "success" unless somebody set it, so only "error" says anything.
             failed = True if message.status == "error" else None
             return Message("tool", (ToolResult(message.tool_call_id, _read_result(message, at), failed, message.name),))
         case AIMessage():
-            return _read_answer(message, at)
+            return _read_answer(message, at, pool)
         case SystemMessage():
             developer = message.additional_kwargs.get("__openai_role__") == "developer"
             return Message("developer" if developer else "system", _read_content(message, at), message.name)
@@ -117,7 +121,7 @@ def _read_result(message: ToolMessage, at: int) -> tuple[Text | Image | Document
     return tuple(found)
 
 
-def _read_answer(message: AIMessage, at: int) -> Message:
+def _read_answer(message: AIMessage, at: int, pool: Pool | None) -> Message:
     """What a model said, in its order; calls are those of `tool_calls`, which are what was carried out."""
     calls = [ToolCall(call["id"] or "", call["name"], _json(call["args"])) for call in message.tool_calls]
     calls += [ToolCall(call["id"] or "", call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
@@ -125,7 +129,7 @@ def _read_answer(message: AIMessage, at: int) -> Message:
     if isinstance(message.content, str) and "reasoning_content" not in beside and "agentroute" not in beside:
         said: tuple[Part, ...] = (Text(message.content),) if message.content else ()
         return Message("assistant", (*said, *calls), message.name)
-    origin = _signer(message)
+    origin = _signer(message, pool)
     parts: list[Part] = []
     for found in message.content_blocks:
         block: dict[str, Any] = {"type": "text", "text": found} if isinstance(found, str) else dict(found)
@@ -145,8 +149,13 @@ def _read_answer(message: AIMessage, at: int) -> Message:
     return Message("assistant", (*parts, *calls), message.name, extra)
 
 
-def _signer(message: AIMessage) -> str | None:
-    """The model that signed the reasoning in this message (`provider/model`), where a model of LangChain's wrote it."""
+def _signer(message: AIMessage, pool: Pool | None) -> str | None:
+    """The model that signed the reasoning in this message (`provider/model`): a target of ours, as far as we know, or a
+    model that LangChain called without us."""
+    name = origin_of(message)
+    target = None if pool is None or name is None else pool.get(name)
+    if target is not None:
+        return target.origin
     said = message.response_metadata
     provider, model = said.get("model_provider"), said.get("model_name")
     return f"{provider}/{model}" if provider and model and provider != MODEL_PROVIDER else None

@@ -81,7 +81,7 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
         payloads: list[Any] = []
         error: BaseException | None = None
         try:
-            call = self._prepare(request, config)
+            call = self._prepare(step, config)
             _tell(config, call.decision)
             with closing(call.run(HandlerPerformer(step, handler))) as answer:
                 payloads.extend(answer)
@@ -98,7 +98,7 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
         payloads: list[Any] = []
         error: BaseException | None = None
         try:
-            call = self._prepare(request, config)
+            call = self._prepare(step, config)
             await _atell(config, call.decision)
             async with aclosing(call.arun(AsyncHandlerPerformer(step, handler))) as answer:
                 async for payload in answer:
@@ -118,12 +118,11 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
         settings.pop("model", None)
         return settings
 
-    def _prepare(self, request: ModelRequest[Any], config: RunnableConfig) -> Call:
-        system = request.system_message
+    def _prepare(self, step: HandledStep, config: RunnableConfig) -> Call:
+        request, system = step.request, step.request.system_message
         messages = [*([] if system is None else [system]), *request.messages]
-        settings = self._settings(request)
-        stop = settings.pop("stop", None)
-        arguments = {**settings, **_bound(request), "model": request.model_settings.get("model")}
+        arguments = {**step.settings, **_bound(request), "model": request.model_settings.get("model")}
+        stop = arguments.pop("stop", None)
         return self.router.prepare(
             Options.of(arguments, stop=stop).request(messages),
             context=context_of(config, messages),

@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 from agentroute.errors import RequestError
 from agentroute.formats.openai_chat import decode_request
 from agentroute.messages import ChatRequest, Extra, ToolChoice
-from agentroute.targets import Target
+from agentroute.targets import Pool, Target
 
 from .messages import read_messages
 from .structured import Structured, replay
@@ -111,12 +111,12 @@ class Options:
             rest=given,
         )
 
-    def request(self, messages: Sequence[BaseMessage]) -> ChatRequest:
-        """The canonical request: what is routed, and what a wire target is sent.
+    def request(self, messages: Sequence[BaseMessage], pool: Pool | None = None) -> ChatRequest:
+        """The canonical request: what is routed, and what a wire target is sent. `pool` as for `read_messages`.
 
         Raises RequestError naming what cannot be understood.
         """
-        return replace(self._without_messages(self.rest), messages=read_messages(messages))
+        return replace(self._without_messages(self.rest), messages=read_messages(messages, pool))
 
     def for_wire(self, request: ChatRequest, target: Target, own: Mapping[str, Any]) -> tuple[ChatRequest, list[str]]:
         """The request for a target of ours, with its own arguments (`own`), and a warning for each one left out."""

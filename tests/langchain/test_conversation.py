@@ -12,7 +12,8 @@ from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 
-from agentroute.testing import ScriptedProvider
+from agentroute import ChatRequest, Price
+from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
 from .pools import chat_openai
 
@@ -81,6 +82,31 @@ class TestThinking:
         decision = decision_of(message)
         assert decision is not None
         assert any("thinking switched off" in warning for warning in decision.warnings)
+
+
+def test_reasoning_of_a_ready_model_holds_the_loop_on_it() -> None:
+    """Signed by a dated name of the model (`claude-sonnet-4-6-20260217`), known by the target that was routed to."""
+
+    def reply(request: ChatRequest) -> ScriptedReply:
+        return ScriptedReply(tool_calls=(tool_call("now"),))
+
+    with ScriptedProvider(reply, provider="anthropic") as provider:
+        ready = claude(provider, thinking={"type": "adaptive"})
+        gpt = provider.target(name="gpt", model="gpt-6-luna", tier="budget", price=Price(1, 1))
+        model = RoutedChatModel(targets=[gpt, native(ready, name="claude", price=Price(1, 1))])
+        asked = HumanMessage("what time is it?")
+        to_claude: Any = {"configurable": {"agentroute": {"target": "claude"}}}
+        said = model.bind_tools([now]).invoke([asked], to_claude)
+        thought = {"type": "thinking", "thinking": "The clock will tell. " * 40, "signature": "c2ln"}
+        calls = [{"type": "tool_use", "id": said.tool_calls[0]["id"], "name": "now", "input": {}}]
+        said = said.model_copy(update={"content": [thought, *calls]})
+        result = ToolMessage("noon", tool_call_id=said.tool_calls[0]["id"] or "")
+        opened = model._open([asked, said, result], None, None, dict(model.bind_tools([now]).kwargs))  # type: ignore[attr-defined]
+        decision = opened.prepare(stream=False).decision
+    (other,) = [candidate for candidate in decision.candidates if candidate.target == "gpt"]
+    (claude_,) = [candidate for candidate in decision.candidates if candidate.target == "claude"]
+    assert "tokens of reasoning" in other.reason
+    assert "tokens of reasoning" not in claude_.reason
 
 
 class TestCacheMarkers:
