@@ -122,19 +122,20 @@ def select(
     _check_denied(constraints, pool)
     options: list[_Option] = []
     dropped: list[Dropped] = []
+    files = _files(request, step)
     for target in pool:
         cost = step_cost(target, input_tokens, output_tokens, warm.get(target.name, 0))
-        reason = _why_not(target, request, step, row, constraints, pin, cost, input_tokens + output_tokens)
+        reason = _why_not(target, request, files, step, row, constraints, pin, cost, input_tokens + output_tokens)
         if reason is not None:
             dropped.append(Dropped(target.name, reason))
             continue
         assert target.tier is not None
         options.append(_Option(target, target.tier, prediction.sufficiency[target.tier.rank], cost))
-    allowed = _allowed_after_filter(request, step, row, constraints, pool, input_tokens, output_tokens)
+    allowed = _allowed_after_filter(request, files, step, row, constraints, pool, input_tokens, output_tokens)
     if not options:
         listed = "; ".join(f"{d.target}: {d.reason}" for d in dropped)
         too_long = any(
-            _why_not(target, request, step, row, constraints, pin, step_cost(target, 0, 0), 0) is None
+            _why_not(target, request, files, step, row, constraints, pin, step_cost(target, 0, 0), 0) is None
             for target in pool
         )
         raise NoCandidateError(f"no target may serve this step ({listed})", dropped=tuple(dropped), too_long=too_long)
@@ -200,6 +201,7 @@ def _selection(
 
 def _allowed_after_filter(
     request: ChatRequest,
+    files: tuple[Document | Audio, ...],
     step: Step,
     row: Row,
     constraints: Constraints,
@@ -212,7 +214,7 @@ def _allowed_after_filter(
     for name in constraints.content_filter_fallback:
         target = pool[name]
         cost = step_cost(target, input_tokens, output_tokens)
-        if _why_not(target, request, step, row, constraints, name, cost, input_tokens + output_tokens) is None:
+        if _why_not(target, request, files, step, row, constraints, name, cost, input_tokens + output_tokens) is None:
             found.append(target)
     return tuple(found)
 
@@ -239,6 +241,7 @@ def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> li
 def _why_not(
     target: Target,
     request: ChatRequest,
+    files: tuple[Document | Audio, ...],
     step: Step,
     row: Row,
     constraints: Constraints,
@@ -261,10 +264,9 @@ def _why_not(
         return f"does not have the built-in tool {unknown!r}"
     if can.vision is False and step.needs_vision:
         return "cannot see images"
-    if step.needs_documents or step.needs_audio:
-        missing = _cannot_take_files(target, request, step)
-        if missing is not None:
-            return missing
+    missing = _cannot_take(target, files)
+    if missing is not None:
+        return missing
     if can.structured_output is False and request.response_schema is not None and request.response_schema.schema:
         return "cannot keep to a response schema"
     if target.context_window is not None and tokens > target.context_window:
@@ -291,18 +293,31 @@ def _why_not(
     return None
 
 
-def _cannot_take_files(target: Target, request: ChatRequest, step: Step) -> str | None:
-    """What keeps the target from a document or a recording of the request: the model, or what its dialect can say."""
-    if step.needs_documents and target.capabilities.documents is False:
-        return "cannot read documents"
-    if step.needs_audio and target.capabilities.audio is False:
-        return "cannot hear audio"
+def _files(request: ChatRequest, step: Step) -> tuple[Document | Audio, ...]:
+    """Every document and recording of the request."""
+    if not (step.needs_documents or step.needs_audio):
+        return ()
+    found: list[Document | Audio] = []
     for message in request.messages:
         for part in message.parts:
-            for held in part.content if isinstance(part, ToolResult) else (part,):
-                problem = unsayable(held, target.dialect) if isinstance(held, Document | Audio) else None
-                if problem is not None:
-                    return problem
+            if isinstance(part, ToolResult):
+                found += [held for held in part.content if isinstance(held, Document)]
+            elif isinstance(part, Document | Audio):
+                found.append(part)
+    return tuple(found)
+
+
+def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | None:
+    """What keeps the target from one of them: what its model can do, or what its dialect can say."""
+    can = target.capabilities
+    for file in files:
+        if isinstance(file, Document) and can.documents is False:
+            return "cannot read documents"
+        if isinstance(file, Audio) and can.audio is False:
+            return "cannot hear audio"
+        problem = unsayable(file, target.dialect)
+        if problem is not None:
+            return problem
     return None
 
 
