@@ -49,7 +49,7 @@ from agentroute.messages import (
 )
 from agentroute.targets import Pool
 
-from .blocks import CALLS, MODEL_PROVIDER, outline_of, read_extra, read_part, write_extra, write_part
+from .blocks import CALLS, MODEL_PROVIDER, blocks_of, outline_of, read_extra, read_part, write_extra, write_part
 
 __all__ = [
     "ChunkWriter",
@@ -75,6 +75,8 @@ _ROLES: dict[str, Role] = {
 _json = json.JSONEncoder(ensure_ascii=False).encode
 _VERSION: Final[Mapping[str, str]] = {"output_version": "v1"}
 _FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "status")
+
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 # --- LangChain -> canonical ------------------------------------------------------------------------------------------
 
@@ -131,7 +133,8 @@ def _read_answer(message: AIMessage, at: int, pool: Pool | None) -> Message:
         return Message("assistant", (*said, *calls), message.name)
     origin = _signer(message, pool)
     parts: list[Part] = []
-    for found in message.content_blocks:
+    ours = blocks_of(message)
+    for found in message.content_blocks if ours is None else ours:
         block: dict[str, Any] = {"type": "text", "text": found} if isinstance(found, str) else dict(found)
         kind = block["type"]
         if kind == "text" and not block["text"] and "extras" not in block:
@@ -140,8 +143,8 @@ def _read_answer(message: AIMessage, at: int, pool: Pool | None) -> Message:
             call = next((call for call in calls if call.id == (block.get("id") or "")), None)
             if call is not None:
                 calls.remove(call)
-                ours = (block.get("extras") or {}).get("agentroute") or {}
-                parts.append(replace(call, extra=read_extra(ours.get("extra"))))
+                kept = (block.get("extras") or {}).get("agentroute")
+                parts.append(replace(call, extra=read_extra(kept.get("extra"))) if kept else call)
         elif kind in ("text", "reasoning") or (kind == "image" and (block.get("url") or block.get("base64"))):
             # What else a model wrote for itself (server tools) is of no use to others.
             parts.append(read_part(block, f"message {at}", origin))

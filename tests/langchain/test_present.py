@@ -5,6 +5,6 @@ import importlib.util
 import pytest
 
 
-@pytest.mark.requires("langchain", "langchain_openai")
+@pytest.mark.requires("langchain", "langchain_openai", "langchain_anthropic")
 def test_the_tests_of_this_folder_were_collected() -> None:
     assert importlib.util.find_spec("langchain_agentroute") is not None
