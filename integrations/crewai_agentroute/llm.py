@@ -70,13 +70,12 @@ class RoutedLLM(BaseLLM):
         models: Mapping[str, BaseLLM] | None = None,
         **settings: Any,
     ) -> None:
-        if (router is None) == (targets is None):
-            raise ConfigError("RoutedLLM needs either `router` or `targets`, and not both")
         for name, value in settings.items():
             _check_setting(name, value)
         super().__init__(**{"model": _NAME, "provider": _NAME, **settings})
         constraints_of(self.policy)
-        self._shared = _shared(router, targets, models)
+        # CrewAI writes the class down, and of an agent's `function_calling_llm` nothing that is not every LLM's.
+        self._shared = _shared(router, targets, models, copied="llm_type" in settings)
 
     @property
     def router(self) -> Router:
@@ -234,6 +233,11 @@ class RoutedLLM(BaseLLM):
         made._counted_by = None
         return made
 
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        fresh = {"_token_usage": dict.fromkeys(self._token_usage, 0), "_last": None, "_counted_by": None}
+        return {**state, "__pydantic_private__": {**state["__pydantic_private__"], **fresh}}
+
 
 def _check_setting(name: str, value: Any) -> None:
     """CrewAI takes any setting and sends what it does not know; here a wrong name is an error."""
@@ -245,7 +249,11 @@ def _check_setting(name: str, value: Any) -> None:
         raise ConfigError(f"RoutedLLM has no setting {name!r}; fields of a provider's own go into `additional_params`")
 
 
-def _shared(router: Any, targets: Any, models: Mapping[str, BaseLLM] | None) -> Shared:
+def _shared(router: Any, targets: Any, models: Mapping[str, BaseLLM] | None, *, copied: bool) -> Shared:
+    if copied and router is None and targets is None:
+        return Shared.lost("CrewAI has copied this LLM without its router; give it to the agent again")
+    if (router is None) == (targets is None):
+        raise ConfigError("RoutedLLM needs either `router` or `targets`, and not both")
     if router is None:
         ours, models = read_targets(targets, native)
         router = Router(targets=ours)

@@ -31,10 +31,12 @@ a small number would lose data; a request that is too long in truth is refused b
 
 @dataclass(slots=True)
 class Heard:
-    """What a native LLM reported during one attempt: its counts, and whether it has shown part of an answer."""
+    """What a native LLM reported during one attempt: its counts, whether it has shown part of an answer, and whether
+    it has told the event bus that it failed."""
 
     usage: list[dict[str, Any]] = field(default_factory=list)
     shown: bool = False
+    failed: bool = False
 
 
 hearing: ContextVar[Heard | None] = ContextVar("crewai_agentroute_hearing", default=None)
@@ -71,7 +73,7 @@ def _prepared(llm: BaseLLM) -> BaseLLM:
     """
     copy = llm.model_copy(update={"max_retries": 0} if "max_retries" in type(llm).model_fields else None)
     without_clients(copy)
-    show = copy._emit_stream_chunk_event
+    show, fail = copy._emit_stream_chunk_event, copy._emit_call_failed_event
 
     def track(usage_data: dict[str, Any]) -> None:
         heard = hearing.get()
@@ -84,8 +86,16 @@ def _prepared(llm: BaseLLM) -> BaseLLM:
             heard.shown = True
         show(*args, **kwargs)
 
+    def emit_failed(*args: Any, **kwargs: Any) -> None:
+        # CrewAI's OpenAI client tells of one failure twice; the bus takes the second for the end of the agent's run.
+        heard = hearing.get()
+        if heard is not None and not heard.failed:
+            heard.failed = True
+            fail(*args, **kwargs)
+
     object.__setattr__(copy, "_track_token_usage_internal", track)
     object.__setattr__(copy, "_emit_stream_chunk_event", emit)
+    object.__setattr__(copy, "_emit_call_failed_event", emit_failed)
     return copy
 
 

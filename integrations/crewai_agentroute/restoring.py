@@ -20,10 +20,10 @@ __all__ = ["Shared"]
 class Shared:
     """A router and the CrewAI LLMs behind its native targets. Never copied, so that copies of a handle share it."""
 
-    def __init__(self, router: Router | None, models: Mapping[str, BaseLLM], lost: str = "") -> None:
+    def __init__(self, router: Router | None, models: Mapping[str, BaseLLM]) -> None:
         self._router = router
         self.models = models
-        self._lost = lost
+        self._problem = ""
         self._id = secrets.token_hex(16)
         _here[self._id] = self
 
@@ -31,8 +31,15 @@ class Shared:
     def router(self) -> Router:
         """Raises ConfigError where it could not be restored."""
         if self._router is None:
-            raise ConfigError(self._lost)
+            raise ConfigError(self._problem)
         return self._router
+
+    @classmethod
+    def lost(cls, problem: str) -> Shared:
+        """One without a router: every use raises ConfigError with this text."""
+        made = cls(None, {})
+        made._problem = problem
+        return made
 
     def written(self) -> dict[str, Any]:
         """The router as plain data: its targets, its strategy, its baseline, and of keys the names of their variables.
@@ -54,11 +61,9 @@ class Shared:
         targets = data.get("targets") or ()
         lost = [target["name"] for target in targets if target["dialect"] == NATIVE]
         if lost or not targets:
-            return cls(
-                None,
-                {},
+            return cls.lost(
                 f"this agent was restored, and the LLM behind its target {(lost or ['?'])[0]!r} was not written down; "
-                f"give its crew the router again: crew_llms(crew, router)",
+                f"give its crew the router again: crew_llms(crew, router)"
             )
         pool = [_read(target) for target in targets]
         return cls(Router(pool, strategy=data["strategy"], baseline=data["baseline"]), {})
@@ -75,7 +80,7 @@ class Shared:
                 f"target {name!r} is a CrewAI LLM, which holds a key and connections and cannot be pickled; "
                 f"build the RoutedLLM anew in the other process, or give the target as an agentroute Target"
             )
-        return Shared, (self._router, {}, self._lost)
+        return (Shared.lost, (self._problem,)) if self._router is None else (Shared, (self._router, {}))
 
 
 _here: weakref.WeakValueDictionary[str, Shared] = weakref.WeakValueDictionary()

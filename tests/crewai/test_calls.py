@@ -75,9 +75,8 @@ async def test_r01_an_empty_answer_is_none_so_the_next_target_is_asked(kind: str
 @both
 @ways
 async def test_r01_never_nothing(kind: str, way: str) -> None:
-    with serving("") as silent:
-        with pytest.raises(Exception, match="the answer is empty"):
-            await asked(way, routed(kind, silent))
+    with serving("") as silent, pytest.raises(Exception, match="the answer is empty"):
+        await asked(way, routed(kind, silent))
 
 
 @both
@@ -256,4 +255,3 @@ async def test_an_answer_that_breaks_off_is_not_continued_by_another_model(kind:
             assert not other.requests
         else:
             assert await asked(way, llm) == "hello"
-

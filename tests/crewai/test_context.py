@@ -151,7 +151,6 @@ def test_r03_kinds_by_response_model(tools: Any, model_name: str | None, kind: s
 
 def test_what_crewai_adds_itself_is_known_by_the_names_it_has_today() -> None:
     from crewai.utilities.i18n import I18N_DEFAULT
-
     from crewai_agentroute.context import _BY_RESPONSE_MODEL, _BY_ROLE
 
     assert I18N_DEFAULT.retrieve("hierarchical_manager_agent", "role") in _BY_ROLE
@@ -167,5 +166,3 @@ def test_what_crewai_adds_itself_is_known_by_the_names_it_has_today() -> None:
     names |= {name for name in ("ExtractedMemories", "MemoryAnalysis", "QueryAnalysis") if hasattr(analyze, name)}
     assert names <= set(_BY_RESPONSE_MODEL)
     assert hasattr(analyze, "ConsolidationPlan")
-
-

@@ -1,0 +1,81 @@
+"""Fifty crews in one process: on a thread, on temporary event loops, streamed; says what is left of them.
+
+Run by test_loops.py under `-X dev -W error`. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "CREWAI_TRACING_ENABLED": "false"}
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import crewai  # noqa: F401
+    from crewai_agentroute import RoutedLLM, crew_llms
+
+    from tests.crewai.crews import SMALL, adds, ready, serving, two_agents
+
+# CrewAI's own: every Agent and Crew reads fields that it has deprecated itself.
+warnings.filterwarnings("ignore", message="function_calling_llm is deprecated|deprecated$")
+
+unraised: list[str] = []
+sys.unraisablehook = lambda hook: unraised.append(repr(hook.exc_value))
+
+
+def sockets() -> int:
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+        except OSError:
+            pass
+    return found
+
+
+def run(index: int, llm: Any) -> None:
+    crew = two_agents(llm, stream=index % 5 == 4)
+    crew_llms(crew, llm)
+    if index % 5 == 4:
+        for _ in crew.kickoff():
+            pass
+    elif index % 2:
+        asyncio.run(crew.akickoff())
+    else:
+        crew.kickoff()
+    long = [{"role": "user", "content": "lorem ipsum " * 2000}, {"role": "assistant", "content": "dolor " * 2000}]
+    llm.summarize_messages(long, [])
+    asyncio.run(llm.acall("hello"))
+
+
+def main(kind: str) -> None:
+    with serving(adds) as provider:
+        before = 0
+        threads: set[str] = set()
+        for index in range(50):
+            if kind == "wire":
+                target = provider.target(name="small", model=SMALL, context_window=4000)
+                llm = RoutedLLM(targets=[target])
+            else:
+                llm = RoutedLLM(targets={"small": ready(provider)})
+            run(index, llm)
+            llm.router.close()
+            if index == 4:  # what CrewAI keeps for itself (its bus, its pools) is there by now
+                gc.collect()
+                before, threads = sockets(), {thread.name for thread in threading.enumerate()}
+        del llm
+        gc.collect()
+        left = sorted(thread.name for thread in threading.enumerate() if thread.name not in threads)
+        print(json.dumps({"sockets": sockets() - before, "threads": left, "unraised": unraised[:5]}))
+
+
+main(sys.argv[1])
