@@ -57,6 +57,7 @@ class HandledStep:
         routed, own = self.model, self.model.target_kwargs.get(target.name, {})
         common = {"output_version": routed.output_version, "cache": routed.cache}
         common = {name: value for name, value in common.items() if value is not None}
+        tools = self.request.tools if target.provider == "anthropic" else _unmarked(self.request.tools)
         model = routed.models.get(target.name)
         if model is None:
             router = routed.router
@@ -69,13 +70,12 @@ class HandledStep:
                 callbacks=[runs],
                 **common,
             )
-            handed = self.request.override(model=wire, model_settings=dict(self.settings))
+            handed = self.request.override(model=wire, tools=tools, model_settings=dict(self.settings))
             return _Handled(handed, cast("BoundWireModel", wire).owning(own), runs)
         settings, warnings = Options(rest=self.settings).for_native(model, target, own)
         system = self.request.system_message
         given: list[BaseMessage] = [*([] if system is None else [system]), *self.request.messages]
         messages = told(given, target, model, routed.router.pool)
-        tools = self.request.tools if target.provider == "anthropic" else _unmarked(self.request.tools)
         bound = [tool for tool in tools if isinstance(tool, Mapping)]
         settings = keep_warm(model, messages, {**settings, "tools": bound}, agentic=bool(tools))
         del settings["tools"]

@@ -1,4 +1,4 @@
-"""RoutingMiddleware in create_agent: the same chain, record and traces as a RoutedChatModel, beside other middleware."""
+"""RoutingMiddleware in create_agent: chain, record and traces of a RoutedChatModel, beside other middleware."""
 
 from __future__ import annotations
 
@@ -596,6 +596,76 @@ def test_shares_what_a_routed_chat_model_has(kind: str, provider: ScriptedProvid
     model.invoke("hello")
     assert len(recorded(routing)) == 2
     model.router.close()
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", POOLS)
+def test_an_error_after_the_answer_is_not_the_targets(kind: str, how: str, provider: ScriptedProvider) -> None:
+    """Whatever a middleware nearer to the model calls by itself, its failures close no circuit of ours."""
+
+    class Audit(AgentMiddleware[Any, Any, Any]):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            handler(request)
+            raise ConnectionError("the audit log is down")
+
+        async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+            await handler(request)
+            raise ConnectionError("the audit log is down")
+
+    routing = RoutingMiddleware(targets=pool(kind, provider))
+    with pytest.raises(ConnectionError, match="the audit log is down"):
+        run(create_agent(routing.model, middleware=[routing, Audit()]), how, routing)
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_the_shape_of_content_is_that_of_the_shared_model(kind: str, provider: ScriptedProvider) -> None:
+    model = RoutedChatModel(targets=pool(kind, provider), output_version="v1")
+    (answer,) = answers(run(create_agent(model, middleware=[r := RoutingMiddleware(model)]), "sync", r))
+    assert answer.content == [{"type": "text", "text": "Hello there."}]
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_anthropic_keeps_the_prefix_of_a_loop_without_any_middleware(kind: str) -> None:
+    with serve() as here, ScriptedProvider(script, provider="anthropic") as there:
+        routing = RoutingMiddleware(targets=two(kind, here, there))
+        run(
+            create_agent(routing.model, tools=[weather], middleware=[routing]), "sync", routing, config=pinned("claude")
+        )
+    assert all("cache_control" in str(request.body) for request in there.requests)
+
+
+def test_markers_on_tools_given_as_dicts_stay_with_anthropic() -> None:
+    marked: Any = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}
+    outer = Around(lambda r: r.override(tools=[{**marked, "cache_control": {"type": "ephemeral"}}]))
+    for kind in FAMILIES:
+        with (
+            ScriptedProvider("noon", provider="openai") as here,
+            ScriptedProvider("noon", provider="anthropic") as there,
+        ):
+            routing = RoutingMiddleware(targets=two(kind, here, there))
+            run(create_agent(routing.model, middleware=[outer, routing]), "sync", routing, config=pinned("gpt"))
+        assert here.requests[0].body["tools"][0]["function"]["name"] == "now"
+        assert "cache_control" not in str(here.requests[0].body)
+
+
+@pytest.mark.parametrize("by", ["model", "target_kwargs"])
+def test_thinking_goes_off_where_another_family_began_the_loop(by: str) -> None:
+    budget: Any = {"type": "enabled", "budget_tokens": 2000}
+    call: Any = {"name": "weather", "args": {"city": "Rome"}, "id": "call_1", "type": "tool_call"}
+    begun: Any = [HumanMessage("Rome?"), AIMessage("", tool_calls=[call]), ToolMessage("20", tool_call_id="call_1")]
+    with ScriptedProvider(script, provider="anthropic") as there:
+        ready = claude(there)
+        ready.max_tokens = 4000
+        if by == "model":
+            ready.thinking = budget
+        own: Any = {"claude": {"thinking": budget}} if by == "target_kwargs" else None
+        routing = RoutingMiddleware(targets={"claude": native(ready)}, target_kwargs=own)
+        agent = create_agent(routing.model, tools=[weather], middleware=[routing])
+        (_, answer) = answers(run(agent, "sync", routing, {"messages": begun}))
+    (sent,) = there.requests
+    assert sent.body.get("thinking", {"type": "disabled"}) == {"type": "disabled"}
+    assert "thinking switched off" in str(decided(answer).warnings)
 
 
 def test_settings_that_make_no_sense(provider: ScriptedProvider) -> None:
