@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from functools import cache
 from typing import Any
 
-__all__ = ["on_every_loop"]
+__all__ = ["close_on_this_loop", "on_every_loop"]
 
 
 def on_every_loop(client: Any) -> Any:
@@ -28,6 +28,13 @@ def on_every_loop(client: Any) -> Any:
     return client if http_client is None else client.with_options(http_client=_of(http_client)())
 
 
+async def close_on_this_loop(client: Any) -> None:
+    """Closes what a client of `on_every_loop` keeps open on this event loop; does nothing for any other."""
+    http_client: Any = getattr(client, "_client", None)
+    if http_client is not None and isinstance(getattr(http_client, "loops", None), _Loops):
+        await http_client.aclose()
+
+
 @cache
 def _of(http_client: Any) -> Any:
     """The SDK's own kind of HTTP client, but what it is given to send goes out by a client of the running loop."""
@@ -36,14 +43,14 @@ def _of(http_client: Any) -> Any:
         def __init__(self) -> None:
             # Nothing goes out from this one itself. Without a transport to make it reads no certificates.
             super().__init__(transport=object(), trust_env=False)
-            self._loops = _Loops(http_client)
+            self.loops = _Loops(http_client)
 
         async def send(self, request: Any, **options: Any) -> Any:
-            return await (await self._loops.client()).send(request, **options)
+            return await (await self.loops.client()).send(request, **options)
 
         async def aclose(self) -> None:
             """Closes the connections of this event loop."""
-            await self._loops.aclose()
+            await self.loops.aclose()
 
     return LoopsClient
 

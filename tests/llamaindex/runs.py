@@ -9,11 +9,13 @@ import asyncio
 import gc
 import logging
 import socket
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 from llama_index.core import VectorStoreIndex
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.async_utils import asyncio_run
@@ -22,6 +24,7 @@ from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.evaluation import FaithfulnessEvaluator
 from llama_index.core.schema import TextNode
 from llama_index.llms.agentroute import RoutedLLM
+from llama_index.llms.openai import OpenAI
 
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
@@ -70,7 +73,8 @@ async def cancelled(llm: RoutedLLM) -> None:
 async def plain_calls_on_a_loop(llm: RoutedLLM) -> None:
     """What LlamaIndex runs in a thread, on a loop that it closes without ado."""
     asyncio_run(gathered(llm))
-    asyncio_run(given_up(llm))
+    if not llm.models:  # OpenAI's SDK leaves a stream that is given up to the collector, which comes too late here.
+        asyncio_run(given_up(llm))
     FaithfulnessEvaluator(llm=llm).evaluate(query="?", response="Yes.", contexts=["Yes."])
 
 
@@ -83,19 +87,30 @@ def in_a_thread(llm: RoutedLLM) -> None:
             break
 
 
+def fifty(server: ScriptedProvider, llm: RoutedLLM) -> None:
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        for number in range(10):
+            for run in (agent, gathered, given_up, cancelled, plain_calls_on_a_loop):
+                asyncio.run(run(llm.bind(agent=f"agent {number}")))
+            threads.submit(in_a_thread, llm).result()
+    assert len(server.requests) >= 100
+
+
 def main() -> None:
     before = threading.active_count()
     with ScriptedProvider(script, provider="openai") as server:
-        llm = RoutedLLM(targets=[server.target(name="small", model="gpt-4.1-nano"), server.target(model="gpt-4.1")])
-        with ThreadPoolExecutor(max_workers=4) as threads:
-            for number in range(10):
-                for run in (agent, gathered, given_up, cancelled, plain_calls_on_a_loop):
-                    asyncio.run(run(llm.bind(agent=f"agent {number}")))
-                threads.submit(in_a_thread, llm).result()
-        llm.router.close()
+        if sys.argv[1:] == ["native"]:
+            client = httpx.Client()
+            own = OpenAI("gpt-4.1-nano", api_base=server.base_url, api_key=server.api_key, http_client=client)
+            fifty(server, RoutedLLM(targets=[own]))
+            client.close()
+        else:
+            llm = RoutedLLM(targets=[server.target(name="small", model="gpt-4.1-nano"), server.target(model="gpt-4.1")])
+            fifty(server, llm)
+            llm.router.close()
     gc.collect()
     sockets = [item for item in gc.get_objects() if isinstance(item, socket.socket) and item.fileno() != -1]
-    print(len(server.requests) >= 100, sockets, threading.active_count() - before)
+    sys.stdout.write(f"{len(sockets)} sockets, {threading.active_count() - before} threads left\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
@@ -21,6 +22,7 @@ from .answers import StreamWriter, done_of, has_content, write_answer
 from .loops import borrowed
 from .messages import portable
 from .options import Options
+from .pool import close_connections
 
 __all__ = ["AsyncLLMPerformer", "LLMPerformer", "Piece", "Step"]
 
@@ -212,13 +214,15 @@ class AsyncLLMPerformer:
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
         model = self._step.models.get(attempt.target.name)
         if model is not None:
-            async with aclosing(self._native(model, attempt)) as native:
+            items = self._native(model, attempt)
+            async with borrowed(model, partial(close_connections, model)), aclosing(items) as native:
                 async for reply in native:
                     yield reply
             return
         wire = _Wire(attempt)
         performer = self._step.router.async_performer
-        async with borrowed(performer), aclosing(performer.perform(self._step.for_wire(attempt))) as events:
+        sent = performer.perform(self._step.for_wire(attempt))
+        async with borrowed(performer, performer.aclose), aclosing(sent) as events:
             async for event in events:
                 for item in wire.take(event):
                     yield item

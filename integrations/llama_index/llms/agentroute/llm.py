@@ -44,7 +44,7 @@ from .context import PromptMessages, constraints_of, decided, prompt_kind
 from .events import astream_with_events, stream_with_events
 from .messages import tool_calls_of
 from .options import BoundTools, Options, resolved_choice
-from .pool import native, pool_metadata
+from .pool import native, pool_metadata, without_retries
 
 __all__ = ["RoutedLLM"]
 
@@ -83,6 +83,9 @@ class RoutedLLM(FunctionCallingLLM):
             router = Router(targets=ours)
         elif not isinstance(router, Router):
             raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
+        else:
+            given = settings.get("models") or {}
+            settings["models"] = {name: without_retries(model) for name, model in given.items()}
         super().__init__(**{"router": router, **settings})
         check_models(router.pool, self.models)
         for name in self.target_kwargs:

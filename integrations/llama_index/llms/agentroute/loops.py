@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import FrameType
 from weakref import WeakKeyDictionary
-
-from agentroute.transport import AsyncHttpPerformer
 
 __all__ = ["borrowed"]
 
 _RUNNER = "llama_index.core.async_utils"
 _CLOSER = "async_generator_athrow"
-_CALLS: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[AsyncHttpPerformer]] = WeakKeyDictionary()
+_CALLS: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[int]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def borrowed(performer: AsyncHttpPerformer) -> AsyncIterator[None]:
-    """One call on this loop. The last call to end on a loop that `asyncio_run` drives closes what was kept open.
+async def borrowed(connections: object, close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """One call by these connections. The last to end on a loop that `asyncio_run` drives closes what they kept open.
 
     `asyncio_run` closes its loops without telling asynchronous generators so (`shutdown_asyncgens`), or leaves them
     open for good: in both cases nobody would close a kept connection.
@@ -30,14 +28,15 @@ async def borrowed(performer: AsyncHttpPerformer) -> AsyncIterator[None]:
         yield
         return
     calls = _CALLS.setdefault(asyncio.get_running_loop(), Counter())
-    calls[performer] += 1
+    key = id(connections)
+    calls[key] += 1
     try:
         yield
     finally:
-        calls[performer] -= 1
-        if not calls[performer]:
-            del calls[performer]
-            await performer.aclose()
+        calls[key] -= 1
+        if not calls[key]:
+            del calls[key]
+            await close()
             await _closers()
 
 

@@ -12,9 +12,9 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from agentroute import Capabilities, ConfigError, Price, Target, Tier
 from agentroute.native import NATIVE, NativeTarget
-from agentroute.sdk_loops import on_every_loop
+from agentroute.sdk_loops import close_on_this_loop, on_every_loop
 
-__all__ = ["native", "pool_metadata", "without_retries"]
+__all__ = ["close_connections", "native", "pool_metadata", "without_retries"]
 
 _HOME = "llama_index.llms."
 
@@ -90,6 +90,12 @@ def without_retries(model: LLM) -> LLM:
 def _is_its_own(client: Any) -> bool:
     """Whether this SDK client sends with the HTTP client that it made for itself, and with none of the user's."""
     return type(getattr(client, "_client", None)).__name__ == _OWN_CLIENT
+
+
+async def close_connections(model: LLM) -> None:
+    """Closes what a native model's clients keep open on this event loop, where they have connections for each."""
+    for name in _CLIENTS:
+        await close_on_this_loop(getattr(model, name, None))
 
 
 def pool_metadata(pool: Iterable[Target], models: Mapping[str, LLM], max_tokens: int | None) -> LLMMetadata:
