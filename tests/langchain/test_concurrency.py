@@ -1,6 +1,6 @@
 """One RoutedChatModel for everybody: threads, tasks and event loops, none of which sees anything of another.
 
-AGENTROUTE_AGENT_RUNS is how many runs of the agent each of the 50 threads or tasks makes (default 4; CI takes 20).
+AGENTROUTE_AGENT_RUNS is how many runs of the agent each of the 50 threads or tasks makes (default 3; the full run is 20).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 
-from agentroute import ChatRequest
+from agentroute import ChatRequest, Router
+from agentroute.effects import Timeouts
+from agentroute.native import read_targets
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
 from .pools import POOLS, SMALL, STRONG
@@ -29,8 +31,10 @@ from .pools import POOLS, SMALL, STRONG
 pytestmark = pytest.mark.requires("langchain", "langchain_openai")
 
 AT_ONCE = 50
-RUNS = int(os.environ.get("AGENTROUTE_AGENT_RUNS", "4"))
+RUNS = int(os.environ.get("AGENTROUTE_AGENT_RUNS", "3"))
 TOKEN = re.compile(r"token-\d+-\d+")
+PATIENT = Timeouts(connect=300, first_content=300, between_events=300, whole_answer=300)
+"""Fifty conversations at once may keep a slow machine from any one of them for a while."""
 PINS: tuple[dict[str, str], ...] = ({"target": "small"}, {"target": "strong"}, {})
 
 
@@ -73,7 +77,8 @@ def routed(kind: str, provider: ScriptedProvider) -> RoutedChatModel:
     wire = {"small": provider.target(model=SMALL), "strong": provider.target(model=STRONG)}
     models = {"small": native(ready(provider, SMALL)), "strong": native(ready(provider, STRONG))}
     mixed = {"small": wire["small"], "strong": models["strong"]}
-    return RoutedChatModel(targets={"wire": wire, "native": models, "mixed": mixed}[kind])
+    targets, ours = read_targets({"wire": wire, "native": models, "mixed": mixed}[kind], native)
+    return RoutedChatModel(router=Router(targets, timeouts=PATIENT), models=ours)
 
 
 def given(token: str, run: int) -> tuple[dict[str, Any], Any]:
