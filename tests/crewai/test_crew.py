@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -117,15 +118,17 @@ def test_r14_five_tasks_at_once(kind: str) -> None:
 
 
 @both
-async def test_r14_an_agent_by_itself(kind: str) -> None:
+def test_r14_an_agent_by_itself(kind: str) -> None:
     with serving(adds) as provider:
         llm = routed(kind, provider)
         who = agent("Researcher", llm, tools=[add])
-        assert who.kickoff("Add 2 and 3.").raw == DONE[0]
-        assert (await who.kickoff_async("Add 2 and 3.")).raw == DONE[0]
-        assert (await who.akickoff("Add 2 and 3.")).raw == DONE[0]
+        output = who.kickoff("Add 2 and 3.")
+        assert output.raw == DONE[0]
+        assert output.usage_metrics["successful_requests"] == 2
+        assert asyncio.run(who.kickoff_async("Add 2 and 3.")).raw == DONE[0]
+        assert asyncio.run(who.akickoff("Add 2 and 3.")).raw == DONE[0]
         assert [step.context.role for step in llm.router.ledger.decisions] == ["Researcher"] * 6
-        assert who.kickoff("Report.", response_format=Report).pydantic is not None
+        assert who.kickoff("Report.", response_format=Report).pydantic == Report(title="as asked", count=7)
 
 
 @both

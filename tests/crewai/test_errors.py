@@ -102,7 +102,7 @@ def test_r06_a_crew_that_fails_makes_the_attempts_of_the_chain_and_no_more(kind:
     with serving("", fault=BUSY) as busy, serving("", fault=Fault.error(429, retry_after=3600)) as limited:
         llm = routed(kind, busy, limited)
         who = agent("Writer", llm)
-        with pytest.raises(Exception, match="429|rate limit|injected"):
+        with pytest.raises(Exception, match=r"429|rate limit|injected"):
             Crew(agents=[who], tasks=[task("Write.", who)]).kickoff()
         (decision,) = llm.router.ledger.decisions
         assert len(busy.requests) + len(limited.requests) == len(decision.attempts)

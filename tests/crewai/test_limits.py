@@ -45,7 +45,7 @@ def test_r13_planning_without_a_planning_llm_wants_openai() -> None:
 
 def test_r13_memory_embeds_with_openai_unless_told_otherwise() -> None:
     assert "OPENAI_API_KEY" not in os.environ
-    with pytest.raises(Exception, match="OPENAI_API_KEY|api_key"):
+    with pytest.raises(Exception, match=r"OPENAI_API_KEY|api_key"):
         _default_embedder()(["hello"])
 
 

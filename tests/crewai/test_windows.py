@@ -9,7 +9,7 @@ from crewai import Crew
 from crewai.tools import tool
 from crewai_agentroute import RoutedLLM
 
-from agentroute import ChatRequest, Target
+from agentroute import Capabilities, ChatRequest, Target
 from agentroute.testing import ScriptedReply, tool_call
 
 from .crews import ADD, SMALL, agent, made, ready, routed, serving, task
@@ -75,8 +75,6 @@ def test_r10_a_history_that_is_too_long_is_compacted() -> None:
 
 
 def test_r10_what_the_pool_can_do_decides_how_crewai_calls_tools() -> None:
-    from agentroute import Capabilities
-
     with serving("hello") as provider:
         can = provider.target(name="a", model=SMALL)
         cannot = provider.target(
