@@ -22,7 +22,7 @@ from agentroute.events import (
     is_content,
     unfold,
 )
-from agentroute.messages import Extra, Image, Reasoning, Text, ToolResult
+from agentroute.messages import Audio, Document, Extra, Image, Reasoning, Text, ToolResult
 
 EXTRA = Extra("d", {"k": 1})
 
@@ -101,7 +101,7 @@ def test_text_with_an_extra_is_a_part_of_its_own() -> None:
     assert response.message.parts == (Text("a"), Text("b", EXTRA), Text("cd"))
 
 
-@pytest.mark.parametrize("part", [Image("https://x"), ToolResult("c", ())])
+@pytest.mark.parametrize("part", [Image("https://x"), Document("https://x"), Audio("https://x"), ToolResult("c", ())])
 def test_a_response_cannot_hold_these(part: Any) -> None:
     with pytest.raises(TypeError, match=type(part).__name__):
         list(unfold(ChatResponse(Message("assistant", (part,)))))

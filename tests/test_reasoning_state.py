@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from agentroute.messages import ChatRequest, Extra, Message, Part, Reasoning, Text, ToolCall, ToolResult
+from agentroute.messages import (
+    Audio,
+    ChatRequest,
+    Document,
+    Extra,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from agentroute.reasoning_state import LiveState, live_state
 
 ASKED = Message("user", (Text("go"),))
@@ -45,6 +56,9 @@ def test_nothing_is_alive(messages: tuple[Message, ...]) -> None:
 
 def test_reasoning_before_the_user_spoke_is_over() -> None:
     assert state(ASKED, THOUGHT, RESULT, ASKED, THOUGHT, RESULT) == LiveState(CLAUDE, 10)
+    for file in (Document(url="https://x.org/a.pdf"), Audio(data="UklGRg==")):
+        spoke = Message("user", (file,))
+        assert state(ASKED, THOUGHT, RESULT, spoke, THOUGHT, RESULT) == LiveState(CLAUDE, 10)
 
 
 def test_only_the_latest_model_counts() -> None:

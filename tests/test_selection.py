@@ -201,7 +201,7 @@ def test_files_keep_out_who_cannot_take_them(part: Part, facts: dict[str, Any], 
     said: list[tuple[Message, ...]] = [(Message("user", (Text("do it"), part)),)]
     if isinstance(part, Document):
         call = Message("assistant", (ToolCall("c", "look", "{}"),))
-        said.append((said[0][0], call, Message("tool", (ToolResult("c", (Text("see"), part)),))))
+        said.append((Message("user", (Text("do it"),)), call, Message("tool", (ToolResult("c", (Text("see"), part)),))))
     for messages in said:
         selection = choose(EASY, pool=Pool([changed, ready]), messages=messages)
         assert [dropped.reason for dropped in selection.dropped] == ([] if reason is None else [reason])

@@ -251,7 +251,10 @@ class TestResults:
         ]
         request = formats.of(GEMINI).decode_request({"contents": raw})
         result = request.messages[-1].tool_results[0]
-        assert result.content[1] == Document(None, PDF, "application/pdf", extra=Extra(GEMINI, {}))
+        assert result.content[1:] == (
+            Document(None, PDF, "application/pdf", extra=Extra(GEMINI, {})),
+            Text("", Extra(GEMINI, sound)),
+        )
         assert formats.of(GEMINI).encode_request(request, model="m").body["contents"] == raw
         plain = replace(result, content=(Text("see"), Document(data=PDF, name="a.pdf")))
         moved = formats.of(GEMINI).encode_request(

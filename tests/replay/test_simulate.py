@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentroute import ChatRequest, ConfigError, Prediction, Router, StepKind, Target, Task
+from agentroute import Capabilities, ChatRequest, ConfigError, Prediction, Router, StepKind, Target, Task
 from agentroute.replay import replay
 from agentroute.routing.step import Step
 
@@ -249,6 +249,33 @@ def test_a_single_model_that_cannot_serve_every_step_is_not_the_best(write: Writ
     report = replay(write(conversation((1000, 5), (9000, 5))), Router(targets=pool, classifier=Scripted({})))
     assert report.singles["short"].unserved == 1
     assert report.best_single == "long"
+
+
+@pytest.mark.parametrize(
+    ("part", "facts"),
+    [
+        (
+            {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
+            {"capabilities": Capabilities(documents=False)},
+        ),
+        (
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+            {"capabilities": Capabilities(audio=False)},
+        ),
+        (
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+            {"dialect": "anthropic_messages"},
+        ),
+    ],
+)
+def test_a_single_model_that_cannot_take_a_file_serves_no_step_with_one(
+    write: Write, make_target: MakeTarget, part: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    pool = [make_target("short", "premium", "0.1", "0.1", **facts), make_target("long", "premium", "1", "1")]
+    row = conversation((1000, 5))
+    row["messages"] = [{"role": "user", "content": [{"type": "text", "text": "see"}, part]}, *row["messages"]]
+    report = replay(write(row), Router(targets=pool, classifier=Scripted({})))
+    assert (report.singles["short"].unserved, report.singles["long"].unserved) == (1, 0)
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------

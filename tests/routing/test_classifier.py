@@ -57,6 +57,19 @@ def test_what_asks_for_something_is_no_greeting(text: str) -> None:
     assert "greeting" not in predict(user(text)).reasons[0]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
+        {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+    ],
+)
+def test_a_greeting_with_a_file_is_no_greeting(part: dict[str, Any]) -> None:
+    message: dict[str, Any] = {"role": "user", "content": [{"type": "text", "text": "Hi!"}, part]}
+    assert "greeting" not in predict(message).reasons[0]
+
+
 def test_failure_raises_the_bar_and_recovery_lowers_it_again() -> None:
     before = [user("Cancel my order 4711 please"), call("get_order", id=4711)]
     ok = predict(*before, result('{"id": 4711, "status": "pending"}'))
