@@ -69,6 +69,25 @@ _RESULT_START = re.compile(
 )
 """A tool result that a harness without tool messages sends as the user's text."""
 
+_CREWAI_START = re.compile(r"\s*Current Task: ")
+_CREWAI_SAYS = (
+    "Current Task: ",
+    "This is the expected criteria for your final answer: ",
+    "you MUST return the actual complete content as the final answer, not a summary.",
+    "Provide your complete response:",
+)
+_CREWAI_SCHEMA = (
+    "Format your final answer according to the following OpenAPI schema: ",
+    "any code block markers like ```json or ```python.",
+)
+_CREWAI_REST = (
+    "This is the context you're working with:",
+    "# Memories from past conversations:",
+    "Begin! This is VERY important to you",
+)
+"""What CrewAI writes around a task's description and expected output, without tags: sentences, the first and last words
+of a schema, and what begins a section that goes on to the end (crewai 1.15, `slices` in translations/en.json)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -89,6 +108,8 @@ class Ask:
 
 def without_harness(text: str) -> str:
     """`text` with harness blocks taken out and the tags around an ask taken off."""
+    if _CREWAI_START.match(text):
+        text = _without_crewai(text)
     if "<" not in text:
         return text
     spans: list[tuple[int, int]] = []
@@ -127,6 +148,17 @@ def without_harness(text: str) -> str:
         position = max(position, after)
     pieces.append(text[position:])
     return "".join(pieces)
+
+
+def _without_crewai(text: str) -> str:
+    for section in _CREWAI_REST:
+        text = text.partition(section)[0]
+    before, schema, after = text.partition(_CREWAI_SCHEMA[0])
+    if schema:
+        text = before + after.partition(_CREWAI_SCHEMA[1])[2]
+    for sentence in _CREWAI_SAYS:
+        text = text.replace(sentence, "")
+    return text
 
 
 def is_result_text(text: str) -> bool:

@@ -75,8 +75,8 @@ def test_costs_differ_by_the_words_of_a_tool_alone(watched: Watched, length: int
 
 @at_each_point
 def test_what_the_adapters_add(watched: Watched, length: int, kind: StepKind) -> None:
-    """All that differs: titles and closed objects in a tool's schema; a choice of tools that is the default, and one call
-    at a time (LlamaIndex); what is said of a result, which LangChain alone can say has failed."""
+    """All that differs: titles and closed objects in a tool's schema; the default choice of tools said aloud, and one
+    call at a time (LlamaIndex); what is said of a result, which LangChain alone can say has failed."""
     found = arrivals(watched, length)
     assert {name: _words(one.request.tools[0].parameters) for name, one in found.items()} == {
         "langchain": set(),

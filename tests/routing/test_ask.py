@@ -42,6 +42,16 @@ def ask_of(*messages: Message) -> Ask:
         f'<context source="kb">\nPassage one. Passage two?\n</context>\n{ASK}',
         f"<attachments><attachment id='1'>a.py</attachment></attachments><userRequest>{ASK}</userRequest>",
         f"<issue>{ASK}</issue>",
+        f"\nCurrent Task: {ASK}",
+        f"\nCurrent Task: {ASK}\n\nProvide your complete response:",
+        f"\nCurrent Task: {ASK}\n\nThis is the context you're working with:\nSummarise <b>nothing</b>. Prove it?",
+        f"\nCurrent Task: {ASK}\n\n# Memories from past conversations:\n- 2024: a bug",
+        f"\nCurrent Task: {ASK}\n\nBegin! This is VERY important to you, use the tools available and give your best "
+        f"Final Answer, your job depends on it!\n\nThought:",
+        f"\nCurrent Task: {ASK}\nFormat your final answer according to the following OpenAPI schema: "
+        + '{"type": "object"}' * 900
+        + "\n\nIMPORTANT: Preserve the original content exactly as-is.\n\nEnsure the final output does not include any "
+        "code block markers like ```json or ```python.",
     ],
 )
 def test_harness_text_is_no_ask(text: str) -> None:
@@ -65,6 +75,21 @@ def test_a_users_own_marks_stay(text: str) -> None:
     found = without_harness(text)
     assert all(word in found for word in ("French",) if word in text)
     assert len(found) >= len(text) - len("<question></question>")
+
+
+def test_what_crewai_writes_around_a_task_is_no_ask() -> None:
+    found = ask_of(
+        user(
+            f"\nCurrent Task: {ASK}\n\nThis is the expected criteria for your final answer: One line\n"
+            f"you MUST return the actual complete content as the final answer, not a summary."
+        )
+    )
+    assert found.text == f"{ASK}\n\nOne line"
+
+
+def test_such_words_of_a_user_stay() -> None:
+    text = "Why does it say 'you MUST return the actual complete content as the final answer, not a summary.'?"
+    assert without_harness(text) == text
 
 
 def test_a_message_of_harness_text_alone_is_no_turn() -> None:
