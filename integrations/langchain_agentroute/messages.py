@@ -47,6 +47,7 @@ from agentroute.messages import (
     ToolResult,
     Usage,
 )
+from agentroute.providers import NATIVE
 from agentroute.targets import Pool
 
 from .blocks import CALLS, MODEL_PROVIDER, blocks_of, outline_of, read_extra, read_part, write_extra, write_part
@@ -84,84 +85,99 @@ _to_json = json.JSONEncoder(ensure_ascii=False).encode
 def read_messages(messages: Iterable[BaseMessage], pool: Pool | None = None) -> tuple[Message, ...]:
     """The conversation as canonical messages; `pool` has the targets that may have written parts of it.
 
-    Raises RequestError naming what a canonical message cannot hold.
+    Raises RequestError naming what a canonical message cannot hold, unless all of the pool are ready models: these are
+    told the messages themselves.
     """
-    return tuple(_read(message, at, pool) for at, message in enumerate(messages))
+    reader = _Reader(pool)
+    return tuple(reader.read(message, at) for at, message in enumerate(messages))
 
 
-def _read(message: BaseMessage, at: int, pool: Pool | None = None) -> Message:
-    match message:
-        case ToolMessage():
-            # `status` is "success" unless somebody set it, so only "error" says anything.
-            failed = True if message.status == "error" else None
-            return Message("tool", (ToolResult(message.tool_call_id, _read_result(message, at), failed, message.name),))
-        case AIMessage():
-            return _read_answer(message, at, pool)
-        case SystemMessage():
-            developer = message.additional_kwargs.get("__openai_role__") == "developer"
-            return Message("developer" if developer else "system", _read_content(message, at), message.name)
-        case HumanMessage():
-            return Message("user", _read_content(message, at), message.name)
-        case ChatMessage() if message.role in _ROLES:
-            return Message(_ROLES[message.role], _read_content(message, at), message.name)
-        case _:
-            raise RequestError(f"message {at} is a {type(message).__name__}, which no chat model can be sent")
+class _Reader:
+    def __init__(self, pool: Pool | None) -> None:
+        self._pool = pool
+        self._strict = pool is None or any(target.dialect != NATIVE for target in pool)
 
+    def read(self, message: BaseMessage, at: int) -> Message:
+        match message:
+            case ToolMessage():
+                # `status` is "success" unless somebody set it, so only "error" says anything.
+                failed = True if message.status == "error" else None
+                result = ToolResult(message.tool_call_id, self._result(message, at), failed, message.name)
+                return Message("tool", (result,))
+            case AIMessage():
+                return self._answer(message, at)
+            case SystemMessage():
+                developer = message.additional_kwargs.get("__openai_role__") == "developer"
+                return Message("developer" if developer else "system", self._content(message, at), message.name)
+            case HumanMessage():
+                return Message("user", self._content(message, at), message.name)
+            case ChatMessage() if message.role in _ROLES:
+                return Message(_ROLES[message.role], self._content(message, at), message.name)
+            case _:
+                raise RequestError(f"message {at} is a {type(message).__name__}, which no chat model can be sent")
 
-def _read_content(message: BaseMessage, at: int) -> tuple[Part, ...]:
-    if isinstance(message.content, str):
-        return (Text(message.content),) if message.content else ()
-    return tuple(read_part(dict(block), f"message {at}") for block in message.content_blocks)
+    def _content(self, message: BaseMessage, at: int) -> tuple[Part, ...]:
+        if isinstance(message.content, str):
+            return (Text(message.content),) if message.content else ()
+        found = []
+        for block in message.content_blocks:
+            try:
+                found.append(read_part(dict(block), f"message {at}"))
+            except RequestError:
+                if self._strict:
+                    raise
+        return tuple(found)
 
+    def _result(self, message: ToolMessage, at: int) -> tuple[Text | Image | Document, ...]:
+        found = []
+        for part in self._content(message, at):
+            if isinstance(part, Text | Image | Document):
+                found.append(part)
+            elif self._strict:
+                kind = type(part).__name__.lower()
+                raise RequestError(f"message {at} has a part of type {kind!r} in a tool's result")
+        return tuple(found)
 
-def _read_result(message: ToolMessage, at: int) -> tuple[Text | Image | Document, ...]:
-    found = []
-    for part in _read_content(message, at):
-        if not isinstance(part, Text | Image | Document):
-            raise RequestError(f"message {at} has a part of type {type(part).__name__.lower()!r} in a tool's result")
-        found.append(part)
-    return tuple(found)
+    def _answer(self, message: AIMessage, at: int) -> Message:
+        """What a model said, in its order; calls are those of `tool_calls`, which are what was carried out."""
+        calls = [ToolCall(call["id"] or "", call["name"], _json(call["args"])) for call in message.tool_calls]
+        calls += [
+            ToolCall(call["id"] or "", call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls
+        ]
+        beside = message.additional_kwargs
+        if isinstance(message.content, str) and "reasoning_content" not in beside and "agentroute" not in beside:
+            said: tuple[Part, ...] = (Text(message.content),) if message.content else ()
+            return Message("assistant", (*said, *calls), message.name)
+        origin = self._signer(message)
+        parts: list[Part] = []
+        ours = blocks_of(message)
+        for found in message.content_blocks if ours is None else ours:
+            block: dict[str, Any] = {"type": "text", "text": found} if isinstance(found, str) else dict(found)
+            kind = block["type"]
+            if kind == "text" and not block["text"] and "extras" not in block:
+                continue
+            if kind in CALLS:
+                call = next((call for call in calls if call.id == (block.get("id") or "")), None)
+                if call is not None:
+                    calls.remove(call)
+                    kept = (block.get("extras") or {}).get("agentroute")
+                    parts.append(replace(call, extra=read_extra(kept.get("extra"))) if kept else call)
+            elif kind in ("text", "reasoning") or (kind == "image" and (block.get("url") or block.get("base64"))):
+                # What else a model wrote for itself (server tools) is of no use to others.
+                parts.append(read_part(block, f"message {at}", origin))
+        extra = read_extra((beside.get("agentroute") or {}).get("extra"))
+        return Message("assistant", (*parts, *calls), message.name, extra)
 
-
-def _read_answer(message: AIMessage, at: int, pool: Pool | None) -> Message:
-    """What a model said, in its order; calls are those of `tool_calls`, which are what was carried out."""
-    calls = [ToolCall(call["id"] or "", call["name"], _json(call["args"])) for call in message.tool_calls]
-    calls += [ToolCall(call["id"] or "", call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
-    beside = message.additional_kwargs
-    if isinstance(message.content, str) and "reasoning_content" not in beside and "agentroute" not in beside:
-        said: tuple[Part, ...] = (Text(message.content),) if message.content else ()
-        return Message("assistant", (*said, *calls), message.name)
-    origin = _signer(message, pool)
-    parts: list[Part] = []
-    ours = blocks_of(message)
-    for found in message.content_blocks if ours is None else ours:
-        block: dict[str, Any] = {"type": "text", "text": found} if isinstance(found, str) else dict(found)
-        kind = block["type"]
-        if kind == "text" and not block["text"] and "extras" not in block:
-            continue
-        if kind in CALLS:
-            call = next((call for call in calls if call.id == (block.get("id") or "")), None)
-            if call is not None:
-                calls.remove(call)
-                kept = (block.get("extras") or {}).get("agentroute")
-                parts.append(replace(call, extra=read_extra(kept.get("extra"))) if kept else call)
-        elif kind in ("text", "reasoning") or (kind == "image" and (block.get("url") or block.get("base64"))):
-            # What else a model wrote for itself (server tools) is of no use to others.
-            parts.append(read_part(block, f"message {at}", origin))
-    extra = read_extra((beside.get("agentroute") or {}).get("extra"))
-    return Message("assistant", (*parts, *calls), message.name, extra)
-
-
-def _signer(message: AIMessage, pool: Pool | None) -> str | None:
-    """The model that signed the reasoning in this message (`provider/model`): a target of ours, as far as we know, or a
-    model that LangChain called without us."""
-    name = origin_of(message)
-    target = None if pool is None or name is None else pool.get(name)
-    if target is not None:
-        return target.origin
-    said = message.response_metadata
-    provider, model = said.get("model_provider"), said.get("model_name")
-    return f"{provider}/{model}" if provider and model and provider != MODEL_PROVIDER else None
+    def _signer(self, message: AIMessage) -> str | None:
+        """The model that signed the reasoning in this message (`provider/model`): a target of ours, as far as we know,
+        or a model that LangChain called without us."""
+        name = origin_of(message)
+        target = None if self._pool is None or name is None else self._pool.get(name)
+        if target is not None:
+            return target.origin
+        said = message.response_metadata
+        provider, model = said.get("model_provider"), said.get("model_name")
+        return f"{provider}/{model}" if provider and model and provider != MODEL_PROVIDER else None
 
 
 def origin_of(message: BaseMessage) -> str | None:
@@ -401,4 +417,4 @@ def read_response(chunks: Sequence[AIMessage]) -> ChatResponse | None:
     if isinstance(whole, AIMessageChunk):
         whole = add_ai_message_chunks(whole, *(chunk for chunk in chunks[1:] if isinstance(chunk, AIMessageChunk)))
     done = done_of(whole.usage_metadata, whole.response_metadata)
-    return ChatResponse(_read(whole, 0), done.finish_reason, done.usage)
+    return ChatResponse(_Reader(None).read(whole, 0), done.finish_reason, done.usage)

@@ -12,7 +12,7 @@ from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 
-from agentroute import ChatRequest, Price
+from agentroute import ChatRequest, Price, RequestError
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
 from .pools import chat_openai
@@ -155,6 +155,18 @@ class TestCacheMarkers:
         assert messages == before
         assert str(there.requests[0].body).count("cache_control") == 1
         assert "cache_control" not in str(here.requests[0].body)
+
+
+def test_ready_models_alone_are_told_what_only_they_understand() -> None:
+    """A file that lies with the provider has no canonical form: wire targets cannot be told of it, ready models can."""
+    question: Any = [HumanMessage([{"type": "text", "text": "what is it?"}, {"type": "file", "file_id": "file-1"}])]
+    with ScriptedProvider("a leaf", provider="openai") as provider:
+        ready = chat_openai(provider.base_url, "gpt-4.1", provider.api_key)
+        assert RoutedChatModel(targets=[ready]).invoke(question).text == "a leaf"
+        with pytest.raises(RequestError, match="message 0 has a part of type 'file'"):
+            RoutedChatModel(targets=[ready, provider.target(name="ours", model="gpt-4.1")]).invoke(question)
+    body: Any = provider.requests[0].body
+    assert body["messages"][0]["content"][1] == {"type": "file", "file": {"file_id": "file-1"}}
 
 
 def test_arguments_of_one_target_are_said_in_its_own_dialect() -> None:
