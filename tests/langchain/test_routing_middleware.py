@@ -34,6 +34,7 @@ from pydantic import BaseModel
 
 from agentroute import (
     AllAttemptsFailed,
+    Capabilities,
     ChatRequest,
     ConfigError,
     Decision,
@@ -406,10 +407,24 @@ def test_structured_answers_are_asked_for_in_each_targets_way(kind: str, how: st
     assert state["structured_response"] == Weather(city="Paris", degrees=18)
     (answer,) = answers(state["messages"])
     assert decided(answer).target == target
+    assert decided(answer).step_kind.value == "structured"
     by_tool = isinstance(wanted, ToolStrategy)
     assert bool(sent.asked.tools) == by_tool
     assert (sent.asked.response_schema is None) == by_tool
     assert isinstance(state["messages"][-1], ToolMessage if by_tool else AIMessage)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_target_without_structured_output_is_asked_by_a_tool(able: bool) -> None:
+    with ScriptedProvider(obliging) as provider:
+        house = provider.target(model="house", tier="mid", capabilities=Capabilities(structured_output=able))
+        routing = RoutingMiddleware(targets=[house])
+        agent = create_agent(routing.model, response_format=Weather, middleware=[routing])
+        state = ran(agent, "sync", routing, {"messages": [("user", "In 'Paris' it is 18 degrees.")]})
+        (sent,) = provider.requests
+    assert state["structured_response"] == Weather(city="Paris", degrees=18)
+    assert (sent.asked.response_schema is not None) == able
+    assert bool(sent.asked.tools) != able
 
 
 @pytest.mark.parametrize("how", HOW)
