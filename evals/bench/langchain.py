@@ -21,6 +21,7 @@ import argparse
 import asyncio
 import importlib.metadata
 import json
+import os
 import platform
 import random
 import statistics
@@ -434,7 +435,8 @@ def main() -> None:
     warnings.simplefilter("ignore")  # ModelRouterMiddleware says that it is in beta.
     lines = [
         f"RoutedChatModel, {date.today()}, Python {platform.python_version()}, {platform.machine()}, {versions()}, "
-        f"{rounds} rounds; CPU ms: median (10th-90th percentile); ratio of medians to bare in the same run"
+        f"{rounds} rounds, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores at the start; CPU ms: median "
+        "(10th-90th percentile); ratio of medians to bare in the same run"
     ]
     for stream in (False, True):
         for asynchronous in (False, True):
