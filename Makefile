@@ -16,8 +16,8 @@ demo: $(VENV)/.demo  ## a LangGraph agent over a scripted fleet: each step route
 test: $(VENV)/.dev  ## every test
 	@$(BIN)/python -m pytest $(ARGS)
 
-oldest: $(OLDEST)/.dev  ## the tests of the LangChain integration on the oldest LangChain it supports
-	@$(OLDEST)/bin/python -m pytest tests/langchain $(ARGS)
+oldest: $(OLDEST)/.dev  ## the LangChain integration and the examples on the oldest LangChain that is supported
+	@$(OLDEST)/bin/python -m pytest tests/langchain tests/test_examples.py $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, layers
 	$(BIN)/ruff check .
