@@ -104,6 +104,8 @@ def _wire_profile(target: Target) -> ModelProfile:
         "max_output_tokens": target.max_output_tokens,
         "tool_calling": target.capabilities.tools,
         "image_inputs": target.capabilities.vision,
+        "pdf_inputs": target.capabilities.documents,
+        "audio_inputs": target.capabilities.audio,
         "structured_output": target.capabilities.structured_output,
         "reasoning_output": target.capabilities.reasoning,
     }
