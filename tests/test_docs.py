@@ -20,7 +20,10 @@ def first_snippet(page: str) -> str:
 
 @pytest.mark.parametrize(
     ("page", "says"),
-    [pytest.param("langchain.md", "Hello from a script.", marks=pytest.mark.requires("langchain"))],
+    [
+        pytest.param("langchain.md", "Hello from a script.", marks=pytest.mark.requires("langchain")),
+        pytest.param("llamaindex.md", "At the mouth of the Tagus.", marks=pytest.mark.requires("llama_index")),
+    ],
 )
 def test_the_quickstart_of_a_page_runs(page: str, says: str) -> None:
     ran = subprocess.run(
