@@ -14,6 +14,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr
 
+from agentroute import Pool
+
 from .options import Options
 from .tool_sources import ToolSources
 from .wire_model import WireChatModel
@@ -28,11 +30,13 @@ class BoundWireModel(WireChatModel):
     """
 
     _own: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _pool: Pool | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
-    def owning(self, arguments: Mapping[str, Any]) -> Self:
-        """Itself, with the arguments that this target alone gets."""
-        self._own = arguments
+    def among(self, pool: Pool, own: Mapping[str, Any]) -> Self:
+        """Itself, with the targets that may have written parts of the conversation, and the arguments it alone gets."""
+        self._pool = pool
+        self._own = own
         return self
 
     @property
@@ -54,7 +58,7 @@ class BoundWireModel(WireChatModel):
 
     def _read(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> None:
         options = Options.of(kwargs, stop=stop)
-        request, warnings = options.for_wire(options.request(messages), self._attempt.target, self._own)
+        request, warnings = options.for_wire(options.request(messages, self._pool), self._attempt.target, self._own)
         self._warnings = tuple(warnings)
         self._attempt = replace(self._attempt, request=request)
 

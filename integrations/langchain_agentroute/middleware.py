@@ -124,7 +124,7 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
         arguments = {**step.settings, **_bound(request), "model": request.model_settings.get("model")}
         stop = arguments.pop("stop", None)
         return self.router.prepare(
-            Options.of(arguments, stop=stop).request(messages),
+            Options.of(arguments, stop=stop).request(messages, self.router.pool),
             context=context_of(config, messages),
             constraints=constraints_of(config),
             stream=False,

@@ -650,6 +650,22 @@ def test_anthropic_keeps_the_prefix_of_a_loop_without_any_middleware(kind: str) 
     assert all("cache_control" in str(request.body) for request in there.requests)
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_reasoning_goes_back_to_the_target_that_signed_it(kind: str) -> None:
+    thought: Any = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    call: Any = {"name": "weather", "args": {"city": "Rome"}, "id": "toolu_1", "type": "tool_call"}
+    # A dated name, as Anthropic answers with: only the decision says that it was this target.
+    metadata = {"model_provider": "anthropic", "model_name": "claude-x-20990101", "agentroute": {"target": "claude"}}
+    said = AIMessage([thought], tool_calls=[call], response_metadata=metadata)
+    history: Any = [HumanMessage("Rome?"), said, ToolMessage("20", tool_call_id="toolu_1")]
+    with serve() as here, ScriptedProvider(script, provider="anthropic") as there:
+        routing = RoutingMiddleware(targets=two(kind, here, there))
+        agent = create_agent(routing.model, tools=[weather], middleware=[routing])
+        run(agent, "sync", routing, {"messages": history}, pinned("claude"))
+    (sent,) = there.requests
+    assert sent.body["messages"][1]["content"][0] == thought
+
+
 def test_markers_on_tools_given_as_dicts_stay_with_anthropic() -> None:
     marked: Any = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}
     outer = Around(lambda r: r.override(tools=[{**marked, "cache_control": {"type": "ephemeral"}}]))
