@@ -137,6 +137,8 @@ def test_r14_a_flow(kind: str) -> None:
         llm = routed(kind, provider)
 
         class Adding(Flow):  # type: ignore[type-arg]
+            _skip_auto_memory = True  # whose store takes ten seconds to import
+
             @start()
             def first(self) -> str:
                 crew = two_agents(llm)
