@@ -8,16 +8,18 @@ import pytest
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
+    LLMMetadata,
     MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
 )
 from llama_index.core.llms import MockLLM
-from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.agentroute import RoutedLLM, decision_of, native
 from llama_index.llms.openai import OpenAI
+from pydantic import Field
 
 from agentroute import ConfigError, Price, Target, Tier
 from agentroute.native import read_targets
@@ -37,10 +39,19 @@ ADD = FunctionTool.from_defaults(add)
 FREE = Price(0, 0)
 
 
-class Recorder(MockFunctionCallingLLM):
+class Recorder(MockLLM, FunctionCallingLLM):
     """A native model that notes how it was called."""
 
-    calls: list[tuple[str, dict[str, Any]]]
+    calls: list[tuple[str, dict[str, Any]]] = Field(default_factory=list)
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(is_chat_model=True, is_function_calling_model=True)
+
+    def _prepare_chat_with_tools(  # type: ignore[override]
+        self, tools: Any, user_msg: Any = None, chat_history: Any = None, tool_required: bool = False, **kwargs: Any
+    ) -> dict[str, Any]:
+        raise NotImplementedError
 
     def _answer(self, name: str, kwargs: dict[str, Any]) -> ChatResponse:
         self.calls.append((name, kwargs))
@@ -60,10 +71,9 @@ class Recorder(MockFunctionCallingLLM):
 
 
 def recorded() -> tuple[RoutedLLM, list[tuple[str, dict[str, Any]]]]:
-    calls: list[tuple[str, dict[str, Any]]] = []
-    model = native(Recorder(calls=calls), name="own", tier="budget", price=FREE)
-    llm = RoutedLLM(targets=[model])
-    return llm, llm.models["own"].calls  # type: ignore[attr-defined]
+    recorder = Recorder()
+    llm = RoutedLLM(targets=[native(recorder, name="own", tier="budget", price=FREE)])
+    return llm, recorder.calls
 
 
 async def test_09_a_native_model_gets_the_tools_themselves() -> None:
