@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crewai import Crew, Process
+from crewai.tasks.llm_guardrail import LLMGuardrail
 
 from agentroute import ConfigError, Router
 
@@ -19,7 +20,8 @@ _MANAGER, _PLANNER = "Crew Manager", "Task Execution Planner"
 def crew_llms(
     crew: Crew, source: Router | RoutedLLM, policies: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, RoutedLLM]:
-    """Gives every agent of the crew, its manager and its planner a handle of their own, and returns them by role.
+    """Gives every agent of the crew (with the guardrails of its tasks), its manager and its planner a handle of their
+    own, and returns them by role.
 
     CrewAI adds up what the LLM of each agent has counted, so agents that share one LLM are counted several times
     (crewAI #7259); handles share the router alone. `source` is a router, or a RoutedLLM whose settings and native
@@ -36,6 +38,11 @@ def crew_llms(
 
     for agent in crew.agents:
         agent.llm = handle(agent.role)
+    for task in crew.tasks:
+        # A guardrail in words has kept the LLM that its agent had when the task was made.
+        for guardrail in (task._guardrail, *task._guardrails):
+            if isinstance(guardrail, LLMGuardrail) and task.agent is not None:
+                guardrail.llm = task.agent.llm
     if crew.manager_agent is not None:
         crew.manager_agent.llm = handle(crew.manager_agent.role)
     elif crew.process == Process.hierarchical:

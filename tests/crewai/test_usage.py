@@ -15,7 +15,7 @@ from crewai_agentroute import RoutedLLM, crew_llms
 from agentroute import ChatRequest, ConfigError, Router, Usage
 from agentroute.testing import Fault, ScriptedReply, nth
 
-from .crews import POOLS, Report, add, adds, agent, made, routed, serving, task, two_agents
+from .crews import POOLS, Report, add, adds, agent, made, ready, routed, serving, task, two_agents
 
 ONE = Usage(10, 5, cache_read_tokens=4, reasoning_tokens=2)
 both = pytest.mark.parametrize("kind", POOLS)
@@ -97,6 +97,20 @@ def test_r08_a_manager_is_counted(kind: str) -> None:
         handles = crew_llms(crew, llm)
         assert set(handles) == {"Writer", "Reader", "Crew Manager"}
         assert is_all_of(crew.kickoff().token_usage, len(provider.requests))
+
+
+@both
+@pytest.mark.parametrize("form", ["guardrail", "guardrails"])
+def test_r08_a_guardrail_is_counted_with_its_agent(kind: str, form: str) -> None:
+    with serving(counting()) as provider:
+        llm = routed(kind, provider)
+        who = agent("Writer", ready(provider))
+        rule = "It must be polite."
+        crew = Crew(agents=[who], tasks=[task("Write.", who, **{form: rule if form == "guardrail" else [rule]})])
+        crew_llms(crew, llm)
+        usage = crew.kickoff().token_usage
+        assert len(llm.router.ledger.decisions) == len(provider.requests) >= 2
+        assert is_all_of(usage, len(provider.requests))
 
 
 @both
