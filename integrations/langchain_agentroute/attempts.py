@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
@@ -11,46 +10,33 @@ from typing import Any, Literal, TypeAlias, cast
 from langchain_core.callbacks import (
     AsyncCallbackManager,
     AsyncCallbackManagerForChainRun,
-    BaseCallbackHandler,
     CallbackManager,
     CallbackManagerForChainRun,
 )
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, UsageMetadata
-from langchain_core.messages.ai import add_ai_message_chunks, add_usage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages import AIMessage, BaseMessage, UsageMetadata
+from langchain_core.messages.ai import add_usage
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
-from agentroute import BadResponse, ProviderError, ProviderTimeout, Router, Target
+from agentroute import BadResponse, ProviderError, Router, Target
 from agentroute.effects import Done, Item, Sent, Try
 from agentroute.messages import Usage
 from agentroute.providers import PROVIDERS
 
 from .answers import Shape
 from .conversation import keep_warm, thinks_as_it_can, told
+from .limits import Phase, within
 from .messages import done_of, finish_of, has_content, read_usage
 from .native_errors import provider_error
 from .options import Options
+from .shown import Seen, shows_content
 from .wire_model import WireChatModel
 
 __all__ = ["AsyncModelPerformer", "ModelPerformer", "OnPartial", "Step"]
 
 OnPartial: TypeAlias = Literal["raise", "restart"]
-Phase: TypeAlias = Literal["first_content", "between_events", "whole_answer"]
-
-
-def shows_content(event: Mapping[str, Any]) -> bool:
-    """Whether an event of LangChain's v3 streaming holds part of an answer, so that no other model may follow it."""
-    match event["event"]:
-        case "content-block-delta":
-            return any(value for name, value in event["delta"].items() if name != "type")
-        case "content-block-start":
-            return bool(event["content"].get("name"))
-        case "content-block-finish":
-            return True
-    return False
 
 
 @dataclass(slots=True)
@@ -72,7 +58,7 @@ class Step:
         """The model to call for this attempt, and what with."""
         self.attempts += 1
         target = attempt.target
-        seen = _Seen()
+        seen = Seen()
         callbacks.add_handler(seen, inherit=False)
         config = patch_config(self.config, callbacks=callbacks)
         config["metadata"] = {
@@ -109,7 +95,7 @@ class _Attempt:
     messages: list[BaseMessage]
     kwargs: dict[str, Any]
     config: RunnableConfig
-    seen: _Seen
+    seen: Seen
     warnings: tuple[str, ...]
     usage: UsageMetadata | None = None
     said: dict[str, Any] = field(default_factory=dict)
@@ -189,8 +175,8 @@ class ModelPerformer:
                 a.model.close()
         yield from a.sent()
         if failure is not None:
-            shown = a.partial() if whole is None and self._step.on_partial == "raise" else None
-            if shown is not None and self._shape == "message":
+            shown = a.partial() if self._shape == "message" and self._step.on_partial == "raise" else None
+            if shown is not None:
                 yield shown
             raise failure
         if whole is not None:
@@ -222,14 +208,14 @@ class AsyncModelPerformer:
             if self._step.rate_limiter is not None:
                 await self._step.rate_limiter.aacquire(blocking=True)
             if self._shape == "message":
-                seconds = self._allowed(a, attempt, "whole_answer")
-                answer = await _within(seconds, attempt, a.model.ainvoke(a.messages, a.config, **a.kwargs))
+                answer = a.model.ainvoke(a.messages, a.config, **a.kwargs)
+                answer = await self._within(a, attempt, "whole_answer", answer)
                 whole = a.item(answer)
             else:
                 phase: Phase = "first_content"
                 async with aclosing(self._payloads(a)) as payloads:
                     while True:
-                        payload = await _within(self._allowed(a, attempt, phase), attempt, anext(payloads, None))
+                        payload = await self._within(a, attempt, phase, anext(payloads, None))
                         if payload is None:
                             break
                         item = a.item(payload)
@@ -247,8 +233,8 @@ class AsyncModelPerformer:
         for sent in a.sent():
             yield sent
         if failure is not None:
-            shown = a.partial() if whole is None and self._step.on_partial == "raise" else None
-            if shown is not None and self._shape == "message":
+            shown = a.partial() if self._shape == "message" and self._step.on_partial == "raise" else None
+            if shown is not None:
                 yield shown
             raise failure
         if whole is not None:
@@ -265,56 +251,8 @@ class AsyncModelPerformer:
             async for chunk in chunks:
                 yield chunk
 
-    def _allowed(self, a: _Attempt, attempt: Try, phase: Phase) -> float | None:
-        """Seconds that a native model may take; None for our own transport, which sees to it itself."""
+    async def _within(self, a: _Attempt, attempt: Try, phase: Phase, answer: Awaitable[Any]) -> Any:
+        """Our own transport sees to the limits itself."""
         if isinstance(a.model, WireChatModel):
-            return None
-        seconds: float = getattr(attempt.timeouts, phase)
-        if attempt.deadline is None:
-            return seconds
-        return min(seconds, max(attempt.deadline - self._step.router.clock.monotonic(), 0.0))
-
-
-async def _within(seconds: float | None, attempt: Try, answer: Awaitable[Any]) -> Any:
-    """Awaits the answer. Raises ProviderTimeout where it takes longer."""
-    if seconds is None:
-        return await answer
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
             return await answer
-    except TimeoutError:
-        if not limit.expired():
-            raise
-    name = attempt.target.name
-    raise ProviderTimeout(f"target {name!r}: nothing came for {seconds:.3g} s", target=name)
-
-
-class _Seen(BaseCallbackHandler):
-    """Notes what callbacks have shown of an answer that is invoked, not streamed.
-
-    LangGraph's `stream_mode="messages"` turns `invoke` into streaming underneath; text it has shown rules out another
-    model just as text that was yielded does.
-    """
-
-    run_inline = True
-
-    def __init__(self) -> None:
-        self.chunks: list[AIMessageChunk] = []
-
-    def on_chat_model_start(self, *_: Any, **__: Any) -> None:
-        """Nothing. Without it LangChain writes out the whole conversation as one text for `on_llm_start`."""
-
-    def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
-        if isinstance(chunk, ChatGenerationChunk) and isinstance(chunk.message, AIMessageChunk):
-            if self.chunks or has_content(chunk.message):
-                self.chunks.append(chunk.message)
-        elif token:
-            self.chunks.append(AIMessageChunk(content=token))
-
-    def on_stream_event(self, event: Any, **_: Any) -> None:
-        if shows_content(event):
-            self.chunks.append(AIMessageChunk(content=str((event.get("delta") or {}).get("text", ""))))
-
-    def partial(self) -> AIMessageChunk:
-        return add_ai_message_chunks(self.chunks[0], *self.chunks[1:])
+        return await within(attempt, phase, self._step.router.clock, answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, cast
 from uuid import UUID
@@ -41,7 +41,7 @@ from agentroute.native import check_models, read_targets
 
 from .answers import Answer, Chunks, Events, Whole
 from .attempts import AsyncModelPerformer, ModelPerformer, OnPartial, Step
-from .context import constraints_of, context_of, decision_of
+from .context import DECISION_EVENT, constraints_of, context_of, decision_of
 from .event_streams import feed, feed_async
 from .messages import origin_of
 from .model_errors import model_error
@@ -55,8 +55,7 @@ __all__ = ["RoutedChatModel", "decision_of"]
 _NAME = "RoutedChatModel"
 _CHARACTERS_PER_TOKEN = 4
 
-_TOLD = ("on_custom_event", "ignore_custom_event", "agentroute_decision")
-"""The custom event that tells interfaces of a decision: when it is taken, and again when it is complete."""
+_TOLD = ("on_custom_event", "ignore_custom_event", DECISION_EVENT)
 
 
 class RoutedChatModel(BaseChatModel):
@@ -407,12 +406,8 @@ class _Opened:
 
     def prepare(self, *, stream: bool) -> Call:
         step = self.step
-        request = step.options.request(step.messages, step.router.pool)
-        if request.model is not None and request.model not in step.router.pool:
-            named = [target.name for target in step.router.pool if target.model == request.model]
-            request = replace(request, model=named[0]) if named else request
         return step.router.prepare(
-            request,
+            step.options.request(step.messages, step.router.pool),
             context=context_of(step.config, step.messages),
             constraints=constraints_of(step.config),
             stream=stream,

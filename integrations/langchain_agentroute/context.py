@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from agentroute import ConfigError, Constraints, Decision, StepContext
 
-__all__ = ["constraints_of", "context_of", "decision_of"]
+__all__ = ["DECISION_EVENT", "constraints_of", "context_of", "decision_of"]
+
+DECISION_EVENT: Final = "agentroute_decision"
+"""The custom event that tells interfaces of a decision: when it is taken, and again when it is complete."""
 
 _KEY = "agentroute"
 _CONSTRAINTS = tuple(field.name for field in fields(Constraints))

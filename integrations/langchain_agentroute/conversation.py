@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
@@ -12,9 +12,9 @@ from agentroute import Pool, Target
 
 from .messages import origin_of, portable
 
-__all__ = ["keep_warm", "thinks_as_it_can", "told"]
+__all__ = ["MARKER", "keep_warm", "thinks_as_it_can", "told", "unmarked"]
 
-_MARKER: Final = "cache_control"
+MARKER: Final = "cache_control"
 _ANTHROPIC: Final = "anthropic"
 _THOUGHT: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
 
@@ -28,7 +28,7 @@ def told(messages: list[BaseMessage], target: Target, model: BaseChatModel, pool
         if isinstance(message, AIMessage) and _is_foreign(message, target, model, pool):
             new = portable(message)
         if target.provider != _ANTHROPIC and not isinstance(new.content, str):
-            new = _unmarked(new)
+            new = _without_markers(new)
         if new is not message:
             if found is messages:
                 found = list(messages)
@@ -46,14 +46,15 @@ def _is_foreign(message: AIMessage, target: Target, model: BaseChatModel, pool: 
     return origin is None or (origin.provider, origin.dialect) != (target.provider, target.dialect)
 
 
-def _unmarked(message: BaseMessage) -> BaseMessage:
-    if not any(isinstance(block, dict) and _MARKER in block for block in message.content):
+def _without_markers(message: BaseMessage) -> BaseMessage:
+    if not any(isinstance(block, dict) and MARKER in block for block in message.content):
         return message
-    content = [
-        {key: value for key, value in block.items() if key != _MARKER} if isinstance(block, dict) else block
-        for block in message.content
-    ]
-    return message.model_copy(update={"content": content})
+    return message.model_copy(update={"content": unmarked(message.content)})
+
+
+def unmarked(items: Iterable[Any]) -> list[Any]:
+    """The same blocks or tools, those that are dicts without Anthropic's cache markers."""
+    return [{k: v for k, v in item.items() if k != MARKER} if isinstance(item, dict) else item for item in items]
 
 
 def keep_warm(
@@ -66,15 +67,15 @@ def keep_warm(
     """
     if not _is_claude(model) or not (agentic or any(isinstance(message, AIMessage) for message in messages)):
         return dict(kwargs)
-    if _MARKER in kwargs:
-        return {name: value for name, value in kwargs.items() if name != _MARKER or value is not None}
+    if MARKER in kwargs:
+        return {name: value for name, value in kwargs.items() if name != MARKER or value is not None}
     marked = [
         *kwargs.get("tools", ()),
         *(block for m in messages if isinstance(m.content, list) for block in m.content),
     ]
-    if any(isinstance(item, Mapping) and _MARKER in item for item in marked):
+    if any(isinstance(item, Mapping) and MARKER in item for item in marked):
         return dict(kwargs)
-    return {**kwargs, _MARKER: {"type": "ephemeral"}}
+    return {**kwargs, MARKER: {"type": "ephemeral"}}
 
 
 def thinks_as_it_can(

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 from langchain.agents.middleware import ModelRequest, ModelResponse
 from langchain_core.callbacks import BaseCallbackManager, Callbacks
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
-from langchain_core.tools import BaseTool
 
-from agentroute import BadResponse, Pool, ProviderError, ProviderTimeout
+from agentroute import BadResponse, Pool, ProviderError
 from agentroute.effects import Done, Item, Sent, Try
 from agentroute.providers import PROVIDERS
 
-from .attempts import _Seen
 from .bound_wire import BoundWireModel
 from .chat_model import RoutedChatModel
-from .conversation import keep_warm, thinks_as_it_can, told
+from .conversation import keep_warm, thinks_as_it_can, told, unmarked
+from .limits import within
 from .messages import done_of, finish_of, has_content
 from .native_errors import provider_error
-from .options import Options, normal_choice
+from .options import Options, native_choice, normal_choice
 from .pool import pool_profile
+from .shown import Seen
 
 __all__ = ["AsyncHandler", "AsyncHandlerPerformer", "HandledStep", "Handler", "HandlerPerformer", "answer_of"]
 
@@ -32,8 +30,6 @@ Request: TypeAlias = ModelRequest[Any]
 Response: TypeAlias = ModelResponse[Any]
 Handler: TypeAlias = Callable[[Request], Response]
 AsyncHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
-
-_MARKER = "cache_control"
 
 
 @dataclass(slots=True)
@@ -57,7 +53,7 @@ class HandledStep:
         routed, own = self.model, self.model.target_kwargs.get(target.name, {})
         common = {"output_version": routed.output_version, "cache": routed.cache}
         common = {name: value for name, value in common.items() if value is not None}
-        tools = self.request.tools if target.provider == "anthropic" else _unmarked(self.request.tools)
+        tools = self.request.tools if target.provider == "anthropic" else unmarked(self.request.tools)
         model = routed.models.get(target.name)
         if model is None:
             router = routed.router
@@ -90,7 +86,7 @@ class HandledStep:
             messages=cast("Any", messages if system is None else messages[1:]),
             system_message=None if system is None else cast("SystemMessage", messages[0]),
             tools=tools,
-            tool_choice=_native_choice(self.request.tool_choice, target.provider),
+            tool_choice=native_choice(normal_choice(self.request.tool_choice), target.provider),
             model_settings=settings,
         )
         return _Handled(handed, None, runs, (*warnings, *thinking))
@@ -188,10 +184,10 @@ class AsyncHandlerPerformer:
         try:
             if routed.rate_limiter is not None:
                 await routed.rate_limiter.aacquire(blocking=True)
-            async with AsyncExitStack() as limits:
-                if a.wire is None:
-                    await limits.enter_async_context(self._within(attempt))
-                response = await self._handler(a.request)
+            answer = self._handler(a.request)
+            if a.wire is None:
+                answer = within(attempt, "whole_answer", routed.router.clock, answer)
+            response = await answer
         except Exception as error:
             failure = a.failure(error, attempt.target.name)
             if failure is None:
@@ -202,25 +198,8 @@ class AsyncHandlerPerformer:
         for reported in a.ended(attempt, response, failure, keep=routed.on_partial == "raise"):
             yield reported
 
-    @asynccontextmanager
-    async def _within(self, attempt: Try) -> AsyncIterator[None]:
-        """Raises ProviderTimeout where the whole answer takes longer than it may."""
-        seconds = attempt.timeouts.whole_answer
-        if attempt.deadline is not None:
-            seconds = min(seconds, max(attempt.deadline - self._step.model.router.clock.monotonic(), 0.0))
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                yield
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        if limit.expired():
-            name = attempt.target.name
-            raise ProviderTimeout(f"target {name!r}: whole_answer took more than {seconds:.3g} s", target=name)
 
-
-class _Runs(_Seen):
+class _Runs(Seen):
     """Notes, beside the text that was shown, whether the model itself answered."""
 
     def __init__(self) -> None:
@@ -245,16 +224,3 @@ def _beside(callbacks: Callbacks, runs: _Runs) -> Callbacks:
         both.add_handler(runs, inherit=False)
         return both
     return [*(callbacks or ()), runs]
-
-
-def _unmarked(tools: Sequence[BaseTool | dict[str, Any]]) -> list[BaseTool | dict[str, Any]]:
-    """Tools without Anthropic's cache markers, which a caching middleware around this one leaves on them."""
-    return [
-        {key: value for key, value in tool.items() if key != _MARKER} if isinstance(tool, dict) else tool
-        for tool in tools
-    ]
-
-
-def _native_choice(choice: Any, provider: str) -> Any:
-    chosen = normal_choice(choice)
-    return {"type": "none"} if chosen == "none" and provider == "anthropic" else chosen

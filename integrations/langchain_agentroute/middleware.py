@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing, closing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
@@ -19,7 +19,7 @@ from agentroute.decisions import Decision
 
 from .attempts import OnPartial
 from .chat_model import RoutedChatModel
-from .context import constraints_of, context_of
+from .context import DECISION_EVENT, constraints_of, context_of
 from .handled_attempts import AsyncHandler, AsyncHandlerPerformer, HandledStep, Handler, HandlerPerformer, answer_of
 from .messages import read_response
 from .model_errors import model_error
@@ -27,8 +27,6 @@ from .options import Options
 from .tool_sources import ToolSources
 
 __all__ = ["RoutingMiddleware"]
-
-_EVENT: Final = "agentroute_decision"
 
 
 class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -179,11 +177,11 @@ def _tell(config: RunnableConfig, decision: Decision) -> None:
     """Tells interfaces of the decision, when it is taken and again when it is complete, as a RoutedChatModel does."""
     manager = get_callback_manager_for_config(config)
     if manager.parent_run_id is not None and any(not handler.ignore_custom_event for handler in manager.handlers):
-        manager.on_custom_event(_EVENT, decision.to_dict(), run_id=manager.parent_run_id)
+        manager.on_custom_event(DECISION_EVENT, decision.to_dict(), run_id=manager.parent_run_id)
 
 
 async def _atell(config: RunnableConfig, decision: Decision) -> None:
     """`_tell` on an event loop."""
     manager = get_async_callback_manager_for_config(config)
     if manager.parent_run_id is not None and any(not handler.ignore_custom_event for handler in manager.handlers):
-        await manager.on_custom_event(_EVENT, decision.to_dict(), run_id=manager.parent_run_id)
+        await manager.on_custom_event(DECISION_EVENT, decision.to_dict(), run_id=manager.parent_run_id)

@@ -18,7 +18,7 @@ from .messages import read_messages
 from .structured import Structured, replay
 from .tool_sources import ToolSources
 
-__all__ = ["Options", "normal_choice"]
+__all__ = ["Options", "native_choice", "normal_choice"]
 
 _NOTHING: Final[Mapping[str, Any]] = {"messages": [{"role": "user", "content": ""}]}
 _PLAIN: Final = ChatRequest(())
@@ -112,11 +112,16 @@ class Options:
         )
 
     def request(self, messages: Sequence[BaseMessage], pool: Pool | None = None) -> ChatRequest:
-        """The canonical request: what is routed, and what a wire target is sent. `pool` as for `read_messages`.
+        """The canonical request: what is routed, and what a wire target is sent. `pool` is as for
+        `read_messages`; a target may also be named by its model.
 
         Raises RequestError naming what cannot be understood.
         """
-        return replace(self._without_messages(self.rest), messages=read_messages(messages, pool))
+        request = replace(self._without_messages(self.rest), messages=read_messages(messages, pool))
+        if pool is None or request.model is None or request.model in pool:
+            return request
+        named = next((target.name for target in pool if target.model == request.model), request.model)
+        return replace(request, model=named)
 
     def for_wire(self, request: ChatRequest, target: Target, own: Mapping[str, Any]) -> tuple[ChatRequest, list[str]]:
         """The request for a target of ours, with its own arguments (`own`), and a warning for each one left out."""
@@ -190,8 +195,8 @@ class Options:
             given.pop("strict", None)
             return given
         if self.tool_choice is not None:
-            given["tool_choice"] = _native_choice(self.tool_choice, target)
-        return self.tools.bound_to(model, given)
+            given["tool_choice"] = native_choice(self.tool_choice, target.provider)
+        return self.tools.bound_to(model, given, marked=target.provider == "anthropic")
 
 
 def _canonical_choice(choice: str) -> ToolChoice:
@@ -210,9 +215,9 @@ def _wire_format(response_format: Any) -> Any:
     return Structured(response_format).wire_fields()["response_format"]
 
 
-def _native_choice(choice: str, target: Target) -> Any:
+def native_choice(choice: str | None, provider: str) -> Any:
     """Every LangChain integration takes `auto`, `any` and a name; ChatAnthropic takes `none` for the name of a tool."""
-    return {"type": "none"} if choice == "none" and target.provider == "anthropic" else choice
+    return {"type": "none"} if choice == "none" and provider == "anthropic" else choice
 
 
 def _spoken(rest: Mapping[str, Any], target: Target) -> tuple[dict[str, Any], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
@@ -11,9 +11,10 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentroute.formats.openai_chat import decode_request
-from agentroute.messages import Tool
+from agentroute.messages import Extra, Tool
 
 from .builtin_tools import builtin
+from .conversation import MARKER, unmarked
 
 __all__ = ["KnownTools", "ToolSources"]
 
@@ -43,15 +44,19 @@ class ToolSources:
             own = builtin(tool)
             raw = _format(tool, strict) if own is None else dict(tool)
             formatted.append(raw)
-            canonical.append(own if own is not None else decode_request({**_NOTHING, "tools": [raw]}).tools[0])
+            canonical.append(_canonical(raw, tool) if own is None else own)
         return cls(tuple(tools), formatted, tuple(canonical))
 
-    def bound_to(self, model: BaseChatModel, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What the model's own `bind_tools` makes of them, worked out once for each model and set of arguments."""
+    def bound_to(self, model: BaseChatModel, arguments: Mapping[str, Any], *, marked: bool) -> dict[str, Any]:
+        """What the model's own `bind_tools` makes of them, worked out once for each model and set of arguments.
+
+        `marked` leaves Anthropic's cache markers on them.
+        """
         key = (id(model), repr(arguments))
         known = self._bound.get(key)
         if known is None:
-            kwargs = dict(getattr(model.bind_tools(list(self.sources), **arguments), "kwargs", {}))
+            sources = list(self.sources) if marked else unmarked(self.sources)
+            kwargs = dict(getattr(model.bind_tools(sources, **arguments), "kwargs", {}))
             # With the model, so that no other one can come to its id.
             known = self._bound[key] = (model, kwargs)
         return dict(known[1])
@@ -76,6 +81,15 @@ class KnownTools:
                 self._known.clear()
             found = self._known[key] = ToolSources.of(tools, strict=strict)
         return found
+
+
+def _canonical(raw: Mapping[str, Any], given: Any) -> Tool:
+    (bare,) = unmarked([dict(raw)])
+    tool = decode_request({**_NOTHING, "tools": [bare]}).tools[0]
+    marker = given.get(MARKER) if isinstance(given, Mapping) else None
+    if marker is None or tool.extra is not None:
+        return tool
+    return replace(tool, extra=Extra("anthropic_messages", {MARKER: marker}))
 
 
 def _format(tool: Any, strict: bool | None) -> dict[str, Any]:

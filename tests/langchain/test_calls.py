@@ -426,3 +426,21 @@ def test_a_ready_model_is_held_to_the_time_limits_on_an_event_loop(stream: bool)
     text, decision = asyncio.run(go())
     assert text == ANSWER
     assert [(a.target, a.error) for a in decision.attempts] == [("small", "ProviderTimeout"), ("strong", None)]
+
+
+def test_text_shown_by_langgraph_holds_though_the_answer_has_no_end() -> None:
+    """An answer that ends without a finish reason broke off, and its reader has seen it."""
+    end = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Half"}}]}\n\n'
+    unfinished = Fault.raw(end + b"data: [DONE]\n\n", content_type="text/event-stream")
+    with serve(nth(1, unfinished, model=SMALL)) as provider:
+        model = RoutedChatModel(targets=pool("native", provider))
+        graph = StateGraph(MessagesState)
+        graph.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"], TO_SMALL)]})
+        graph.add_edge(START, "ask").add_edge("ask", END)
+        shown = graph.compile().stream({"messages": [("user", "hi")]}, stream_mode="messages")
+        seen, error = read(chunk for chunk, _ in shown)
+        model.router.close()
+    assert seen == "Half"
+    assert [request.model for request in provider.requests] == [SMALL]
+    assert error.decision is not None
+    assert error.decision.outcome == "interrupted"

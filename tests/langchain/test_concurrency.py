@@ -1,6 +1,6 @@
 """One RoutedChatModel for everybody: threads, tasks and event loops, none of which sees anything of another.
 
-AGENTROUTE_AGENT_RUNS is how many runs of the agent each of the 50 threads or tasks makes (default 3; the full run is 20).
+AGENTROUTE_AGENT_RUNS is how many runs of the agent each of the 50 threads or tasks makes (default 3; the full run: 20).
 """
 
 from __future__ import annotations

@@ -140,6 +140,26 @@ class TestCacheMarkers:
         model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test")
         assert keep_warm(model, loop(), kwargs, agentic=True) == expected
 
+    @pytest.mark.parametrize("kind", ["native", "wire"])
+    def test_those_on_tools_go_to_claude_alone(self, kind: str) -> None:
+        schema = {"type": "object", "properties": {}}
+        tool = {"name": "now", "description": "The time.", "input_schema": schema, **MARKER}
+        with ScriptedProvider("hi", provider="anthropic") as there, ScriptedProvider("hi") as here:
+            targets: dict[str, Any] = {
+                "gpt": chat_openai(here.base_url, "gpt-4.1", here.api_key),
+                "claude": native(claude(there)),
+            }
+            if kind == "wire":
+                model_of = there.target(model="claude-sonnet-4-6", dialect="anthropic_messages")
+                targets = {"gpt": here.target(model="gpt-4.1", tier="mid"), "claude": model_of}
+            model = RoutedChatModel(targets=targets)
+            for name in ("gpt", "claude"):
+                model.bind_tools([tool]).invoke("hi", {"configurable": {"agentroute": {"target": name}}})
+            model.router.close()
+        assert "cache_control" not in str(here.requests[0].body)
+        (sent,) = there.requests[0].body["tools"]  # type: ignore[misc]
+        assert sent["cache_control"] == {"type": "ephemeral"}
+
     def test_those_in_messages_go_to_claude_alone(self) -> None:
         text: Any = [{"type": "text", "text": "be brief", **MARKER}]
         messages = [SystemMessage(text), HumanMessage("hi")]
