@@ -17,7 +17,7 @@ from pydantic import PrivateAttr
 from agentroute import Pool
 
 from .options import Options
-from .tool_sources import ToolSources
+from .tool_sources import KnownTools
 from .wire_model import WireChatModel
 
 __all__ = ["BoundWireModel"]
@@ -30,13 +30,16 @@ class BoundWireModel(WireChatModel):
     """
 
     _own: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _known: KnownTools = PrivateAttr(default_factory=KnownTools)
     _pool: Pool | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
-    def among(self, pool: Pool, own: Mapping[str, Any]) -> Self:
-        """Itself, with the targets that may have written parts of the conversation, and the arguments it alone gets."""
+    def among(self, pool: Pool, own: Mapping[str, Any], known: KnownTools) -> Self:
+        """Itself, with the targets that may have written parts of the conversation, the arguments that it alone gets,
+        and the tools that have been converted already."""
         self._pool = pool
         self._own = own
+        self._known = known
         return self
 
     @property
@@ -54,7 +57,7 @@ class BoundWireModel(WireChatModel):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         bound = {"tool_choice": tool_choice, "strict": strict, **kwargs}
         bound = {name: value for name, value in bound.items() if value is not None}
-        return self.bind(tools=ToolSources.of(tools, strict=strict).formatted, **bound)
+        return self.bind(tools=self._known.of(tools, strict=strict).formatted, **bound)
 
     def _read(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> None:
         options = Options.of(kwargs, stop=stop)

@@ -99,6 +99,11 @@ class RoutedChatModel(BaseChatModel):
         if self.profile is None:
             self.profile = pool_profile(router.pool, self.models)
 
+    @property
+    def known_tools(self) -> KnownTools:
+        """The sets of tools it was bound to last, converted."""
+        return self._known_tools
+
     # -- one call ------------------------------------------------------------------------------------------------
 
     def invoke(
@@ -269,7 +274,7 @@ class RoutedChatModel(BaseChatModel):
 
         `tool_choice` is `auto`, `any`, `none`, the name of a tool, or any provider's own form of these.
         """
-        given = self._known_tools.of(tools, strict=strict)
+        given = self.known_tools.of(tools, strict=strict)
         bound = {"tool_choice": tool_choice, "strict": strict, **kwargs}
         bound = {name: value for name, value in bound.items() if value is not None}
         return self.bind(tools=given.formatted, agentroute_tools=given, **bound)

@@ -67,7 +67,7 @@ class HandledStep:
                 **common,
             )
             handed = self.request.override(model=wire, tools=tools, model_settings=dict(self.settings))
-            return _Handled(handed, cast("BoundWireModel", wire).among(router.pool, own), runs)
+            return _Handled(handed, cast("BoundWireModel", wire).among(router.pool, own, routed.known_tools), runs)
         settings, warnings = Options(rest=self.settings).for_native(model, target, own)
         system = self.request.system_message
         given: list[BaseMessage] = [*([] if system is None else [system]), *self.request.messages]

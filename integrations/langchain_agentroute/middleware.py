@@ -24,7 +24,7 @@ from .handled_attempts import AsyncHandler, AsyncHandlerPerformer, HandledStep, 
 from .messages import read_response
 from .model_errors import model_error
 from .options import Options
-from .tool_sources import ToolSources
+from .tool_sources import KnownTools
 
 __all__ = ["RoutingMiddleware"]
 
@@ -119,7 +119,11 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
     def _prepare(self, step: HandledStep, config: RunnableConfig) -> Call:
         request, system = step.request, step.request.system_message
         messages = [*([] if system is None else [system]), *request.messages]
-        arguments = {**step.settings, **_bound(request), "model": request.model_settings.get("model")}
+        arguments = {
+            **step.settings,
+            **_bound(request, self.model.known_tools),
+            "model": request.model_settings.get("model"),
+        }
         stop = arguments.pop("stop", None)
         return self.router.prepare(
             Options.of(arguments, stop=stop).request(messages, self.router.pool),
@@ -129,7 +133,7 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
         )
 
 
-def _bound(request: ModelRequest[Any]) -> dict[str, Any]:
+def _bound(request: ModelRequest[Any], known: KnownTools) -> dict[str, Any]:
     """Tools and schema as the router sees them, before anybody knows how the chosen target will be asked for them."""
     tools: list[Any] = list(request.tools)
     choice = request.tool_choice
@@ -150,7 +154,7 @@ def _bound(request: ModelRequest[Any]) -> dict[str, Any]:
         ]
         choice = "any"
     if tools:
-        given = ToolSources.of(tools)
+        given = known.of(tools)
         bound |= {"tools": given.formatted, "agentroute_tools": given}
     if choice is not None:
         bound["tool_choice"] = choice
