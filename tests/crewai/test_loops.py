@@ -50,7 +50,7 @@ async def test_r04_the_executor_calls_from_worker_threads(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wire", "native"])
-def test_r04_fifty_runs_leave_nothing(kind: str) -> None:
+def test_r04_fifty_runs_leave_no_warning_socket_or_thread(kind: str) -> None:
     ran = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", str(Path(__file__).with_name("fifty.py")), kind],
         capture_output=True,
