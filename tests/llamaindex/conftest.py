@@ -64,7 +64,7 @@ def connections_end() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test connects, or tries to, anywhere but 127.0.0.1; none finds a key."""
+    """No test connects, or asks for a name, anywhere but 127.0.0.1; none finds a key."""
     for name in [name for name in os.environ if name.endswith("_API_KEY")]:
         monkeypatch.delenv(name)
     tried: list[Any] = []
@@ -75,6 +75,13 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             tried.append(address[0])
         connect(self, address)
 
+    look_up = socket.getaddrinfo
+
+    def looked_up(host: Any, *rest: Any, **named: Any) -> Any:
+        tried.append(host)
+        return look_up(host, *rest, **named)
+
     monkeypatch.setattr(socket.socket, "connect", recorded)
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     yield
     assert set(tried) <= {"127.0.0.1"}

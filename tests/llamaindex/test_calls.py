@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 from typing import Any
 
@@ -53,6 +54,27 @@ async def test_nothing_follows_a_cut_after_the_first_content(kind: str, method: 
         assert llm.router.ledger.decisions[0].outcome == "interrupted"  # type: ignore[attr-defined]
 
 
+def sse(*deltas: str) -> Fault:
+    """A stream that ends as if all were well, and never says why."""
+    choices = [{"choices": [{"index": 0, "delta": {"content": delta}}], "id": "1", "model": SMALL} for delta in deltas]
+    lines = "".join(f"data: {json.dumps({**chunk, 'object': 'chat.completion.chunk'})}\n\n" for chunk in choices)
+    return Fault.raw(lines.encode(), content_type="text/event-stream")
+
+
+@pytest.mark.parametrize("kind", POOLS)
+@pytest.mark.parametrize("method", [name for name in CALLS if "stream" in name])
+async def test_a_stream_that_ends_without_a_reason_broke_off(kind: str, method: str) -> None:
+    with serving(ANSWER, fault=nth(1, sse("The quick"), model=SMALL)) as server:
+        with pytest.raises(StreamInterrupted) as caught:
+            await call(routed(kind, server), method)
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "The quick"
+    with serving(ANSWER, fault=nth(1, sse(), model=SMALL)) as server:
+        answer = await call(routed(kind, server), method)
+        assert said(answer) == ANSWER
+        assert decision_of(answer).attempts[0].error == "BadResponse"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("kind", POOLS)
 @pytest.mark.parametrize("method", CALLS)
 async def test_when_all_fail_the_error_says_what_decided(kind: str, method: str) -> None:
@@ -65,6 +87,7 @@ async def test_when_all_fail_the_error_says_what_decided(kind: str, method: str)
         assert caught.value.__cause__ is None
         assert caught.value.__context__ is None
         assert server.api_key not in repr(caught.value)
+        assert server.api_key not in repr(llm)
 
 
 @pytest.mark.parametrize("kind", ["wire", "native"])

@@ -19,9 +19,9 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.agentroute import RoutedLLM, decision_of, native
 from llama_index.llms.openai import OpenAI
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from agentroute import ConfigError, Price, Target, Tier
+from agentroute import ConfigError, Price, Target, Tier, Usage
 from agentroute.native import read_targets
 from agentroute.testing import Fault, ScriptedReply, nth, tool_call
 
@@ -225,6 +225,61 @@ def test_a_native_stream_says_what_it_used_unless_its_owner_settled_that() -> No
         own: OpenAI = ready(server, additional_kwargs={"stream_options": {"include_usage": False}})
         assert list(made(RoutedLLM(targets=[own])).stream_complete("hello"))
         assert server.requests[1].body["stream_options"] == {"include_usage": False}
+
+
+class Answering(MockLLM):
+    """A native model whose answers are as they are given, `raw` and all."""
+
+    answers: list[ChatResponse] = Field(default_factory=list)
+
+    def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        return self.answers[0]
+
+    def stream_chat(self, messages: Any, **kwargs: Any) -> Any:
+        yield from self.answers
+
+
+def answering(*answers: ChatResponse) -> RoutedLLM:
+    model = Answering()
+    model.answers = list(answers)
+    return RoutedLLM(targets=[native(model, name="own", tier="mid", price=FREE)])
+
+
+def noted(raw: Any, **told: Any) -> ChatResponse:
+    return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content="noted"), raw=raw, **told)
+
+
+class Closed(BaseModel):
+    """An answer of an SDK that takes no further field."""
+
+    id: str
+
+
+@pytest.mark.parametrize("raw", [None, {"id": "1"}, Closed(id="1"), object()])
+def test_a_decision_finds_room_in_any_answer(raw: Any) -> None:
+    given = noted(raw)
+    answer = answering(given).chat([ChatMessage(content="hello")])
+    assert decision_of(answer).target == "own"  # type: ignore[union-attr]
+    assert answer.raw is raw or answer.raw["agentroute"]
+    assert (given.raw, given.additional_kwargs, given.message.additional_kwargs) == (raw, {}, {})
+    assert decision_of(given) is None
+
+
+def test_a_native_answer_is_handed_on_with_all_it_has() -> None:
+    logprobs: Any = [[{"token": "a", "logprob": 0.5, "bytes": []}]]
+    given = noted({"usage": {"input_tokens": 5, "output_tokens": 2, "cache_read_input_tokens": 3}}, logprobs=logprobs)
+    answer = answering(given).chat([ChatMessage(content="hello")])
+    assert answer.logprobs == given.logprobs
+    assert decision_of(answer).usage == Usage(8, 2, 3)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("last", [noted(None, delta=""), None])
+def test_the_last_chunk_of_a_native_stream_has_the_decision(last: ChatResponse | None) -> None:
+    whole = [noted(None, delta="noted"), *([last] if last else [])]
+    chunks = list(answering(*whole).stream_chat([ChatMessage(content="hello")]))
+    assert [chunk.delta for chunk in chunks] == ["noted", ""]
+    assert [decision_of(chunk) is not None for chunk in chunks] == [False, True]
+    assert chunks[-1].message.content == "noted"
 
 
 @pytest.mark.parametrize(
