@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crewai import Crew, Process
+from crewai.llms.base_llm import BaseLLM
 from crewai.tasks.llm_guardrail import LLMGuardrail
 
 from agentroute import ConfigError, Router
@@ -41,7 +42,7 @@ def crew_llms(
     for task in crew.tasks:
         # A guardrail in words has kept the LLM that its agent had when the task was made.
         for guardrail in (task._guardrail, *task._guardrails):
-            if isinstance(guardrail, LLMGuardrail) and task.agent is not None:
+            if isinstance(guardrail, LLMGuardrail) and task.agent is not None and isinstance(task.agent.llm, BaseLLM):
                 guardrail.llm = task.agent.llm
     if crew.manager_agent is not None:
         crew.manager_agent.llm = handle(crew.manager_agent.role)

@@ -9,7 +9,7 @@ from crewai.utilities.exceptions.context_window_exceeding_exception import (
     LLMContextLengthExceededError,
 )
 
-from agentroute import AgentRouteError, AllAttemptsFailed, ContextTooLong, ProviderError
+from agentroute import AgentRouteError, AllAttemptsFailed, ContextTooLong, NoCandidateError, ProviderError
 from agentroute.sdk_errors import sdk_error
 
 __all__ = ["native_error", "told_to_crewai"]
@@ -44,7 +44,8 @@ def told_to_crewai(error: AgentRouteError) -> AgentRouteError:
     text = str(error)
     if isinstance(error, AllAttemptsFailed):
         text = f"none of {len(error.attempts)} attempts succeeded, at last: {error.cause}"
-    elif isinstance(error, ContextTooLong) and not any(words in text.lower() for words in CONTEXT_LIMIT_ERRORS):
+    too_long = error.too_long if isinstance(error, NoCandidateError) else isinstance(error, ContextTooLong)
+    if too_long and not any(words in text.lower() for words in CONTEXT_LIMIT_ERRORS):
         text = f"{_OVERFLOW}: {text}"
     if text == str(error):
         return error

@@ -9,11 +9,12 @@ import pytest
 from crewai import Crew
 from crewai.llms.retry import _ThrottlingErrorClassifier
 from crewai.utilities.agent_utils import is_context_length_exceeded, is_native_tool_calling_unsupported_error
+from crewai_agentroute import RoutedLLM
 
 from agentroute import AllAttemptsFailed, ContextTooLong, InvalidRequest, NoCandidateError, RateLimited
 from agentroute.testing import Fault
 
-from .crews import ADD, POOLS, WAYS, adds, agent, asked, routed, serving, task
+from .crews import ADD, POOLS, WAYS, adds, agent, asked, made, routed, serving, task
 
 both = pytest.mark.parametrize("kind", POOLS)
 ways = pytest.mark.parametrize("way", WAYS)
@@ -81,6 +82,14 @@ async def test_r06_a_conversation_that_is_too_long_is_known_to_be(kind: str, way
             assert is_context_length_exceeded(error)
 
 
+async def test_r06_a_conversation_that_fits_no_window_is_too_long() -> None:
+    with serving("hello") as provider:
+        target = provider.target(name="small", model="mine", tier="budget", context_window=500)
+        error = await raised("call", made(RoutedLLM(targets=[target])), messages="word " * 1000)
+        assert isinstance(error, NoCandidateError)
+        assert is_context_length_exceeded(error)
+
+
 @both
 async def test_r06_a_target_that_has_no_tools_is_known_to_have_none(kind: str) -> None:
     no_tools = Fault.error(400, message="this model does not support tools")
@@ -95,6 +104,7 @@ async def test_no_target_may_serve() -> None:
         llm = routed("wire", provider).for_role("x", allow_providers=("nobody",))
         error = await raised("call", llm)
         assert isinstance(error, NoCandidateError)
+        assert not is_context_length_exceeded(error)
 
 
 @both
