@@ -33,6 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "sdk_errors",
         "sdk_loops",
         "native",
+        "native_limits",
         "breaker",
         "affinity",
         "budget",

@@ -23,11 +23,11 @@ from langchain_core.runnables.config import patch_config
 from agentroute import BadResponse, ProviderError, Router, Target
 from agentroute.effects import Done, Item, Sent, Try
 from agentroute.messages import Usage
+from agentroute.native_limits import Phase, within
 from agentroute.providers import PROVIDERS
 
 from .answers import Shape
 from .conversation import keep_warm, thinks_as_it_can, told
-from .limits import Phase, within
 from .messages import done_of, finish_of, has_content, read_usage
 from .native_errors import provider_error
 from .options import Options

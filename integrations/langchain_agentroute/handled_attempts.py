@@ -12,12 +12,12 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 
 from agentroute import BadResponse, Pool, ProviderError
 from agentroute.effects import Done, Item, Sent, Try
+from agentroute.native_limits import within
 from agentroute.providers import PROVIDERS
 
 from .bound_wire import BoundWireModel
 from .chat_model import RoutedChatModel
 from .conversation import keep_warm, thinks_as_it_can, told, unmarked
-from .limits import within
 from .messages import done_of, finish_of, has_content
 from .native_errors import provider_error
 from .options import Options, native_choice, normal_choice

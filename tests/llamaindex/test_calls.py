@@ -14,10 +14,12 @@ from llama_index.core.llms import MockLLM
 from llama_index.llms.agentroute import RoutedLLM, decision_of, native
 from llama_index.llms.openai import OpenAI
 
-from agentroute import AllAttemptsFailed, AuthenticationFailed, InvalidRequest, Price, StreamInterrupted
+from agentroute import AllAttemptsFailed, AuthenticationFailed, InvalidRequest, Price, Router, StreamInterrupted
+from agentroute.effects import Timeouts
+from agentroute.native import read_targets
 from agentroute.testing import Fault, ScriptedProvider, nth
 
-from .pools import CALLS, POOLS, SMALL, STRONG, call, made, ready, routed, said, serving
+from .pools import CALLS, POOLS, SMALL, STRONG, call, made, pool, ready, routed, said, serving
 
 pytestmark = pytest.mark.requires("llama_index")
 
@@ -121,6 +123,28 @@ def test_a_mistake_in_the_program_does_not_fail_over() -> None:
         with pytest.raises(TypeError, match="a mistake"):
             llm.chat(HELLO)
         assert server.requests == ()
+
+
+@pytest.mark.parametrize("kind", POOLS)
+@pytest.mark.parametrize("method", ["achat", "astream_chat"])
+async def test_a_silent_target_is_not_waited_for_longer_than_allowed(kind: str, method: str) -> None:
+    with serving(ANSWER, fault=nth(1, Fault.stall(), model=SMALL)) as server:
+        targets, models = read_targets(pool(kind, server), native)
+        limits = Timeouts(first_content=0.2, whole_answer=0.2)
+        llm = made(RoutedLLM(router=Router(targets=targets, timeouts=limits), models=models))
+        decision = decision_of(await call(llm, method))
+        assert decision is not None
+        assert [(a.target, a.error) for a in decision.attempts] == [("small", "ProviderTimeout"), ("strong", None)]
+
+
+@pytest.mark.parametrize("kind", POOLS)
+async def test_a_target_that_falls_silent_breaks_its_stream_off(kind: str) -> None:
+    with serving(ANSWER, fault=Fault.stall(after_chunks=1)) as server:
+        targets, models = read_targets(pool(kind, server), native)
+        llm = made(RoutedLLM(router=Router(targets=targets, timeouts=Timeouts(between_events=0.2)), models=models))
+        with pytest.raises(StreamInterrupted):
+            await call(llm, "astream_chat")
+        assert len(server.requests) == 1
 
 
 # --- streams that are given up --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags, instr
 from agentroute import BadResponse, ProviderError, Router, Target
 from agentroute.effects import Done, Item, Sent, Try
 from agentroute.events import Event, fold, is_content
+from agentroute.native_limits import Phase, within
 from agentroute.sdk_errors import sdk_error
 
 from .answers import StreamWriter, done_of, has_content, write_answer
@@ -206,7 +207,7 @@ class LLMPerformer:
 
 
 class AsyncLLMPerformer:
-    """The same on an event loop."""
+    """The same on an event loop, where a native model is held to the time limits of the attempt too."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -229,19 +230,25 @@ class AsyncLLMPerformer:
 
     async def _native(self, model: LLM, attempt: Try) -> AsyncGenerator[Item | Done, None]:
         native = self._step.begin(model, attempt)
+        clock = self._step.router.clock
         failure: ProviderError | None = None
         chunks: Any = None
         try:
+            phase: Phase = "first_content" if attempt.stream else "whole_answer"
             with native.tagged():
-                given = await getattr(native.model, f"a{native.method}")(**native.arguments)
+                answer = getattr(native.model, f"a{native.method}")(**native.arguments)
+                given = await within(attempt, phase, clock, answer)
             if attempt.stream:
                 chunks = given
                 while True:
                     with native.tagged():
-                        chunk = await anext(chunks, None)
+                        chunk = await within(attempt, phase, clock, anext(chunks, None))
                     if chunk is None:
                         break
-                    yield native.item(chunk)
+                    item = native.item(chunk)
+                    if item.is_content:
+                        phase = "between_events"
+                    yield item
                 failure = native.unfinished()
             else:
                 yield native.whole(given)

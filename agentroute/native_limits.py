@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Literal, TypeAlias
 
-from agentroute import ProviderTimeout
-from agentroute.effects import Clock, Try
+from .effects import Clock, Try
+from .errors import ProviderTimeout
 
 __all__ = ["Phase", "within"]
 
