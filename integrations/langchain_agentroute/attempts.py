@@ -121,7 +121,12 @@ class _Attempt:
 
     def partial(self) -> Item | None:
         """What callbacks have shown of an answer that was invoked and broke off."""
-        return self.item(self.seen.partial()) if self.seen.chunks else None
+        if not self.seen.chunks:
+            return None
+        shown = self.seen.partial()
+        # An answer that came and has no end has been counted already.
+        self.usage = self.usage or shown.usage_metadata
+        return Item(shown, is_content=True, usage=self._counted(self.usage))
 
     def unfinished(self, target: Target) -> ProviderError | None:
         """What is wrong with an answer that ended without saying why: LangChain makes half a tool call a whole one.

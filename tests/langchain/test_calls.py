@@ -430,8 +430,9 @@ def test_a_ready_model_is_held_to_the_time_limits_on_an_event_loop(stream: bool)
 
 def test_text_shown_by_langgraph_holds_though_the_answer_has_no_end() -> None:
     """An answer that ends without a finish reason broke off, and its reader has seen it."""
-    end = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Half"}}]}\n\n'
-    unfinished = Fault.raw(end + b"data: [DONE]\n\n", content_type="text/event-stream")
+    half = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Half"}}]}\n\n'
+    count = b'data: {"id":"x","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}\n\n'
+    unfinished = Fault.raw(half + count + b"data: [DONE]\n\n", content_type="text/event-stream")
     with serve(nth(1, unfinished, model=SMALL)) as provider:
         model = RoutedChatModel(targets=pool("native", provider))
         graph = StateGraph(MessagesState)
@@ -444,3 +445,5 @@ def test_text_shown_by_langgraph_holds_though_the_answer_has_no_end() -> None:
     assert [request.model for request in provider.requests] == [SMALL]
     assert error.decision is not None
     assert error.decision.outcome == "interrupted"
+    assert error.decision.usage is not None
+    assert (error.decision.usage.input_tokens, error.decision.usage.output_tokens) == (10, 5)
