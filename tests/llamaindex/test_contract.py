@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from agentroute import Capabilities, NoCandidateError
 from agentroute.messages import ChatRequest
-from agentroute.testing import ScriptedReply, tool_call
+from agentroute.testing import Fault, ScriptedReply, nth, tool_call
 
 from .pools import CALLS, POOLS, SMALL, STRONG, call, chunks, index, made, ready, routed, said, serving
 
@@ -219,6 +219,13 @@ async def test_04_a_native_models_own_events_are_told_apart_by_their_tags(method
         {},
         {"agentroute_target": "small", "agentroute_attempt": 1},
     ]
+
+
+def test_04_the_tags_count_every_attempt(events: Events) -> None:
+    with serving(ANSWER, fault=nth(1, Fault.error(503), model=SMALL)) as server:
+        routed("mixed", server).complete("hello")
+    (tags,) = (event.tags for event in events.events if type(event).__name__ == "LLMChatStartEvent")
+    assert tags == {"agentroute_target": "strong", "agentroute_attempt": 2}
 
 
 def test_04_a_failed_call_says_so_in_its_events() -> None:

@@ -53,6 +53,8 @@ class Step:
         return None if target is None else target.origin
 
     def for_wire(self, attempt: Try) -> Try:
+        """The attempt with what its target alone is given."""
+        self.attempts += 1
         own = self.target_kwargs.get(attempt.target.name, {})
         return replace(attempt, request=self.options.for_wire(attempt.request, own))
 
