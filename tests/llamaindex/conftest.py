@@ -17,7 +17,7 @@ if any(
     importlib.util.find_spec(name) is None or importlib.util.find_spec(f"{name}.{part}") is None
     for name, part in (("llama_index", "core"), ("llama_index.llms", "openai"))
 ):
-    collect_ignore_glob = ["test_[!p]*.py", "test_pool.py"]
+    collect_ignore_glob = ["test_[!p]*.py"]
 
 
 _HERE = Path(__file__).parent
