@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from agentroute.testing import Fault
+
 from .crews import POOLS, WAYS, adds, asked, routed, serving, two_agents
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -63,3 +65,20 @@ def test_r04_fifty_runs_leave_no_warning_socket_or_thread(kind: str) -> None:
     assert "Warning" not in ran.stderr, ran.stderr[-3000:]
     left = json.loads(ran.stdout.strip().splitlines()[-1])
     assert left == {"sockets": 0, "threads": [], "unraised": []}
+
+
+@pytest.mark.parametrize("kind", POOLS)
+async def test_a_call_that_is_cancelled_lets_go(kind: str) -> None:
+    with serving("never", fault=Fault.stall()) as provider:
+        llm = routed(kind, provider)
+        call = asyncio.ensure_future(llm.acall("hello"))
+        while not provider.requests:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        (decision,) = llm.router.ledger.decisions
+        assert decision.outcome == "cancelled"
+        assert llm.last_decision == decision
+        while provider.open_connections:
+            await asyncio.sleep(0.01)
