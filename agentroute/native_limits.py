@@ -14,12 +14,19 @@ __all__ = ["Phase", "within"]
 Phase: TypeAlias = Literal["first_content", "between_events", "whole_answer"]
 
 
-async def within(attempt: Try, phase: Phase, clock: Clock, answer: Awaitable[Any]) -> Any:
-    """Awaits the answer for as long as the phase may take and the deadline is away. Raises ProviderTimeout after it."""
+async def within(
+    attempt: Try, phase: Phase, clock: Clock, answer: Awaitable[Any], *, since: float | None = None
+) -> Any:
+    """Awaits the answer for as long as the phase may take and the deadline is away. Raises ProviderTimeout after it.
+
+    `since` is when the phase began, on the monotonic clock (default: now): an empty piece does not begin it anew.
+    """
     seconds: float = getattr(attempt.timeouts, phase)
+    now = clock.monotonic()
+    left = seconds if since is None else seconds - (now - since)
     if attempt.deadline is not None:
-        seconds = min(seconds, max(attempt.deadline - clock.monotonic(), 0.0))
-    limit = asyncio.timeout(seconds)
+        left = min(left, attempt.deadline - now)
+    limit = asyncio.timeout(max(left, 0.0))
     try:
         async with limit:
             return await answer
@@ -27,4 +34,4 @@ async def within(attempt: Try, phase: Phase, clock: Clock, answer: Awaitable[Any
         if not limit.expired():
             raise
     name = attempt.target.name
-    raise ProviderTimeout(f"target {name!r}: nothing came for {seconds:.3g} s", target=name)
+    raise ProviderTimeout(f"target {name!r}: {phase} took more than {seconds:.3g} s", target=name)

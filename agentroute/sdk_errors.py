@@ -12,7 +12,7 @@ from .formats.failures import decode_error
 
 __all__ = ["sdk_error"]
 
-_CONNECTION = frozenset({"APIConnectionError", "ClientConnectionError", "TransportError"})
+_CONNECTION = frozenset({"APIConnectionError", "ConnectionError", "ClientConnectionError", "TransportError"})
 _BAD_RESPONSE = frozenset({"APIError", "APIResponseValidationError"})
 
 
@@ -46,11 +46,13 @@ def _kind(error: Exception) -> type[ProviderError] | None:
 
 
 def _status(error: Exception) -> int | None:
-    for name in ("status_code", "code"):
-        value = getattr(error, name, None)
-        if isinstance(value, int) and 400 <= value <= 599:
-            return value
-    return None
+    told = (getattr(error, "status_code", None), getattr(error, "code", None), _response_status(error))
+    return next((value for value in told if isinstance(value, int) and 400 <= value <= 599), None)
+
+
+def _response_status(error: Exception) -> object:
+    """What an HTTP library's own error (httpx, requests) has, which an integration without an SDK lets through."""
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _headers(error: Exception) -> dict[str, str]:
@@ -60,4 +62,9 @@ def _headers(error: Exception) -> dict[str, str]:
 
 def _body(error: Exception) -> Mapping[str, object]:
     body = getattr(error, "body", None)
-    return body if isinstance(body, Mapping) else {"message": getattr(error, "message", None) or str(error)}
+    if isinstance(body, Mapping):
+        return body
+    if not hasattr(error, "status_code") and _response_status(error) is not None:
+        # Its text holds the URL, and that may hold a key.
+        return {"message": f"HTTP {_response_status(error)}"}
+    return {"message": getattr(error, "message", None) or str(error)}

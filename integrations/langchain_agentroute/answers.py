@@ -72,6 +72,10 @@ class Chunks:
         self._chunks: list[AIMessageChunk] = []
 
     def take(self, payload: AIMessageChunk) -> AIMessageChunk:
+        if "agentroute" in payload.response_metadata:
+            # A router below this one; merged, two decisions would be none.
+            said = {key: value for key, value in payload.response_metadata.items() if key != "agentroute"}
+            payload = payload.model_copy(update={"response_metadata": said})
         self._chunks.append(payload)
         return payload
 

@@ -39,7 +39,7 @@ __all__ = ["AsyncModelPerformer", "ModelPerformer", "OnPartial", "Step"]
 OnPartial: TypeAlias = Literal["raise", "restart"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Step:
     """What every attempt of one call has in common. `attempts` counts them."""
 
@@ -84,10 +84,10 @@ class Step:
             async_performer=self.router.async_performer if asynchronous else None,
             **self.settings,
         )
-        return _Attempt(wire, self.messages, self.options.for_trace(), config, seen, tuple(warnings))
+        return _Attempt(wire, self.messages, self.options.for_trace(own), config, seen, tuple(warnings))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Attempt:
     """One attempt as it goes: the call's arguments, then what the model reports."""
 
@@ -218,15 +218,16 @@ class AsyncModelPerformer:
                 whole = a.item(answer)
             else:
                 phase: Phase = "first_content"
+                since = self._step.router.clock.monotonic()
                 async with aclosing(self._payloads(a)) as payloads:
                     while True:
-                        payload = await self._within(a, attempt, phase, anext(payloads, None))
+                        payload = await self._within(a, attempt, phase, anext(payloads, None), since)
                         if payload is None:
                             break
                         item = a.item(payload)
-                        if item.is_content:
-                            phase = "between_events"
                         yield item
+                        if item.is_content:
+                            phase, since = "between_events", self._step.router.clock.monotonic()
             failure = a.unfinished(attempt.target)
         except Exception as error:
             failure = provider_error(error, attempt.target.name)
@@ -256,8 +257,10 @@ class AsyncModelPerformer:
             async for chunk in chunks:
                 yield chunk
 
-    async def _within(self, a: _Attempt, attempt: Try, phase: Phase, answer: Awaitable[Any]) -> Any:
+    async def _within(
+        self, a: _Attempt, attempt: Try, phase: Phase, answer: Awaitable[Any], since: float | None = None
+    ) -> Any:
         """Our own transport sees to the limits itself."""
         if isinstance(a.model, WireChatModel):
             return await answer
-        return await within(attempt, phase, self._step.router.clock, answer)
+        return await within(attempt, phase, self._step.router.clock, answer, since=since)

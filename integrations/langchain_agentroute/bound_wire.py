@@ -47,6 +47,11 @@ class BoundWireModel(WireChatModel):
         """What of the call's arguments this target was not sent."""
         return self._warnings
 
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        known = super()._identifying_params
+        return {**known, "own": dict(self._own)} if self._own else known
+
     def bind_tools(
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],

@@ -11,9 +11,11 @@ from uuid import UUID
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
+    AsyncCallbackManagerForChainRun,
     AsyncCallbackManagerForLLMRun,
     BaseRunManager,
     CallbackManager,
+    CallbackManagerForChainRun,
     CallbackManagerForLLMRun,
     Callbacks,
 )
@@ -329,7 +331,7 @@ class RoutedChatModel(BaseChatModel):
         return -(-len(text) // _CHARACTERS_PER_TOKEN)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Opened:
     """One call that has been read and not yet routed."""
 
@@ -360,22 +362,23 @@ class _Opened:
     def run(self, answer: Answer) -> Generator[Any, None, None]:
         """What the caller reads: the answer as it comes, and what ends it. One chain run is around it all."""
         run = self.manager().on_chain_start(None, self.inputs, self.run_id, name=self.name)
+        call: Call | None = None
         try:
             call = self.prepare(stream=answer.shape != "message")
-            if _listened_to(run):
-                handle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+            _tell(run, call)
             with closing(call.run(ModelPerformer(self.step, run, answer.shape))) as payloads:
                 for payload in payloads:
                     if (shown := answer.take(payload)) is not None:
                         yield shown
             last = answer.last(call.decision)
-            if _listened_to(run):
-                handle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+            _tell(run, call)
         except GeneratorExit:
+            _tell(run, call)
             run.on_chain_end(answer.so_far() if run.handlers else None)
             raise
         except BaseException as error:
             raised = _raised(error, answer)
+            _tell(run, call)
             run.on_chain_error(raised)
             if raised is error:
                 raise
@@ -386,22 +389,23 @@ class _Opened:
     async def arun(self, answer: Answer) -> AsyncGenerator[Any, None]:
         """`run` on an event loop."""
         run = await self.async_manager().on_chain_start(None, self.inputs, self.run_id, name=self.name)
+        call: Call | None = None
         try:
             call = self.prepare(stream=answer.shape != "message")
-            if _listened_to(run):
-                await ahandle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+            await _atell(run, call)
             async with aclosing(call.arun(AsyncModelPerformer(self.step, run, answer.shape))) as payloads:
                 async for payload in payloads:
                     if (shown := answer.take(payload)) is not None:
                         yield shown
             last = answer.last(call.decision)
-            if _listened_to(run):
-                await ahandle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+            await _atell(run, call)
         except GeneratorExit:
+            await _atell(run, call)
             await run.on_chain_end(answer.so_far() if run.handlers else None)
             raise
         except BaseException as error:
             raised = _raised(error, answer)
+            await _atell(run, call)
             await run.on_chain_error(raised)
             if raised is error:
                 raise
@@ -440,6 +444,16 @@ def _raised(error: BaseException, answer: Answer) -> BaseException:
 
 def _listened_to(run: BaseRunManager) -> bool:
     return any(not handler.ignore_custom_event for handler in run.handlers)
+
+
+def _tell(run: CallbackManagerForChainRun, call: Call | None) -> None:
+    if call is not None and _listened_to(run):
+        handle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+
+
+async def _atell(run: AsyncCallbackManagerForChainRun, call: Call | None) -> None:
+    if call is not None and _listened_to(run):
+        await ahandle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
 
 
 def _of(run: BaseRunManager) -> dict[str, Any]:

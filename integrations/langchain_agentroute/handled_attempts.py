@@ -32,7 +32,7 @@ Handler: TypeAlias = Callable[[Request], Response]
 AsyncHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class HandledStep:
     """What every attempt of one model call of an agent has in common. `attempts` counts them.
 
@@ -92,7 +92,7 @@ class HandledStep:
         return _Handled(handed, None, runs, (*warnings, *thinking))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Handled:
     """One attempt: the request that is handed on, and what became of it."""
 

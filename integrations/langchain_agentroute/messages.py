@@ -77,8 +77,6 @@ _json = json.JSONEncoder(ensure_ascii=False).encode
 _VERSION: Final[Mapping[str, str]] = {"output_version": "v1"}
 _FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "status")
 
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
-
 # --- LangChain -> canonical ------------------------------------------------------------------------------------------
 
 
@@ -397,7 +395,8 @@ def done_of(usage: UsageMetadata | None, said: Mapping[str, Any]) -> Done:
 
 
 def read_usage(usage: UsageMetadata | None) -> Usage | None:
-    if usage is None:
+    # LangChain marks what came from its own cache so: the provider has counted nothing.
+    if usage is None or usage.get("total_cost") == 0:
         return None
     details_in, details_out = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
     return Usage(

@@ -80,14 +80,19 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
         error: BaseException | None = None
         try:
             call = self._prepare(step, config)
-            _tell(config, call.decision)
-            with closing(call.run(HandlerPerformer(step, handler))) as answer:
-                payloads.extend(answer)
         except AgentRouteError as raised:
             error = _raised(raised, payloads)
         if error is not None:
             raise error
         _tell(config, call.decision)
+        try:
+            with closing(call.run(HandlerPerformer(step, handler))) as answer:
+                payloads.extend(answer)
+        except AgentRouteError as raised:
+            error = _raised(raised, payloads)
+        _tell(config, call.decision)
+        if error is not None:
+            raise error
         return _decided(payloads[-1], call.decision)
 
     async def awrap_model_call(self, request: ModelRequest[Any], handler: AsyncHandler) -> ModelResponse[Any]:
@@ -97,15 +102,20 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
         error: BaseException | None = None
         try:
             call = self._prepare(step, config)
-            await _atell(config, call.decision)
-            async with aclosing(call.arun(AsyncHandlerPerformer(step, handler))) as answer:
-                async for payload in answer:
-                    payloads.append(payload)
         except AgentRouteError as raised:
             error = _raised(raised, payloads)
         if error is not None:
             raise error
         await _atell(config, call.decision)
+        try:
+            async with aclosing(call.arun(AsyncHandlerPerformer(step, handler))) as answer:
+                async for payload in answer:
+                    payloads.append(payload)
+        except AgentRouteError as raised:
+            error = _raised(raised, payloads)
+        await _atell(config, call.decision)
+        if error is not None:
+            raise error
         return _decided(payloads[-1], call.decision)
 
     def _settings(self, request: ModelRequest[Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ _OPENAI_ONLY = frozenset(
 """Arguments of one provider's own API: Anthropic's SDK answers OpenAI's with a TypeError, and the other way round."""
 
 
-def normal_choice(choice: Any, tools: Iterable[Mapping[str, Any]] = ()) -> str | None:
+def normal_choice(choice: Any) -> str | None:
     """One of `auto`, `any`, `none` or a tool's name, from any of the forms the frameworks and providers use.
 
     Raises RequestError for anything else.
@@ -68,8 +68,10 @@ def normal_choice(choice: Any, tools: Iterable[Mapping[str, Any]] = ()) -> str |
             return name
         case {"type": ("auto" | "any" | "none") as mode}:
             return str(mode)
+        case {"function_calling_config": {"allowed_function_names": [str(name)]}}:
+            return name
         case {"function_calling_config": {"mode": str(mode)}}:
-            return mode.lower()
+            return "auto" if mode.lower() == "validated" else mode.lower()
         case {"name": str(name)}:
             return name
     raise RequestError(f"`tool_choice` is {choice!r}; give 'auto', 'any', 'none' or the name of a tool")
@@ -156,8 +158,8 @@ class Options:
             known["sampling"] = replace(request.sampling, stop=self.stop)
         return replace(request, **{name: value for name, value in known.items() if value is not None})
 
-    def for_trace(self) -> dict[str, Any]:
-        """What the LLM run of a wire target shows as its arguments."""
+    def for_trace(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """What the LLM run of a wire target shows as its arguments, and what LangChain's cache knows the call by."""
         shown: dict[str, Any] = {}
         if self.structured is not None:
             shown |= self.structured.wire_fields()
@@ -169,7 +171,11 @@ class Options:
             shown["response_format"] = self.response_format
         if self.traced_format is not None:
             shown["ls_structured_output_format"] = self.traced_format
-        return shown | dict(self.rest)
+        if self.parallel_tool_calls is not None:
+            shown["parallel_tool_calls"] = self.parallel_tool_calls
+        if self.stop:
+            shown["stop"] = list(self.stop)
+        return shown | dict(self.rest) | dict(own)
 
     def for_native(
         self, model: BaseChatModel, target: Target, own: Mapping[str, Any]

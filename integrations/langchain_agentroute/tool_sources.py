@@ -18,6 +18,7 @@ from .conversation import MARKER, unmarked
 
 __all__ = ["KnownTools", "ToolSources"]
 
+_MOST: Final = 64
 _NOTHING: Final[Mapping[str, Any]] = {"messages": [{"role": "user", "content": ""}]}
 
 
@@ -52,35 +53,51 @@ class ToolSources:
 
         `marked` leaves Anthropic's cache markers on them.
         """
-        key = (id(model), repr(arguments))
-        known = self._bound.get(key)
+        schema = arguments.get("response_format")
+        key = (id(model), repr(arguments)) if schema is None or isinstance(schema, Mapping) else None
+        known = None if key is None else self._bound.get(key)
         if known is None:
             sources = list(self.sources) if marked else unmarked(self.sources)
-            kwargs = dict(getattr(model.bind_tools(sources, **arguments), "kwargs", {}))
             # With the model, so that no other one can come to its id.
-            known = self._bound[key] = (model, kwargs)
+            known = (model, dict(getattr(model.bind_tools(sources, **arguments), "kwargs", {})))
+            if key is not None:
+                if len(self._bound) >= _MOST:
+                    self._bound.clear()
+                self._bound[key] = known
         return dict(known[1])
+
+    def apart(self) -> ToolSources:
+        """The same, with a list for the caller, who may change it."""
+        copies = [{k: dict(v) if isinstance(v, dict) else v for k, v in raw.items()} for raw in self.formatted]
+        return replace(self, formatted=copies)
 
 
 class KnownTools:
     """The last sets of tools that were bound: an agent binds the same ones before each of its steps."""
 
-    _MOST: Final = 64
-
     def __init__(self) -> None:
-        self._known: dict[Hashable, ToolSources] = {}
+        self._known: dict[Hashable, tuple[list[Any], ToolSources]] = {}
 
     def of(self, tools: Sequence[Any], *, strict: bool | None = None) -> ToolSources:
-        """As `ToolSources.of`. Of anything but tool objects, which nobody changes in passing, nothing is remembered."""
+        """As `ToolSources.of`; of anything but tool objects nothing is remembered."""
         if not all(isinstance(tool, BaseTool) for tool in tools):
             return ToolSources.of(tools, strict=strict)
-        key = (strict, *((id(tool), tool.name, tool.description, id(tool.args_schema)) for tool in tools))
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= self._MOST:
+        key = (strict, *map(_look, tools))
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _MOST:
                 self._known.clear()
-            found = self._known[key] = ToolSources.of(tools, strict=strict)
-        return found
+            # With the schemas, so that no other one can come to an id.
+            schemas = [tool.args_schema for tool in tools]
+            known = self._known[key] = (schemas, ToolSources.of(tools, strict=strict))
+        return known[1].apart()
+
+
+def _look(tool: BaseTool) -> tuple[Hashable, ...]:
+    """All of a tool that a model may be told."""
+    schema = tool.args_schema
+    known = repr(schema) if isinstance(schema, dict) else id(schema)
+    return id(tool), tool.name, tool.description, known, repr(getattr(tool, "extras", None)), repr(tool.metadata)
 
 
 def _canonical(raw: Mapping[str, Any], given: Any) -> Tool:

@@ -80,7 +80,9 @@ class WireChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model, "provider": self.provider, "target": self.target_name}
+        known = {"model": self.model, "provider": self.provider, "target": self.target_name}
+        settings = dict(self._attempt.target.settings)
+        return {**known, "settings": settings} if settings else known
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = LangSmithParams(ls_provider=self.provider, ls_model_name=self.model, ls_model_type="chat")

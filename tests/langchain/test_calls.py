@@ -12,11 +12,21 @@ from langchain_agentroute import RoutedChatModel, decision_of, native
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from agentroute import AllAttemptsFailed, ConfigError, InvalidRequest, Price, RequestError, Router, StreamInterrupted
+from agentroute import (
+    AllAttemptsFailed,
+    ConfigError,
+    InvalidRequest,
+    Price,
+    ProviderTimeout,
+    RequestError,
+    Router,
+    StreamInterrupted,
+)
 from agentroute.effects import Timeouts
 from agentroute.testing import Fault, ScriptedProvider, nth
 
@@ -447,3 +457,22 @@ def test_text_shown_by_langgraph_holds_though_the_answer_has_no_end() -> None:
     assert error.decision.outcome == "interrupted"
     assert error.decision.usage is not None
     assert (error.decision.usage.input_tokens, error.decision.usage.output_tokens) == (10, 5)
+
+
+def test_empty_chunks_do_not_begin_the_time_for_the_first_content_anew() -> None:
+    class Slow(GenericFakeChatModel):
+        async def _astream(self, *_: Any, **__: Any) -> Any:
+            for _ in range(40):
+                await asyncio.sleep(0.05)
+                yield ChatGenerationChunk(message=AIMessageChunk(content=""))
+            yield ChatGenerationChunk(message=AIMessageChunk(content="late"))
+
+    async def go() -> Any:
+        made = RoutedChatModel(targets=[native(Slow(messages=iter(())), name="slow", tier="budget")])
+        router = Router(made.router.pool, timeouts=Timeouts(first_content=0.2))
+        model = RoutedChatModel(router=router, models=made.models)
+        with pytest.raises(ProviderTimeout, match="first_content"):
+            async for _ in model.astream("hello"):
+                pass
+
+    asyncio.run(go())

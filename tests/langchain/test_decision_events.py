@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_agentroute import RoutedChatModel
+from langchain_agentroute import RoutedChatModel, RoutingMiddleware
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tools import tool
 
-from agentroute import ChatRequest, Decision
+from agentroute import ChatRequest, Decision, InvalidRequest
 from agentroute.testing import Fault, ScriptedProvider, ScriptedReply, nth, tool_call
 
 from .pools import POOLS, SMALL, pool
@@ -57,6 +57,44 @@ def test_a_handler_is_told_twice(kind: str, shape: str) -> None:
     assert (planned.outcome, planned.target, planned.attempts) == ("planned", "small", ())
     assert (complete.outcome, complete.target, len(complete.attempts)) == ("ok", "strong", 2)
     assert planned.id == complete.id
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_handler_is_told_of_a_call_that_failed(kind: str, asynchronous: bool) -> None:
+    told = Told()
+    with ScriptedProvider("hi", fault=Fault.error(400), provider="openai") as provider:
+        model = RoutedChatModel(targets=pool(kind, provider))
+        config: Any = {**TO_SMALL, "callbacks": [told]}
+        with pytest.raises(InvalidRequest):
+            asyncio.run(model.ainvoke("hello", config)) if asynchronous else model.invoke("hello", config)
+        model.router.close()
+    assert [decision.outcome for decision in told.decisions] == ["planned", "failed"]
+
+
+def test_a_handler_is_told_of_a_stream_that_was_given_up() -> None:
+    told = Told()
+    with ScriptedProvider("hi there, whoever you are", provider="openai", chunk_characters=4) as provider:
+        model = RoutedChatModel(targets=pool("wire", provider))
+        stream: Any = model.stream("hello", {**TO_SMALL, "callbacks": [told]})
+        next(stream)
+        stream.close()
+        model.router.close()
+    assert [decision.outcome for decision in told.decisions] == ["planned", "abandoned"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_the_middleware_tells_of_a_call_that_failed(asynchronous: bool) -> None:
+    told = Told()
+    with ScriptedProvider("hi", fault=Fault.error(400), provider="openai") as provider:
+        routing = RoutingMiddleware(targets=pool("wire", provider))
+        agent = create_agent(routing.model, middleware=[routing])
+        asked: Any = {"messages": [("user", "hello")]}
+        config: Any = {**TO_SMALL, "callbacks": [told]}
+        with pytest.raises(InvalidRequest):
+            asyncio.run(agent.ainvoke(asked, config)) if asynchronous else agent.invoke(asked, config)
+        routing.router.close()
+    assert [decision.outcome for decision in told.decisions] == ["planned", "failed"]
 
 
 def test_in_the_event_stream_of_an_agent() -> None:

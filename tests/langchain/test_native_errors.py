@@ -119,3 +119,20 @@ def test_no_key_in_the_error_its_context_or_its_frames(fault: Fault, streamed: b
         error = error.__cause__ or error.__context__
     assert seen
     assert not [text for text in seen if KEY in text]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, RateLimited), (503, Overloaded), (401, AuthenticationFailed)])
+def test_an_http_librarys_own_error(status: int, kind: type[AgentRouteError]) -> None:
+    """An integration without an SDK lets it through; its text holds the URL, and that may hold a key."""
+    request = httpx.Request("POST", f"http://127.0.0.1/v1?key={KEY}")
+    error = httpx.HTTPStatusError(f"{status} for {request.url}", request=request, response=httpx.Response(status))
+    found = provider_error(error, "small")
+    assert type(found) is kind
+    assert KEY not in f"{found} {found.cause}"
+
+
+def test_a_connection_error_of_another_library() -> None:
+    class ConnectionError(OSError):  # noqa: A001 - requests calls it so
+        pass
+
+    assert type(provider_error(ConnectionError("refused"), "small")) is ConnectionFailed
