@@ -9,15 +9,15 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
-from . import transport
-from .chain import Log, Plan, flow
 from .decisions import Decision
-from .effects import AsyncPerformer, Performer
 from .errors import AgentRouteError, StreamInterrupted
 from .events import Event, fold
+from .failover.drivers import adrive, drive
+from .failover.effects import AsyncPerformer, Performer
+from .failover.flow import Log, Plan, flow
 from .messages import ChatRequest, ChatResponse
-from .prefix import Prefix
 from .routing.economics import step_cost
+from .routing.prefix import Prefix
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Call:
         log = self._begin()
         clock = self._router.clock
         try:
-            yield from transport.drive(flow(self._plan, log, clock), performer or self._router.performer, clock)
+            yield from drive(flow(self._plan, log, clock), performer or self._router.performer, clock)
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
@@ -86,7 +86,7 @@ class Call:
         """`run` on an event loop. Close the iterator (`aclose`) where it is not read to its end."""
         log = self._begin()
         clock = self._router.clock
-        payloads = transport.adrive(flow(self._plan, log, clock), performer or self._router.async_performer, clock)
+        payloads = adrive(flow(self._plan, log, clock), performer or self._router.async_performer, clock)
         try:
             async for payload in payloads:
                 yield payload

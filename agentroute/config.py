@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .catalog import default_models
-from .effects import Timeouts
 from .errors import ConfigError
+from .failover.effects import Timeouts
 from .providers import PROVIDERS, Dialect, Provider
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target

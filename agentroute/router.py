@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from . import transport
-from .affinity import Affinity, Recall
-from .breaker import Breakers
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import build_pool
-from .chain import Plan
 from .decisions import Constraints, Decision, StepContext, Strategy
-from .effects import Clock, SystemClock, Timeouts
 from .errors import AgentRouteError, ConfigError, RequestError
+from .failover.breaker import Breakers
+from .failover.effects import Clock, SystemClock, Timeouts
+from .failover.flow import Plan
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage
-from .prefix import Mark, Prefix
-from .reasoning_state import live_state
+from .routing.affinity import Affinity, Recall
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
+from .routing.prefix import Mark, Prefix
+from .routing.reasoning_state import live_state
+from .routing.selection import select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
-from .selection import select
+from .routing.tokens import Anchor, estimate
 from .targets import Pool, Target, Tier
-from .tokens import Anchor, estimate
 
 if TYPE_CHECKING:
     from .ledger import SqliteLedger

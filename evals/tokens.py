@@ -19,11 +19,11 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from agentroute.prefix import Prefix
 from agentroute.replay.records import Trace
 from agentroute.replay.traces import Traces
+from agentroute.routing.prefix import Prefix
 from agentroute.routing.step import Step
-from agentroute.tokens import Anchor, estimate
+from agentroute.routing.tokens import Anchor, estimate
 
 ROOT = Path(__file__).resolve().parent.parent
 

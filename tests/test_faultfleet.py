@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agentroute import StreamInterrupted, Target
-from agentroute.effects import Timeouts
+from agentroute.failover.effects import Timeouts
 
 from .test_transport import call_async, call_sync
 

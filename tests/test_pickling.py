@@ -31,7 +31,7 @@ from agentroute import (
     Target,
 )
 from agentroute.decisions import Prediction
-from agentroute.effects import Timeouts
+from agentroute.failover.effects import Timeouts
 from agentroute.ledger import MemoryLedger, SqliteLedger
 from agentroute.routing.classifier import StandardClassifier
 from agentroute.routing.step import Step

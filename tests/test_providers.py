@@ -11,7 +11,7 @@ import pytest
 
 from agentroute import ChatRequest, ConfigError, Endpoint, Provider, Quirks, Router, Target, formats
 from agentroute.config import load
-from agentroute.effects import Timeouts, Try
+from agentroute.failover.effects import Timeouts, Try
 from agentroute.providers import DIALECTS, PROVIDERS, Auth
 from agentroute.transport.exchange import Outgoing
 

@@ -35,11 +35,11 @@ from agentroute import (
     Target,
     Tier,
 )
-from agentroute.affinity import Affinity
-from agentroute.breaker import Breakers
-from agentroute.effects import Done, Item, Try
 from agentroute.events import Finished
+from agentroute.failover.breaker import Breakers
+from agentroute.failover.effects import Done, Item, Try
 from agentroute.ledger import MemoryLedger
+from agentroute.routing.affinity import Affinity
 from agentroute.targets import ABILITIES
 from agentroute.testing import Fault, FrozenClock, ScriptedProvider, ScriptedReply, nth, tool_call
 

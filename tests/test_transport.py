@@ -41,10 +41,11 @@ from agentroute import (
     Usage,
     fold,
 )
-from agentroute.chain import Log, Plan, flow
-from agentroute.effects import Clock, SystemClock, Timeouts
+from agentroute.failover.drivers import adrive, drive
+from agentroute.failover.effects import Clock, SystemClock, Timeouts
+from agentroute.failover.flow import Log, Plan, flow
 from agentroute.providers import DIALECTS
-from agentroute.transport import AsyncHttpPerformer, HttpPerformer, adrive, drive
+from agentroute.transport import AsyncHttpPerformer, HttpPerformer
 from agentroute.transport.names import Names
 
 from .loopback import (
@@ -728,9 +729,10 @@ def test_fifty_event_loops_leave_nothing_open() -> None:
         """
         import asyncio, gc, logging, os
         from agentroute import ChatRequest, fold
-        from agentroute.chain import Log, Plan, flow
-        from agentroute.effects import SystemClock
-        from agentroute.transport import AsyncHttpPerformer, adrive
+        from agentroute.failover.flow import Log, Plan, flow
+        from agentroute.failover.effects import SystemClock
+        from agentroute.failover.drivers import adrive
+        from agentroute.transport import AsyncHttpPerformer
         from loopback import ANSWER, Loopback
 
         # Its debug mode logs slow steps, and the first call imports httpx.

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from agentroute.formats.foreign import foreign_part
 from agentroute.messages import Audio, Document, Extra, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
-from agentroute.reasoning_state import STATE_FIELDS
+from agentroute.routing.reasoning_state import STATE_FIELDS
 
 from .changes import Changes
 from .rules import Rules

@@ -16,8 +16,8 @@ from agentroute.ledger.reading import is_ledger, read_decisions, read_gaps
 from agentroute.ledger.totals import Gap, add
 from agentroute.messages import ChatRequest, Usage
 from agentroute.router import Router
+from agentroute.routing.selection import select
 from agentroute.routing.step import Step
-from agentroute.selection import select
 from agentroute.targets import Pool, Target, Tier
 
 from .dialects import printable

@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from agentroute.affinity import Affinity
 from agentroute.decisions import Constraints, Decision, StepContext, Strategy
 from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.messages import ChatRequest, Message, Usage
-from agentroute.prefix import Prefix
 from agentroute.providers import DEAF
 from agentroute.router import Router
+from agentroute.routing.affinity import Affinity
 from agentroute.routing.economics import step_cost
+from agentroute.routing.prefix import Prefix
+from agentroute.routing.tokens import estimate
 from agentroute.targets import Target, Tier
-from agentroute.tokens import estimate
 
 from .dialects import printable
 from .records import Call, Format, Problem, Trace

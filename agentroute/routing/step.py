@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agentroute.decisions import StepContext, StepKind
 from agentroute.messages import ChatRequest, Message, Reasoning, Role, ToolCall, ToolResult
-from agentroute.prefix import Bulk, Prefix
+from agentroute.routing.prefix import Bulk, Prefix
 
 from .actions import CHANGES, Action, action, named
 from .ask import Ask, find_ask, is_result_text

@@ -1,4 +1,4 @@
-"""Performs what the failover flow asks for: the two drivers, and HTTP attempts, plain and asynchronous.
+"""Performs what the failover flow asks for over HTTP, plain and asynchronous.
 
 httpcore, which httpx stands on, is imported when the first performer is made, so that routing without calling stays
 light. A key goes to the host of the target's `base_url`, over verified TLS, and nowhere else: redirects are not
@@ -8,7 +8,6 @@ passed on, since its frames hold the key.
 
 from __future__ import annotations
 
-from .drivers import adrive, drive
 from .performers import AsyncHttpPerformer, HttpPerformer
 
-__all__ = ["AsyncHttpPerformer", "HttpPerformer", "adrive", "drive"]
+__all__ = ["AsyncHttpPerformer", "HttpPerformer"]

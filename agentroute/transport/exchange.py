@@ -13,9 +13,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute import __version__, formats
-from agentroute.effects import Clock, Done, Item, Try
 from agentroute.errors import BadResponse, ConfigError, ProviderError, ProviderTimeout, RequestError
 from agentroute.events import Event, UsageReported, is_content, unfold
+from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
 from agentroute.formats.sse import SseDecoder

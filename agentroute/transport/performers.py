@@ -7,8 +7,8 @@ import threading
 from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Final
 
-from agentroute.effects import Clock, Done, Item, Sent, SystemClock, Try
 from agentroute.errors import AgentRouteError, ConfigError, ConnectionFailed, ProviderError
+from agentroute.failover.effects import Clock, Done, Item, Sent, SystemClock, Try
 
 from .exchange import Answer, Limits, Outgoing
 

@@ -26,7 +26,7 @@ from typing import Any
 import httpx
 
 from agentroute import ChatRequest, Router, Target
-from agentroute.effects import Timeouts, Try
+from agentroute.failover.effects import Timeouts, Try
 from agentroute.transport import AsyncHttpPerformer, HttpPerformer
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "bench_calls.txt"

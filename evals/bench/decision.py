@@ -26,7 +26,7 @@ from typing import Any
 
 from agentroute import ChatRequest, Router, Usage
 from agentroute.catalog.example import example_targets
-from agentroute.prefix import Prefix
+from agentroute.routing.prefix import Prefix
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "bench_decision.txt"
 BOUNDS_MS = {"short": 0.3, "loop of 61": 0.8, "loop of 601": 1.6}

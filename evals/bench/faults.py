@@ -28,7 +28,7 @@ from datetime import date
 from pathlib import Path
 
 from agentroute import AgentRouteError, ChatRequest, Price, Router, Target
-from agentroute.breaker import Breakers
+from agentroute.failover.breaker import Breakers
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "bench_faults.txt"
 DEADLINE_S = 2.0

@@ -55,8 +55,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentroute import Router, Target, Usage
 from agentroute.call import Call
-from agentroute.effects import Done, Item, Try
 from agentroute.events import Finished, Started, TextDelta, ToolCallDelta, ToolCallStarted, UsageReported
+from agentroute.failover.effects import Done, Item, Try
 from agentroute.messages import FinishReason
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "bench_langchain.txt"

@@ -15,7 +15,7 @@ Task with `output_json`.
 
 from __future__ import annotations
 
-from agentroute.native import NativeTarget
+from agentroute.native.targets import NativeTarget
 
 from .converter import RoutedConverter
 from .crews import crew_llms

@@ -13,8 +13,8 @@ from crewai.llms.base_llm import BaseLLM, call_stop_override, call_stream_overri
 from crewai.types.usage_metrics import UsageMetrics
 
 from agentroute import BadResponse, ProviderError, Router, Target
-from agentroute.effects import Done, Item, Sent, Try
 from agentroute.events import TextDelta, ToolCallStarted
+from agentroute.failover.effects import Done, Item, Sent, Try
 from agentroute.messages import Usage
 
 from .errors import native_error

@@ -10,7 +10,7 @@ from crewai.utilities.exceptions.context_window_exceeding_exception import (
 )
 
 from agentroute import AgentRouteError, AllAttemptsFailed, ContextTooLong, NoCandidateError, ProviderError
-from agentroute.sdk_errors import sdk_error
+from agentroute.native.errors import sdk_error
 
 __all__ = ["native_error", "told_to_crewai"]
 

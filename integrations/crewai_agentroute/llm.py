@@ -12,9 +12,9 @@ from crewai.llms.base_llm import BaseLLM, llm_call_context
 from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from agentroute import ConfigError, Decision, Router
-from agentroute.native import check_models, read_targets
-from agentroute.prefix import Prefix
-from agentroute.tokens import estimate
+from agentroute.native.targets import check_models, read_targets
+from agentroute.routing.prefix import Prefix
+from agentroute.routing.tokens import estimate
 
 from .answers import written_usage
 from .attempts import AsyncLLMPerformer, LLMPerformer

@@ -11,7 +11,7 @@ from crewai.llms.base_llm import BaseLLM
 from crewai.llms.context_window import CONTEXT_WINDOW_USAGE_RATIO
 
 from agentroute import Capabilities, ConfigError, Pool, Price, Target, Tier
-from agentroute.native import NATIVE, NativeTarget
+from agentroute.native.targets import NATIVE, NativeTarget
 
 __all__ = ["Heard", "hearing", "native", "usable_window"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from crewai.llms.base_llm import BaseLLM
 
 from agentroute import Capabilities, ConfigError, Price, Router, Target
-from agentroute.native import NATIVE
+from agentroute.native.targets import NATIVE
 from agentroute.targets import PriceStep, Secret
 
 __all__ = ["Shared"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentroute.native import NativeTarget
+from agentroute.native.targets import NativeTarget
 
 from .chat_model import RoutedChatModel, decision_of
 from .pool import native

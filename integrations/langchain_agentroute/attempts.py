@@ -21,9 +21,9 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from agentroute import BadResponse, ProviderError, Router, Target
-from agentroute.effects import Done, Item, Sent, Try
+from agentroute.failover.effects import Done, Item, Sent, Try
 from agentroute.messages import Usage
-from agentroute.native_limits import Phase, within
+from agentroute.native.limits import Phase, within
 from agentroute.providers import PROVIDERS
 
 from .answers import Shape

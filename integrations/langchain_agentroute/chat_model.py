@@ -39,7 +39,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from agentroute import ConfigError, Router, StreamInterrupted
 from agentroute.call import Call
-from agentroute.native import check_models, read_targets
+from agentroute.native.targets import check_models, read_targets
 
 from .answers import Answer, Chunks, Events, Whole
 from .attempts import AsyncModelPerformer, ModelPerformer, OnPartial, Step

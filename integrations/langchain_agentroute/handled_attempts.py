@@ -11,8 +11,8 @@ from langchain_core.callbacks import BaseCallbackManager, Callbacks
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 
 from agentroute import BadResponse, Pool, ProviderError
-from agentroute.effects import Done, Item, Sent, Try
-from agentroute.native_limits import within
+from agentroute.failover.effects import Done, Item, Sent, Try
+from agentroute.native.limits import within
 from agentroute.providers import PROVIDERS
 
 from .bound_wire import BoundWireModel

@@ -22,7 +22,6 @@ from langchain_core.messages import ToolCall as LangChainToolCall
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, add_ai_message_chunks
 from langchain_core.messages.tool import tool_call_chunk
 
-from agentroute.effects import Done
 from agentroute.errors import RequestError
 from agentroute.events import (
     Event,
@@ -33,6 +32,7 @@ from agentroute.events import (
     ToolCallStarted,
     fold,
 )
+from agentroute.failover.effects import Done
 from agentroute.formats import finish_reason
 from agentroute.messages import (
     ChatResponse,

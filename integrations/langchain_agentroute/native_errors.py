@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.exceptions import ContextOverflowError, ModelError
 
 from agentroute.errors import BadResponse, ContextTooLong, InvalidRequest, Overloaded, ProviderError
-from agentroute.sdk_errors import sdk_error
+from agentroute.native.errors import sdk_error
 
 __all__ = ["provider_error"]
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 from langchain_core.language_models import BaseChatModel, ModelProfile
 
 from agentroute import ConfigError, Pool, Price, Target, Tier
-from agentroute.native import NATIVE, NativeTarget
-from agentroute.sdk_loops import on_every_loop
+from agentroute.native.loops import on_every_loop
+from agentroute.native.targets import NATIVE, NativeTarget
 
 __all__ = ["native", "pool_profile", "without_retries"]
 

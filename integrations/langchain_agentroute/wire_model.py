@@ -13,8 +13,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from agentroute.effects import AsyncPerformer, Done, Item, Performer, Sent, Try
 from agentroute.events import Event, fold
+from agentroute.failover.effects import AsyncPerformer, Done, Item, Performer, Sent, Try
 
 from .messages import ChunkWriter, write_message
 

@@ -17,7 +17,7 @@ import rich.console
 from rich.traceback import Traceback
 
 from agentroute import AgentRouteError, ChatRequest, ChatResponse, Decision, Price, Router, Target
-from agentroute.effects import SystemClock, Timeouts
+from agentroute.failover.effects import SystemClock, Timeouts
 from tests.loopback import ANSWER, COMPLETION, Loopback, Script, plain
 
 KEY = "sk-canary-5e0bb17a94c2d6f8"

@@ -157,7 +157,7 @@ def test_one_probe_of_a_hundred_calls(way: Way) -> None:
 
 @row(89, STREAMED)
 def test_a_flapping_target(way: Way) -> None:
-    """Half of its calls fail; ten thousand of them without sockets are in tests/test_chain.py."""
+    """Half of its calls fail; ten thousand of them without sockets are in tests/failover/test_flow.py."""
     clock = Jumping()
     calls = 300
     with Loopback(lambda n: [refusal(503)] if n % 2 else well_answer(way)) as sick, Loopback(well_answer(way)) as well:

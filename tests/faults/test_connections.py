@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from agentroute import ConnectionFailed, ProviderError
-from agentroute.effects import Timeouts
+from agentroute.failover.effects import Timeouts
 from tests.loopback import ANSWER, COMPLETION, Loopback, plain
 
 from .calls import WAYS, Way, aon, assert_no_canary, call, on, plainly, router, row, target, well_answer

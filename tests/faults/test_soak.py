@@ -22,10 +22,10 @@ from pathlib import Path
 import pytest
 
 from agentroute import AgentRouteError, ChatRequest, Router, StreamInterrupted
-from agentroute.affinity import Affinity
-from agentroute.breaker import Breakers, Permit
-from agentroute.effects import Timeouts
+from agentroute.failover.breaker import Breakers, Permit
+from agentroute.failover.effects import Timeouts
 from agentroute.ledger import MemoryLedger
+from agentroute.routing.affinity import Affinity
 
 from .calls import target
 

@@ -15,7 +15,7 @@ from langchain_core.language_models import BaseChatModel
 
 from agentroute import Router
 from agentroute.messages import ChatRequest, Tool, Usage
-from agentroute.native import read_targets
+from agentroute.native.targets import read_targets
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
 from .pools import chat_openai

@@ -27,7 +27,7 @@ from agentroute import (
     Router,
     StreamInterrupted,
 )
-from agentroute.effects import Timeouts
+from agentroute.failover.effects import Timeouts
 from agentroute.testing import Fault, ScriptedProvider, nth
 
 from .pools import POOLS, SMALL, STRONG, Runs, pool, ready

@@ -22,8 +22,8 @@ from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 
 from agentroute import ChatRequest, Router
-from agentroute.effects import Timeouts
-from agentroute.native import read_targets
+from agentroute.failover.effects import Timeouts
+from agentroute.native.targets import read_targets
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
 from .pools import POOLS, SMALL, STRONG

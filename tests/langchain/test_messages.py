@@ -24,7 +24,6 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from agentroute import ChatRequest, RequestError, Target, Tool, Usage, formats
-from agentroute.effects import Done
 from agentroute.events import (
     Event,
     Finished,
@@ -37,6 +36,7 @@ from agentroute.events import (
     UsageReported,
     fold,
 )
+from agentroute.failover.effects import Done
 from agentroute.history import repair
 from agentroute.messages import (
     Audio,

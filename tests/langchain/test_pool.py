@@ -10,7 +10,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_openai import ChatOpenAI
 
 from agentroute import Capabilities, ConfigError, Price, Target, Tier
-from agentroute.native import read_targets
+from agentroute.native.targets import read_targets
 
 pytestmark = pytest.mark.requires("langchain", "langchain_openai")
 

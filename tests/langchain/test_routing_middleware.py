@@ -42,8 +42,8 @@ from agentroute import (
     Router,
     StreamInterrupted,
 )
-from agentroute.effects import Timeouts
-from agentroute.native import read_targets
+from agentroute.failover.effects import Timeouts
+from agentroute.native.targets import read_targets
 from agentroute.testing import Fault, ScriptedProvider, ScriptedReply, nth, tool_call
 
 from .pools import POOLS, SMALL, STRONG, Runs, chat_openai, pool

@@ -13,7 +13,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 
 from agentroute import NoCandidateError, RequestError, Router
 from agentroute.messages import Audio, ChatRequest, Document, Image, ToolResult
-from agentroute.native import read_targets
+from agentroute.native.targets import read_targets
 from agentroute.testing import ScriptedProvider
 
 from .pools import chat_openai

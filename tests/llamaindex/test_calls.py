@@ -15,8 +15,8 @@ from llama_index.llms.agentroute import RoutedLLM, decision_of, native
 from llama_index.llms.openai import OpenAI
 
 from agentroute import AllAttemptsFailed, AuthenticationFailed, InvalidRequest, Price, Router, StreamInterrupted
-from agentroute.effects import Timeouts
-from agentroute.native import read_targets
+from agentroute.failover.effects import Timeouts
+from agentroute.native.targets import read_targets
 from agentroute.testing import Fault, ScriptedProvider, nth
 
 from .pools import CALLS, POOLS, SMALL, STRONG, call, made, pool, ready, routed, said, serving

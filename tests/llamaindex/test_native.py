@@ -22,7 +22,7 @@ from llama_index.llms.openai import OpenAI
 from pydantic import BaseModel, Field
 
 from agentroute import ConfigError, Price, Target, Tier, Usage
-from agentroute.native import read_targets
+from agentroute.native.targets import read_targets
 from agentroute.testing import Fault, ScriptedReply, nth, tool_call
 
 from .pools import SMALL, STRONG, made, openai, pool, ready, routed, serving

@@ -12,9 +12,9 @@ import pytest
 
 from agentroute import ChatRequest, ConfigError, Tier, ToolResult, Usage
 from agentroute.messages import Reasoning
-from agentroute.prefix import Prefix
 from agentroute.replay.records import Problem, Trace
 from agentroute.replay.traces import Traces
+from agentroute.routing.prefix import Prefix
 
 Write = Callable[..., Path]
 

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from agentroute.native import NativeTarget
+from agentroute.native.targets import NativeTarget
 
 from .context import decision_of
 from .llm import RoutedLLM

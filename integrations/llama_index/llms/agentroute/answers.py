@@ -15,7 +15,6 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from agentroute.effects import Done
 from agentroute.events import (
     Event,
     ReasoningDelta,
@@ -25,6 +24,7 @@ from agentroute.events import (
     ToolCallStarted,
     fold,
 )
+from agentroute.failover.effects import Done
 from agentroute.formats import finish_reason
 from agentroute.messages import ChatResponse as Answer
 from agentroute.messages import Image, Reasoning, Text, ToolCall, Usage

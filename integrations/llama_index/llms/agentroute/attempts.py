@@ -14,10 +14,10 @@ from llama_index.core.llms import LLM
 from llama_index_instrumentation.dispatcher import active_instrument_tags, instrument_tags
 
 from agentroute import BadResponse, ProviderError, Router, Target
-from agentroute.effects import Done, Item, Sent, Try
 from agentroute.events import Event, fold, is_content
-from agentroute.native_limits import Phase, within
-from agentroute.sdk_errors import sdk_error
+from agentroute.failover.effects import Done, Item, Sent, Try
+from agentroute.native.errors import sdk_error
+from agentroute.native.limits import Phase, within
 
 from .answers import StreamWriter, done_of, has_content, write_answer
 from .loops import borrowed

@@ -36,7 +36,7 @@ from llama_index.core.tools import BaseTool
 
 from agentroute import ConfigError, Router, StepContext, StreamInterrupted
 from agentroute.call import Call
-from agentroute.native import check_models, read_targets
+from agentroute.native.targets import check_models, read_targets
 
 from .answers import read_answer
 from .attempts import AsyncLLMPerformer, LLMPerformer, Piece, Step

@@ -11,8 +11,8 @@ from llama_index.core.llms import LLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from agentroute import Capabilities, ConfigError, Price, Target, Tier
-from agentroute.native import NATIVE, NativeTarget
-from agentroute.sdk_loops import close_on_this_loop, on_every_loop
+from agentroute.native.loops import close_on_this_loop, on_every_loop
+from agentroute.native.targets import NATIVE, NativeTarget
 
 __all__ = ["close_connections", "native", "pool_metadata", "without_retries"]
 

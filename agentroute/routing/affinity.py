@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from agentroute.targets import Target
+
 from .prefix import Mark, Prefix
-from .targets import Target
 from .tokens import Anchor
 
 __all__ = ["Affinity", "Recall"]

@@ -1,7 +1,7 @@
 """The failover flow: tries the candidates in order. The only place that retries, waits or falls back.
 
 `flow` is a generator of effects (`effects.py`): it asks for I/O, is sent what came of it, and decides. The drivers of
-`transport.py` perform what it asks, so that there is one failover logic for plain and asynchronous calls, for our own
+`drivers.py` perform what it asks, so that there is one failover logic for plain and asynchronous calls, for our own
 transport and for native framework models.
 """
 
@@ -12,22 +12,14 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from agentroute.decisions import Attempt, AttemptOutcome, Outcome
+from agentroute.errors import ProviderError, ProviderTimeout, StreamInterrupted
+from agentroute.messages import ChatRequest, FinishReason, Usage
+from agentroute.targets import Target
+
 from .breaker import Breakers, Permit
-from .decisions import Attempt, AttemptOutcome, Outcome
 from .effects import Clock, Done, Effect, Emit, Failed, Flow, Item, Next, Reply, Sent, Timeouts, Try, Wait
-from .errors import ProviderError, ProviderTimeout, StreamInterrupted
-from .failover import (
-    RETRY_S,
-    final_error,
-    interrupted,
-    may_be_billed,
-    may_return,
-    retries_at_once,
-    rule_for,
-    worth_trying,
-)
-from .messages import ChatRequest, FinishReason, Usage
-from .targets import Target
+from .rules import RETRY_S, final_error, interrupted, may_be_billed, may_return, retries_at_once, rule_for, worth_trying
 
 __all__ = ["Log", "Plan", "flow"]
 

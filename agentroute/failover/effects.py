@@ -1,6 +1,6 @@
 """What the failover flow may ask of a driver, and what a driver may answer: the whole seam between logic and I/O.
 
-The flow (`chain.py`) is a generator. It yields one of the requests below and is sent one reply; it never sees a
+The flow (`flow.py`) is a generator. It yields one of the requests below and is sent one reply; it never sees a
 client, a socket or an event loop, and never looks inside a payload.
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
-from .errors import ProviderError
-from .messages import ChatRequest, FinishReason, Usage
-from .targets import Target
+from agentroute.errors import ProviderError
+from agentroute.messages import ChatRequest, FinishReason, Usage
+from agentroute.targets import Target
 
 __all__ = [
     "AsyncPerformer",

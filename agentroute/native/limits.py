@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Literal, TypeAlias
 
-from .effects import Clock, Try
-from .errors import ProviderTimeout
+from agentroute.errors import ProviderTimeout
+from agentroute.failover.effects import Clock, Try
 
 __all__ = ["Phase", "within"]
 

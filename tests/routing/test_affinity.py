@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from agentroute.affinity import Affinity
 from agentroute.messages import Message, Text
-from agentroute.prefix import Prefix
+from agentroute.routing.affinity import Affinity
+from agentroute.routing.prefix import Prefix
 from agentroute.targets import Target
 
 SYSTEM = Message("system", (Text("policy " * 600),))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agentroute.breaker import Open
 from agentroute.decisions import Constraints, Prediction, StepKind, Strategy, Task
 from agentroute.errors import ConfigError, NoCandidateError
+from agentroute.failover.breaker import Open
 from agentroute.messages import (
     Audio,
     ChatRequest,
@@ -26,10 +26,10 @@ from agentroute.messages import (
     ToolCall,
     ToolResult,
 )
-from agentroute.reasoning_state import LiveState
+from agentroute.routing.reasoning_state import LiveState
+from agentroute.routing.selection import Selection, select
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import Row
-from agentroute.selection import Selection, select
 from agentroute.targets import Capabilities, Pool, Price, Target, Tier
 
 ALL = Capabilities(tools=True, vision=True, structured_output=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agentroute.messages import Audio, Document, Message, Part, Text, Tool
-from agentroute.prefix import Prefix
-from agentroute.tokens import Anchor, estimate
+from agentroute.routing.prefix import Prefix
+from agentroute.routing.tokens import Anchor, estimate
 
 USER = Message("user", (Text("word " * 840),))
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .breaker import key_of
-from .decisions import Attempt
-from .errors import (
+from agentroute.decisions import Attempt
+from agentroute.errors import (
     AllAttemptsFailed,
     AuthenticationFailed,
     BadResponse,
@@ -24,7 +23,9 @@ from .errors import (
     RateLimited,
     StreamInterrupted,
 )
-from .targets import Target
+from agentroute.targets import Target
+
+from .breaker import key_of
 
 __all__ = [
     "RETRY_S",

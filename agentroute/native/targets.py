@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from .errors import ConfigError
-from .providers import NATIVE
-from .targets import Target, Tier
+from agentroute.errors import ConfigError
+from agentroute.providers import NATIVE
+from agentroute.targets import Target, Tier
 
 __all__ = ["NATIVE", "NativeTarget", "check_models", "read_targets"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from .errors import (
+from agentroute.errors import (
     AllAttemptsFailed,
     AuthenticationFailed,
     ContentFiltered,
@@ -24,8 +24,8 @@ from .errors import (
     QuotaExhausted,
     RateLimited,
 )
-from .providers import NATIVE
-from .targets import Secret, Target
+from agentroute.providers import NATIVE
+from agentroute.targets import Secret, Target
 
 __all__ = ["Breakers", "Open", "Permit", "key_of"]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentroute.messages import Audio, Document, Image, Message, Text, Tool, ToolCall, ToolResult
-from agentroute.prefix import Prefix
+from agentroute.routing.prefix import Prefix
 
 SYSTEM = Message("system", (Text("be brief"),))
 ASK = Message("user", (Text("fix the bug"),))

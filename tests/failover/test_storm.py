@@ -30,9 +30,9 @@ from agentroute import (
     Target,
     Usage,
 )
-from agentroute.breaker import Breakers
-from agentroute.effects import Done, Item, Performer, Timeouts, Try
 from agentroute.events import Finished, Started, TextDelta
+from agentroute.failover.breaker import Breakers
+from agentroute.failover.effects import Done, Item, Performer, Timeouts, Try
 from agentroute.testing import FrozenClock
 from agentroute.transport.exchange import Answer, Outgoing
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout
-from .formats.failures import decode_error
+from agentroute.errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout
+from agentroute.formats.failures import decode_error
 
 __all__ = ["sdk_error"]
 

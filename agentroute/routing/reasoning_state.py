@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .messages import Audio, ChatRequest, Document, Extra, Image, Message, Reasoning, Text, ToolCall
+from agentroute.messages import Audio, ChatRequest, Document, Extra, Image, Message, Reasoning, Text, ToolCall
 
 __all__ = ["STATE_FIELDS", "LiveState", "live_state"]
 

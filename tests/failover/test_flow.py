@@ -35,14 +35,14 @@ from agentroute import (
     Target,
     Usage,
 )
-from agentroute.breaker import Breakers
-from agentroute.chain import Log, Plan, flow
-from agentroute.effects import Done, Item, SystemClock, Timeouts, Try
 from agentroute.events import fold
+from agentroute.failover.breaker import Breakers
+from agentroute.failover.drivers import adrive, drive
+from agentroute.failover.effects import Done, Item, SystemClock, Timeouts, Try
+from agentroute.failover.flow import Log, Plan, flow
 from agentroute.testing import FrozenClock
-from agentroute.transport import AsyncHttpPerformer, HttpPerformer, adrive, drive
-
-from .loopback import ANSWER, HELLO, ROLE, SSE_HEAD, Loopback, chunk, refusal
+from agentroute.transport import AsyncHttpPerformer, HttpPerformer
+from tests.loopback import ANSWER, HELLO, ROLE, SSE_HEAD, Loopback, chunk, refusal
 
 REQUEST = ChatRequest.from_openai({"messages": [{"role": "user", "content": "hello"}]})
 COUNT = Usage(input_tokens=1_000_000, output_tokens=1_000_000)

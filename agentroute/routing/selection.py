@@ -8,17 +8,18 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import TypeAlias
 
-from .breaker import Open
-from .decisions import Candidate, Constraints, Dropped, Prediction, StepKind, Strategy
-from .errors import ConfigError, NoCandidateError
-from .formats.foreign import foreign_tool, unsayable
-from .messages import Audio, ChatRequest, Document, ToolResult
-from .providers import NATIVE, PROVIDERS
+from agentroute.decisions import Candidate, Constraints, Dropped, Prediction, StepKind, Strategy
+from agentroute.errors import ConfigError, NoCandidateError
+from agentroute.failover.breaker import Open
+from agentroute.formats.foreign import foreign_tool, unsayable
+from agentroute.messages import Audio, ChatRequest, Document, ToolResult
+from agentroute.providers import NATIVE, PROVIDERS
+from agentroute.targets import Pool, Target, Tier
+
+from .economics import StepCost, step_cost
 from .reasoning_state import LiveState
-from .routing.economics import StepCost, step_cost
-from .routing.step import Step
-from .routing.strategy import Row
-from .targets import Pool, Target, Tier
+from .step import Step
+from .strategy import Row
 from .tokens import PROSE_CHARS
 
 __all__ = ["Selection", "pinned", "select"]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from agentroute.breaker import Breakers, Open, Permit, key_of
 from agentroute.errors import (
     AuthenticationFailed,
     BadResponse,
@@ -23,6 +22,7 @@ from agentroute.errors import (
     RateLimited,
     StreamInterrupted,
 )
+from agentroute.failover.breaker import Breakers, Open, Permit, key_of
 from agentroute.targets import Target
 
 BUSY = Overloaded("busy", status=503)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .messages import Audio, Document, Image, Message, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.messages import Audio, Document, Image, Message, Reasoning, Text, Tool, ToolCall, ToolResult
 
 __all__ = ["Bulk", "Mark", "Prefix"]
 

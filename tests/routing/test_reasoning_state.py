@@ -16,7 +16,7 @@ from agentroute.messages import (
     ToolCall,
     ToolResult,
 )
-from agentroute.reasoning_state import LiveState, live_state
+from agentroute.routing.reasoning_state import LiveState, live_state
 
 ASKED = Message("user", (Text("go"),))
 RESULT = Message("tool", (ToolResult("t1", (Text("done"),)),))

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any
 
-from agentroute.effects import AsyncPerformer, Clock, Done, Emit, Failed, Flow, Item, Performer, Reply, Sent, Try, Wait
 from agentroute.errors import ProviderError
+from agentroute.failover.effects import (
+    AsyncPerformer,
+    Clock,
+    Done,
+    Emit,
+    Failed,
+    Flow,
+    Item,
+    Performer,
+    Reply,
+    Sent,
+    Try,
+    Wait,
+)
 
 __all__ = ["adrive", "drive"]
 
