@@ -20,7 +20,7 @@ from agentroute.replay.console import render
 from agentroute.replay.html import page
 from agentroute.replay.ledger_console import render_ledger
 from agentroute.replay.ledgers import holds_decisions
-from agentroute.replay.records import Format
+from agentroute.replay.records import LogFormat
 from agentroute.replay.wording import count
 from agentroute.router import Router
 from agentroute.targets import Target
@@ -179,13 +179,13 @@ def _target(name: str) -> Target:
     return Target(provider=provider, model=model)
 
 
-def _format(name: str | None) -> Format | None:
-    for known in get_args(Format):
+def _format(name: str | None) -> LogFormat | None:
+    for known in get_args(LogFormat):
         if name == known:
             return known  # type: ignore[no-any-return]
     if name is None:
         return None
-    raise ConfigError(f"--format is {name!r}; use one of {', '.join(get_args(Format))}")
+    raise ConfigError(f"--format is {name!r}; use one of {', '.join(get_args(LogFormat))}")
 
 
 def _show_explained(report: ReplayReport) -> None:

@@ -20,7 +20,7 @@ from agentroute.routing.selection import select
 from agentroute.routing.step import Step
 from agentroute.targets import Pool, Target, Tier
 
-from .dialects import printable
+from .logs import printable
 from .records import Problem
 from .traces import lines
 

@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias
 from agentroute.messages import ChatRequest, Message, Usage
 from agentroute.targets import Tier
 
-__all__ = ["Call", "Format", "Problem", "Trace"]
+__all__ = ["LogFormat", "Problem", "RecordedCall", "Trace"]
 
-Format: TypeAlias = Literal["openai", "anthropic", "tau2", "steps"]
+LogFormat: TypeAlias = Literal["openai", "anthropic", "tau2", "steps"]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCall:
     """One recorded model call: its request is the first `n_messages` messages of the trace.
 
     `answer` and `usage` are what was recorded, or None; `at` is in seconds since the epoch.
@@ -36,9 +36,9 @@ class Trace:
     counts canned assistant messages that no model wrote; `reward` is the outcome of the recorded run.
     """
 
-    format: Format
+    format: LogFormat
     request: ChatRequest
-    calls: tuple[Call, ...]
+    calls: tuple[RecordedCall, ...]
     whole: bool
     id: str | None = None
     conversation_id: str | None = None

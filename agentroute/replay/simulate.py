@@ -22,8 +22,8 @@ from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
 from agentroute.targets import Target, Tier
 
-from .dialects import printable
-from .records import Call, Format, Problem, Trace
+from .logs import printable
+from .records import LogFormat, Problem, RecordedCall, Trace
 from .report import Bill, Explained, Fit, Recorded, ReplayReport, Unsure
 from .traces import Traces
 
@@ -50,7 +50,7 @@ def replay(
     *,
     strategies: Sequence[Strategy] = STRATEGIES,
     strategy: Strategy = "balanced",
-    fmt: Format | None = None,
+    fmt: LogFormat | None = None,
     limit: int | None = None,
     explain: int | None = None,
     least_sure: int = 10,
@@ -299,7 +299,7 @@ class _Run:
     def _cold(self) -> _Caches:
         return _Caches({name: Affinity() for name in self._tallies})
 
-    def _step(self, place: str, trace: Trace, call: Call, context: StepContext, caches: _Caches) -> None:
+    def _step(self, place: str, trace: Trace, call: RecordedCall, context: StepContext, caches: _Caches) -> None:
         messages = trace.request.messages
         request = trace.request if call.n_messages == len(messages) else _cut(trace.request, call.n_messages)
         now = self._advance(call, caches)
@@ -361,7 +361,7 @@ class _Run:
             caches.everyone.record(prefix, target.name, n_in, now, counted=recorded.input_tokens is not None)
         self._note(place, trace, shown, decisions)
 
-    def _advance(self, call: Call, caches: _Caches) -> float:
+    def _advance(self, call: RecordedCall, caches: _Caches) -> float:
         """Sets the clock to the step's recorded time, else a gap after the step before."""
         before = caches.seconds
         if call.at is not None:

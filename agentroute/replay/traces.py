@@ -11,8 +11,8 @@ from typing import IO, cast, get_args
 
 from agentroute.errors import ConfigError, RequestError
 
-from . import dialects
-from .records import Format, Problem, Trace
+from . import logs
+from .records import LogFormat, Problem, Trace
 
 __all__ = ["Traces", "lines"]
 
@@ -35,12 +35,12 @@ class Traces:
         self,
         paths: Iterable[str | Path],
         *,
-        fmt: Format | None = None,
+        fmt: LogFormat | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.paths = tuple(Path(path) for path in paths)
-        if fmt is not None and fmt not in get_args(Format):
-            raise ConfigError(f"the format is {fmt!r}; use one of {', '.join(get_args(Format))}")
+        if fmt is not None and fmt not in get_args(LogFormat):
+            raise ConfigError(f"the format is {fmt!r}; use one of {', '.join(get_args(LogFormat))}")
         if not self.paths:
             raise ConfigError("there are no traces; give JSONL files, plain or gzip")
         for path in self.paths:
@@ -54,8 +54,8 @@ class Traces:
         total = sum(path.stat().st_size for path in self.paths)
         before = 0
         for path in self.paths:
-            beside = dialects.Beside(path.parent, self.notes)
-            name = dialects.printable(path.name)
+            beside = logs.Beside(path.parent, self.notes)
+            name = logs.printable(path.name)
             for number, line, done in lines(path):
                 if isinstance(line, str):
                     yield name, number, Problem(name, number, line)
@@ -65,11 +65,11 @@ class Traces:
                     self._on_progress(before + done, total)
             before += path.stat().st_size
 
-    def _read(self, file: str, number: int, line: bytes, beside: dialects.Beside) -> Trace | Problem:
+    def _read(self, file: str, number: int, line: bytes, beside: logs.Beside) -> Trace | Problem:
         try:
             data = json.loads(line)
             if isinstance(data, Mapping):
-                return dialects.read(data, self._format, beside)
+                return logs.read(data, self._format, beside)
             return Problem(file, number, f"a {type(data).__name__}, not an object with `messages` or `request`")
         except RequestError as error:
             return Problem(file, number, str(error))

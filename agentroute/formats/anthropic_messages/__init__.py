@@ -6,12 +6,11 @@ markers, ...) is kept in an `Extra` of this dialect and put back on the way out.
 
 from __future__ import annotations
 
-from .answers import decode_response, decode_usage
-from .decoding import decode_request
-from .encoding import encode_request
+from .answers_in import StreamDecoder, decode_response, decode_usage
+from .answers_out import StreamEncoder, encode_error, encode_response
 from .fields import DIALECT
-from .streams import StreamDecoder
-from .writing import StreamEncoder, encode_error, encode_response
+from .requests_in import decode_request
+from .requests_out import encode_request
 
 __all__ = [
     "DIALECT",

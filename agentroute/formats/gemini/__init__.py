@@ -7,12 +7,12 @@ of a tool's own (arguments, responses, schemas) are never respelled. Thought sig
 
 from __future__ import annotations
 
-from .answers import StreamDecoder, decode_response
-from .decoding import decode_request
-from .encoding import encode_request
+from .answers_in import StreamDecoder, decode_response
+from .answers_out import StreamEncoder, encode_error, encode_response
 from .fields import DIALECT
+from .requests_in import decode_request
+from .requests_out import encode_request
 from .usage import decode_usage
-from .writing import StreamEncoder, encode_error, encode_response
 
 __all__ = [
     "DIALECT",

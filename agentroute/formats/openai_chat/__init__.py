@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from agentroute.formats.failures import decode_error
 
-from .answers import decode_response, decode_usage, encode_response
-from .decoding import decode_request
-from .encoding import encode_request
-from .errors import encode_error
+from .answers_in import StreamDecoder, decode_response, decode_usage
+from .answers_out import StreamEncoder, encode_error, encode_response
 from .fields import DIALECT
-from .streams import StreamDecoder
-from .writing import StreamEncoder
+from .requests_in import decode_request
+from .requests_out import encode_request
 
 __all__ = [
     "DIALECT",

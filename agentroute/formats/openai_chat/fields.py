@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ __all__ = [
     "DIALECT",
     "REASONING",
     "REFUSAL",
+    "digest",
     "kept",
     "known_fields",
     "said",
@@ -24,6 +26,11 @@ DIALECT: Final = "openai_chat"
 REFUSAL = Extra(DIALECT, {"type": "refusal"})
 REASONING = Extra(DIALECT, {"field": "reasoning"})
 CUSTOM = Extra(DIALECT, {"type": "custom"})
+
+
+def digest(text: str) -> str:
+    """16 characters that stand for the text."""
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def known_fields(extra: Extra | None) -> Mapping[str, Any]:

@@ -6,14 +6,13 @@ know (built-in tools and what they did) are kept whole in an `Extra` of this dia
 
 from __future__ import annotations
 
-from agentroute.formats.openai_chat.errors import encode_error
+from agentroute.formats.openai_chat.answers_out import encode_error
 
-from .answers import decode_response, decode_usage
-from .decoding import decode_request
-from .encoding import encode_request
+from .answers_in import StreamDecoder, decode_response, decode_usage
+from .answers_out import StreamEncoder, encode_response
 from .fields import DIALECT
-from .streams import StreamDecoder
-from .writing import StreamEncoder, encode_response
+from .requests_in import decode_request
+from .requests_out import encode_request
 
 __all__ = [
     "DIALECT",

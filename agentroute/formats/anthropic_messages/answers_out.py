@@ -40,8 +40,8 @@ from agentroute.formats.signatures import wrap
 from agentroute.formats.sse import encode_event
 from agentroute.messages import ChatResponse, FinishReason, Part, Reasoning, Usage
 
-from .encoding import encode_parts
 from .fields import known_fields
+from .requests_out import encode_parts
 
 __all__ = ["StreamEncoder", "encode_error", "encode_response"]
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from agentroute.errors import RequestError
 from agentroute.formats import openai_chat
-from agentroute.formats.anthropic_messages.decoding import decode_document
+from agentroute.formats.anthropic_messages.requests_in import decode_document
 from agentroute.messages import (
     ChatRequest,
     Document,
@@ -29,7 +29,7 @@ from agentroute.messages import (
 )
 from agentroute.targets import Tier
 
-from .records import Call, Format, Trace
+from .records import LogFormat, RecordedCall, Trace
 
 __all__ = ["Beside", "detect", "printable", "read"]
 
@@ -85,7 +85,7 @@ class Beside:
         return (system,), tools
 
 
-def detect(line: Mapping[str, Any]) -> Format:
+def detect(line: Mapping[str, Any]) -> LogFormat:
     """The format of a line, from its keys. Raises RequestError for one that fits none."""
     if "policy_version" in line and "request_digest" in line:
         raise RequestError("a decision of a ledger among traces: it holds no prompt; replay ledgers on their own")
@@ -99,7 +99,7 @@ def detect(line: Mapping[str, Any]) -> Format:
     return "anthropic" if _is_anthropic(body, response) else "openai"
 
 
-def read(line: Mapping[str, Any], fmt: Format | None, beside: Beside) -> Trace:
+def read(line: Mapping[str, Any], fmt: LogFormat | None, beside: Beside) -> Trace:
     """The trace of one line. Raises RequestError that says what is wrong with it."""
     match fmt or detect(line):
         case "openai":
@@ -342,7 +342,7 @@ def _tau2(line: Mapping[str, Any], beside: Beside) -> Trace:
     domain, task, model = line.get("domain"), line.get("task_id"), line.get("agent_llm")
     system, tools = beside.domain(domain) if isinstance(domain, str) else ((), ())
     messages = list(system)
-    calls: list[Call] = []
+    calls: list[RecordedCall] = []
     greetings = 0
     for index, item in enumerate(raw):
         message = _tau2_message(item, f"messages[{index}]")
@@ -354,7 +354,7 @@ def _tau2(line: Mapping[str, Any], beside: Beside) -> Trace:
                 greetings += 1
             else:
                 at = _time(item.get("timestamp"))
-                calls.append(Call(len(messages), message, usage, _name(line, ("agent_llm",)), at))
+                calls.append(RecordedCall(len(messages), message, usage, _name(line, ("agent_llm",)), at))
         messages.append(message)
     if not calls:
         raise RequestError("a conversation without a model call")
@@ -431,7 +431,7 @@ def _step_row(line: Mapping[str, Any]) -> Trace:
     return Trace(
         format="steps",
         request=request,
-        calls=(Call(len(request.messages)),),
+        calls=(RecordedCall(len(request.messages)),),
         whole=False,
         id=_name(line, ("id",)),
         **_who(line),
@@ -457,7 +457,7 @@ def _split(line: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any
 
 
 def _trace(
-    fmt: Format,
+    fmt: LogFormat,
     line: Mapping[str, Any],
     body: Mapping[str, Any],
     response: Mapping[str, Any] | None,
@@ -475,13 +475,17 @@ def _trace(
     greetings = 0
     if logged:
         end = len(messages) - answered
-        calls = [Call(end, messages[-1] if answered else None, usage, model, at if at is not None else _made(response))]
+        calls = [
+            RecordedCall(
+                end, messages[-1] if answered else None, usage, model, at if at is not None else _made(response)
+            )
+        ]
     else:
         spoken = [index for index, message in enumerate(messages) if message.role == "assistant"]
         greetings = spoken[:1] == [0]
-        calls = [Call(index, messages[index], usages[index], model) for index in spoken[greetings:]]
+        calls = [RecordedCall(index, messages[index], usages[index], model) for index in spoken[greetings:]]
         if not spoken:
-            calls = [Call(len(messages), model=model, at=at)]
+            calls = [RecordedCall(len(messages), model=model, at=at)]
     if not calls or calls[0].n_messages == 0:
         raise RequestError("a conversation without a model call")
     return Trace(

@@ -1,10 +1,10 @@
-"""Streamed answers of the dialect, read chunk by chunk."""
+"""Answers of a provider, whole and streamed, read into canonical values; its way of counting, and what is odd."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentroute.errors import BadResponse, RequestError
@@ -19,16 +19,123 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import stream_warnings
+from agentroute.formats.base import finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error
-from agentroute.formats.reading import Raw, load_event
-from agentroute.messages import Extra, FinishReason, Part, Reasoning, Text, ToolCall, Usage
+from agentroute.formats.reading import Raw, count, load_event, show
+from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
 
-from .answers import RESPONSE_FIELDS, decode_finish, decode_usage, said_by, spare_id_of
-from .decoding import ASSISTANT_FIELDS, decode_content
-from .fields import CUSTOM, DIALECT, REFUSAL, kept, said
+from .fields import CUSTOM, DIALECT, REASONING, REFUSAL, digest, kept, said
+from .requests_in import ASSISTANT_FIELDS, decode_assistant, decode_content
 
-__all__ = ["StreamDecoder"]
+__all__ = [
+    "RESPONSE_FIELDS",
+    "StreamDecoder",
+    "decode_finish",
+    "decode_response",
+    "decode_usage",
+    "said_by",
+    "spare_id_of",
+]
+
+RESPONSE_FIELDS = frozenset({"id", "object", "model", "choices", "usage", "error"})
+_CHOICE_FIELDS = frozenset({"index", "message", "finish_reason", "native_finish_reason"})
+
+
+def decode_response(body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse:
+    """Reads a whole answer (parsed JSON).
+
+    Raises BadResponse where it is none, and the error it stands for where it is an error object with a success status.
+    """
+    if not isinstance(body, Mapping):
+        raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
+    if body.get("error"):
+        raise decode_error(None, {}, body, target=target)
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    raw = choice.get("message") if isinstance(choice, Mapping) else None
+    if not isinstance(choice, Mapping) or not isinstance(raw, Mapping):
+        raise BadResponse(f"the answer has no message: `choices` is {show(choices)}", target=target)
+    if choice.get("error"):
+        raise decode_error(None, {}, choice, target=target)
+    answer_id, model = body.get("id"), body.get("model")
+    problem = ""
+    try:
+        parts, spare = decode_assistant(raw, "choices[0].message", spare_id_of(body))
+    except RequestError as error:
+        problem = str(error)
+    if problem:
+        raise BadResponse(f"the answer cannot be read: {problem}", target=target)
+    finish, native = decode_finish(choice)
+    extra = said({key: body[key] for key in body if key not in RESPONSE_FIELDS})
+    beside = said({key: choice[key] for key in choice if key not in _CHOICE_FIELDS})
+    if beside:
+        extra["choice"] = beside
+    return ChatResponse(
+        message=Message("assistant", said_by(filter(_says_something, parts), origin), None, kept(said(spare), origin)),
+        finish_reason=finish,
+        usage=decode_usage(body.get("usage")),
+        model=model if isinstance(model, str) else None,
+        id=answer_id if isinstance(answer_id, str) else None,
+        native_finish_reason=native,
+        extra=kept(extra, origin),
+    )
+
+
+def said_by(parts: Iterable[Part], origin: str | None) -> tuple[Part, ...]:
+    """The parts with `origin` on every unknown field; what is only the form of a part belongs to no model."""
+    return tuple(
+        part if part.extra is None or part.extra in _FORMS else replace(part, extra=replace(part.extra, origin=origin))
+        for part in parts
+    )
+
+
+_FORMS = (REFUSAL, REASONING, CUSTOM)
+
+
+def _says_something(part: Part) -> bool:
+    return not isinstance(part, Text | Reasoning) or bool(part.text) or part.extra not in (None, REASONING)
+
+
+def spare_id_of(body: Raw) -> str:
+    """What begins the id of a call that came without one: the same for the same answer, another for another."""
+    return f"call_{digest(repr((body.get('id'), body.get('created'), body.get('model'))))}"
+
+
+def decode_finish(choice: Raw) -> tuple[FinishReason | None, str | None]:
+    """Our word, and the provider's own where it is another."""
+    word, native = choice.get("finish_reason"), choice.get("native_finish_reason")
+    if not isinstance(native, str) or not native:
+        native = None
+    if not isinstance(word, str) or not word:
+        return None, native
+    reason = finish_reason(word)
+    native = native or word
+    return reason, None if native == reason else native
+
+
+def decode_usage(raw: Any) -> Usage | None:
+    """The provider's count, or None where it gave none.
+
+    xAI leaves reasoning tokens out of `completion_tokens`; its own total shows it, so the sum is made whole here.
+    """
+    if not isinstance(raw, Mapping):
+        return None
+    sent, written = count(raw.get("prompt_tokens")), count(raw.get("completion_tokens"))
+    inputs = raw.get("prompt_tokens_details")
+    outputs = raw.get("completion_tokens_details")
+    inputs = inputs if isinstance(inputs, Mapping) else {}
+    outputs = outputs if isinstance(outputs, Mapping) else {}
+    cached = count(inputs.get("cached_tokens"))
+    if cached is None:
+        cached = count(raw.get("prompt_cache_hit_tokens"))
+    reasoning = count(outputs.get("reasoning_tokens"))
+    if sent is not None and written is not None and reasoning and raw.get("total_tokens") == sent + written + reasoning:
+        written += reasoning
+    usage = Usage(sent, written, cached, count(inputs.get("cache_write_tokens")), reasoning)
+    return None if usage == _NO_USAGE else usage
+
+
+_NO_USAGE = Usage()
 
 
 @dataclass(slots=True)

@@ -20,14 +20,14 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.openai_chat.answers import digest
-from agentroute.formats.openai_chat.errors import error_object
+from agentroute.formats.openai_chat.answers_out import error_object
+from agentroute.formats.openai_chat.fields import digest
 from agentroute.formats.signatures import wrap
 from agentroute.formats.sse import encode_event
 from agentroute.messages import ChatResponse, FinishReason, Message, Part, Reasoning, Usage
 
-from .encoding import encode_items
 from .fields import MADE_UP, known_fields
+from .requests_out import encode_items
 
 __all__ = ["StreamEncoder", "encode_response"]
 

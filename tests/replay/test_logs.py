@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from agentroute import RequestError, Router, Target
 from agentroute.replay import replay
-from agentroute.replay.dialects import Beside, read
 from agentroute.replay.html import page
-from agentroute.replay.records import Format, Trace
+from agentroute.replay.logs import Beside, read
+from agentroute.replay.records import LogFormat, Trace
 
 KEYS = (
     *("messages", "request", "response", "body", "system", "tools", "tool_choice", "usage", "target_tier", "agent_llm"),
@@ -55,7 +55,7 @@ lines = st.one_of(
 )
 
 
-@pytest.mark.parametrize("fmt", [None, *get_args(Format)])
+@pytest.mark.parametrize("fmt", [None, *get_args(LogFormat)])
 @given(line=lines)
 @settings(max_examples=40, deadline=None)
 def test_any_json_is_a_trace_or_a_named_problem(fmt: Any, line: dict[str, Any]) -> None:
