@@ -201,7 +201,7 @@ async def test_settings_that_are_wrong_are_named() -> None:
         ({"targets": [target], "api_key": "sk-1"}, "`api_key` is no setting"),
         ({"targets": [target], "model": "gpt-4"}, "`model` is 'gpt-4'"),
         ({"targets": [target], "constraints": {"teir": "mid"}}, "'teir' is no constraint"),
-        ({"targets": ["gpt-4"]}, "a target is a str"),
+        ({"targets": ["gpt-4"]}, "names no model; write 'provider/model'"),
     ):
         with pytest.raises(ConfigError, match=problem):
             RoutedLLM(**settings)

@@ -364,7 +364,7 @@ class TestSettings:
         ready = RoutedChatModel(targets=pool("native", provider)).router
         assert RoutedChatModel(router=ready).models == ready.models
         other = NativeTarget("no model", Target(name="odd", provider="x", model="y", dialect="native", tier="mid"))
-        with pytest.raises(ConfigError, match="target 'odd' is a ready str; only a BaseChatModel"):
+        with pytest.raises(ConfigError, match="target 'odd' is a ready str; here only a BaseChatModel"):
             RoutedChatModel(router=Router([other]))
         with pytest.raises(ConfigError, match="no setting 'temprature'; did you mean 'temperature'"):
             RoutedChatModel(router=router, temprature=1)

@@ -312,7 +312,7 @@ def test_wrong_settings_are_named() -> None:
         router = RoutedLLM(targets=targets).router
         assert RoutedLLM(router=router).models == router.models
         other = NativeTarget("no LLM", Target(name="odd", provider="x", model="y", dialect="native", tier="mid"))
-        with pytest.raises(ConfigError, match="target 'odd' is a ready str; only a LLM"):
+        with pytest.raises(ConfigError, match="target 'odd' is a ready str; here only a LLM"):
             RoutedLLM(router=Router([other]))
         with pytest.raises(ConfigError, match="no setting 'temprature'; did you mean 'temperature'"):
             RoutedLLM(targets=targets, temprature=1)
