@@ -15,6 +15,7 @@ Start with `Router`:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .decisions import (
@@ -47,6 +48,7 @@ from .errors import (
     RateLimited,
     RequestError,
     StreamInterrupted,
+    Unsupported,
 )
 from .events import Event, fold
 from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
@@ -54,6 +56,7 @@ from .providers import Endpoint, Provider, Quirks
 from .targets import Capabilities, Pool, Price, Secret, Target, Tier
 
 if TYPE_CHECKING:
+    from .failover.effects import Timeouts
     from .router import Router
 
 __all__ = [
@@ -98,9 +101,11 @@ __all__ = [
     "Target",
     "Task",
     "Tier",
+    "Timeouts",
     "Tool",
     "ToolCall",
     "ToolResult",
+    "Unsupported",
     "Usage",
     "fold",
 ]
@@ -108,11 +113,13 @@ __all__ = [
 __version__ = "0.1.0.dev0"
 
 
-def __getattr__(name: str) -> Any:
-    """`Router` brings asyncio, the formats and the routing along, so it is loaded when it is first asked for."""
-    if name == "Router":
-        from .router import Router
+_LATE = {"Router": "router", "Timeouts": "failover.effects"}
 
-        globals()[name] = Router
-        return Router
+
+def __getattr__(name: str) -> Any:
+    """These bring asyncio, the formats and the routing along, so they are loaded when they are first asked for."""
+    if name in _LATE:
+        found = getattr(import_module(f".{_LATE[name]}", __name__), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

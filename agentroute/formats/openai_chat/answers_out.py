@@ -176,7 +176,7 @@ class StreamEncoder:
     def encode(self, event: Event) -> bytes:
         match event:
             case Started():
-                return self._begin(event)
+                return b"" if self._begun else self._begin(event)
             case TextDelta():
                 kind = known_fields(event.extra).get("type")
                 if kind is not None and kind != "refusal":
