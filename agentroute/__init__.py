@@ -2,15 +2,13 @@
 
 Start with `Router`:
 
->>> from agentroute import ChatRequest, Router, Target
->>> router = Router(
-...     targets=[
-...         Target(name="small", provider="openai", model="gpt-4.1-nano"),
-...         Target(name="strong", provider="anthropic", model="claude-opus-4-6"),
-...     ]
-... )
->>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hello"}]})).target
+>>> from agentroute import Router
+>>> router = Router({"small": "openai/gpt-4.1-nano", "strong": "anthropic/claude-opus-4-6"})
+>>> router.route("hello").target
 'small'
+
+What this package exports is the public interface, with `agentroute.messages`, `.events`, `.testing`, `.replay` and
+`.ledger` (docs/api.md).
 """
 
 from __future__ import annotations
@@ -50,14 +48,17 @@ from .errors import (
     StreamInterrupted,
     Unsupported,
 )
-from .events import Event, fold
-from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
+from .events import Event, TextDelta, fold
+from .messages import ChatRequest, ChatResponse, Message, Text, Tool, ToolCall, ToolResult, Usage
 from .providers import Endpoint, Provider, Quirks
 from .targets import Capabilities, Pool, Price, Secret, Target, Tier
 
 if TYPE_CHECKING:
+    from .failover.breaker import Breakers
     from .failover.effects import Timeouts
+    from .ledger import SqliteLedger
     from .router import Router
+    from .routing.strategy import StrategyTable
 
 __all__ = [
     "AgentRouteError",
@@ -65,6 +66,7 @@ __all__ = [
     "Attempt",
     "AuthenticationFailed",
     "BadResponse",
+    "Breakers",
     "Candidate",
     "Capabilities",
     "ChatRequest",
@@ -95,11 +97,15 @@ __all__ = [
     "RequestError",
     "Router",
     "Secret",
+    "SqliteLedger",
     "StepContext",
     "StepKind",
+    "StrategyTable",
     "StreamInterrupted",
     "Target",
     "Task",
+    "Text",
+    "TextDelta",
     "Tier",
     "Timeouts",
     "Tool",
@@ -113,13 +119,18 @@ __all__ = [
 __version__ = "0.1.0.dev0"
 
 
-_LATE = {"Router": "router", "Timeouts": "failover.effects"}
+_LATER = {
+    "Breakers": "failover.breaker",
+    "Router": "router",
+    "SqliteLedger": "ledger",
+    "StrategyTable": "routing.strategy",
+    "Timeouts": "failover.effects",
+}
+"""These bring asyncio, sqlite3, the formats and the routing along, so they are loaded when they are first asked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """These bring asyncio, the formats and the routing along, so they are loaded when they are first asked for."""
-    if name in _LATE:
-        found = getattr(import_module(f".{_LATE[name]}", __name__), name)
-        globals()[name] = found
+    if name in _LATER:
+        found = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
