@@ -46,6 +46,7 @@ from .errors import (
     RateLimited,
     RequestError,
     StreamInterrupted,
+    Unsupported,
 )
 from .events import Event, TextDelta, fold
 from .messages import ChatRequest, ChatResponse, Message, Text, Tool, ToolCall, ToolResult, Usage
@@ -110,6 +111,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolResult",
+    "Unsupported",
     "Usage",
     "fold",
 ]

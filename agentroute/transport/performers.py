@@ -68,7 +68,7 @@ class HttpPerformer:
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
-                    limits.event_came()
+                    limits.event_came(thinking=answer.thinking)
                 chunk = self._read(response, watch)
                 if isinstance(chunk, ProviderError):
                     answer.broke(chunk)
@@ -146,7 +146,7 @@ class AsyncHttpPerformer:
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
-                    limits.event_came()
+                    limits.event_came(thinking=answer.thinking)
                 chunk = await self._read(response, watch)
                 if isinstance(chunk, ProviderError):
                     answer.broke(chunk)
