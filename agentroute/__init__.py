@@ -49,9 +49,10 @@ from .errors import (
     StreamInterrupted,
 )
 from .events import Event, fold
+from .keys import Secret
 from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
 from .providers import Endpoint, Provider, Quirks
-from .targets import Capabilities, Pool, Price, Secret, Target, Tier
+from .targets import Capabilities, Pool, Price, Target, Tier
 
 if TYPE_CHECKING:
     from .router import Router

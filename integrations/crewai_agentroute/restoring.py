@@ -11,8 +11,9 @@ from typing import Any
 from crewai.llms.base_llm import BaseLLM
 
 from agentroute import Capabilities, ConfigError, Price, Router, Target
+from agentroute.keys import Secret
 from agentroute.native.targets import NATIVE
-from agentroute.targets import PriceStep, Secret
+from agentroute.targets import PriceStep
 
 __all__ = ["Shared"]
 

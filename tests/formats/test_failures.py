@@ -22,7 +22,8 @@ from agentroute import (
     QuotaExhausted,
     RateLimited,
 )
-from agentroute.formats.failures import decode_error, retry_after
+from agentroute.formats.failures import decode_error
+from agentroute.formats.headers import retry_after
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
