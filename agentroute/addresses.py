@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from .errors import ConfigError
 
@@ -17,6 +18,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VALUE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
 _OTHER: Final = "other"
+_METHODS: Final = ("/chat/completions", "/completions", "/responses", "/messages", "/models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,17 @@ def url_problem(url: object, parts: Iterable[Part] = ()) -> str | None:
         plain = f"https://{plain}"
     if not plain.startswith(("http://", "https://")):
         return "is no http:// or https:// URL"
+    try:
+        _ = urlsplit(plain).port
+    except ValueError:
+        return "is no URL: its host or port cannot be read"
     if "@" in plain.split("/")[2]:
         return "has a user or password before the host; put the key into `api_key`"
     if "?" in plain or "#" in plain:
         return "has a query or fragment, where the path of the API would be put behind; put a key into `api_key`"
+    method = next((path for path in _METHODS if plain.rstrip("/").endswith(path)), None)
+    if method is not None:
+        return f"ends in {method!r}, which is put behind it for each call; leave that part out"
     return None
 
 

@@ -110,6 +110,8 @@ class TestWhatIsRefused:
             ("x.{region}.y", "is no http"),
             ("https://u@x.{region}.y", "a user or password"),
             ("https://x.{region}.y/?a=1", "a query"),
+            ("https://x.{region}.y:port/v1", "its host or port cannot be read"),
+            ("https://x.{region}.y/v1/chat/completions/", "ends in '/chat/completions'"),
         ],
     )
     def test_urls(self, url: str, says: str) -> None:
