@@ -49,9 +49,10 @@ from .errors import (
     Unsupported,
 )
 from .events import Event, TextDelta, fold
+from .keys import Secret
 from .messages import ChatRequest, ChatResponse, Message, Text, Tool, ToolCall, ToolResult, Usage
 from .providers import Endpoint, Provider, Quirks
-from .targets import Capabilities, Pool, Price, Secret, Target, Tier
+from .targets import Capabilities, Pool, Price, Target, Tier
 
 if TYPE_CHECKING:
     from .failover.breaker import Breakers

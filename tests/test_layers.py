@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "providers", "messages", "events", "targets", "decisions"),
+    ("errors", "addresses", "keys", "providers", "messages", "events", "targets", "decisions"),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),
@@ -25,6 +25,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "sse",
         "reading",
         "base",
+        "headers",
         "failures",
         "signatures",
         "foreign",

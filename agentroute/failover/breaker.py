@@ -25,8 +25,9 @@ from agentroute.errors import (
     RateLimited,
     Unsupported,
 )
+from agentroute.keys import Secret
 from agentroute.providers import NATIVE
-from agentroute.targets import Secret, Target
+from agentroute.targets import Target
 
 __all__ = ["Breakers", "Open", "Permit", "key_of"]
 

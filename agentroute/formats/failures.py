@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
 
 from agentroute.errors import (
@@ -26,7 +24,9 @@ from agentroute.errors import (
     Unsupported,
 )
 
-__all__ = ["conceal", "decode_error", "retry_after", "tells_failure"]
+from .headers import request_id_of, retry_after
+
+__all__ = ["conceal", "decode_error", "tells_failure"]
 
 _MAX_TEXT: Final = 400
 _MAX_READ: Final = 4000
@@ -266,7 +266,7 @@ def decode_error(
     code = names[0] if names else None
     head = f"{target!r}: " if target else ""
     label = " ".join(str(part) for part in (status, code) if part is not None) or "an error"
-    request_id = headers.get("x-request-id") or headers.get("request-id")
+    request_id = request_id_of(headers)
     if request_id is None and isinstance(found, Mapping) and isinstance(found.get("request_id"), str):
         request_id = _shown(found["request_id"], _MAX_NAME)
     found_error = kind(
@@ -275,7 +275,7 @@ def decode_error(
         status=status,
         code=code,
         request_id=request_id,
-        retry_after=retry_after(headers, error, now=now),
+        retry_after=retry_after(headers, error, now=now, limited=issubclass(kind, RateLimited)),
     )
     found_error.param = param
     found_error.told_by = told
@@ -429,46 +429,3 @@ def _shown(text: str, most: int) -> str:
 def conceal(text: str) -> str:
     """The text without anything that looks like a key."""
     return _KEYLIKE.sub("***", text)
-
-
-def retry_after(
-    headers: Mapping[str, str], error: Mapping[str, Any] | None = None, *, now: datetime | None = None
-) -> float | None:
-    """Seconds to wait, or None where the provider gave none that makes sense.
-
-    `retry-after-ms`, then `retry-after` (seconds, or an HTTP date read against the answer's own Date where it has one,
-    so that a wrong clock on either side does no harm), then Gemini's RetryInfo.
-    """
-    milliseconds = _positive(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    given = headers.get("retry-after")
-    if given is not None:
-        seconds = _positive(given)
-        if seconds is not None:
-            return seconds
-        at, sent = _date(given), _date(headers.get("date")) or now
-        if at is not None and sent is not None:
-            return max(0.0, (at - sent).total_seconds())
-    details = error.get("details") if error else None
-    for detail in details if isinstance(details, list) else ():
-        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
-        if isinstance(delay, str) and delay.endswith("s"):
-            return _positive(delay[:-1])
-    return None
-
-
-def _positive(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text or "")
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

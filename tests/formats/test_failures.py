@@ -23,7 +23,8 @@ from agentroute import (
     RateLimited,
     Unsupported,
 )
-from agentroute.formats.failures import decode_error, retry_after
+from agentroute.formats.failures import decode_error
+from agentroute.formats.headers import retry_after
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
