@@ -94,7 +94,8 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
         raise RequestError(f"the request is {show(body)}; give a chat-completions body (an object)")
     raw_messages = body.get("messages")
     if not isinstance(raw_messages, list | tuple):
-        raise RequestError(f"`messages` is {show(raw_messages)}; give a list of messages")
+        told = "a text" if isinstance(raw_messages, str) else show(raw_messages)  # a text may be the prompt
+        raise RequestError(f"`messages` is {told}; give a list of messages")
     if not raw_messages:
         raise RequestError("`messages` is empty; give at least one message")
     messages = _decode_messages(raw_messages)
