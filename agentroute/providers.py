@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -17,6 +18,7 @@ __all__ = [
     "NATIVE",
     "PROVIDERS",
     "Auth",
+    "CostField",
     "Dialect",
     "Endpoint",
     "Provider",
@@ -103,12 +105,45 @@ class Quirks:
         object.__setattr__(self, "renamed", tuple(_texts(pair, "quirk `renamed`", 2) for pair in pairs))
 
 
+@dataclass(frozen=True, slots=True)
+class CostField:
+    """Where a provider's answer says what it cost: `field` is the way through its body (`usage.cost`), or `header` the
+    name of one; `unit` is USD for 1 of it.
+
+    What stands there is a number or an object with `total_cost`. Raises ConfigError for a unit that is no amount, and
+    without either place.
+
+    >>> CostField("usage.cost_in_usd_ticks", unit=1e-10).unit
+    Decimal('1E-10')
+    """
+
+    field: str = ""
+    header: str = ""
+    unit: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        for name in ("field", "header"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"cost `{name}` is {getattr(self, name)!r}; give a text like 'usage.cost'")
+        if bool(self.field) == bool(self.header):
+            raise ConfigError("cost names no place; give it `field` (as in 'usage.cost') or `header`, one of them")
+        try:
+            unit = Decimal(str(self.unit))
+        except ArithmeticError:
+            unit = Decimal("nan")
+        if not unit.is_finite() or unit <= 0:
+            raise ConfigError(f"cost `unit` is {self.unit!r}; give the USD for 1 of it, above 0")
+        object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "header", self.header.lower())
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Endpoint:
     """One way in: a dialect at an address. `base_url` None wants the target's own.
 
     What is left out is what most servers of the dialect have: the header of the key, the quirks. `headers` are sent
-    with every request and hold no key. Raises ConfigError naming the field that cannot be.
+    with every request and hold no key. `cost` is where its answers tell their price, None if they do not. Raises
+    ConfigError naming the field that cannot be.
     """
 
     dialect: str
@@ -116,6 +151,7 @@ class Endpoint:
     auth: Auth
     headers: tuple[tuple[str, str], ...]
     quirks: Quirks
+    cost: CostField | None
 
     def __init__(
         self,
@@ -124,6 +160,7 @@ class Endpoint:
         auth: Auth | None = None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         quirks: Quirks | None = None,
+        cost: CostField | None = None,
     ) -> None:
         if dialect not in (*DIALECTS, NATIVE):
             raise ConfigError(f"`dialect` is {dialect!r}; give one of {', '.join(DIALECTS)}")
@@ -136,12 +173,15 @@ class Endpoint:
             raise ConfigError(f"`auth` is none of {', '.join(get_args(Auth))}")
         if quirks is not None and not isinstance(quirks, Quirks):
             raise ConfigError(f"`quirks` is a {type(quirks).__name__}; give Quirks(...)")
+        if cost is not None and not isinstance(cost, CostField):
+            raise ConfigError(f"`cost` is a {type(cost).__name__}; give CostField('usage.cost')")
         put = object.__setattr__
         put(self, "dialect", dialect)
         put(self, "base_url", base_url)
         put(self, "auth", auth)
         put(self, "headers", _headers(headers))
         put(self, "quirks", usual_quirks(dialect) if quirks is None else quirks)
+        put(self, "cost", cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +260,7 @@ class Provider:
 
 
 _FACTS: Final = ("address", "source", "date", "note")
-_ENDPOINT_KEYS: Final = frozenset({"dialect", "base_url", "auth", "headers", "quirks"})
+_ENDPOINT_KEYS: Final = frozenset({"dialect", "base_url", "auth", "headers", "quirks", "cost"})
 
 
 def usual_quirks(dialect: str) -> Quirks:
@@ -249,6 +289,7 @@ def _endpoint(dialect: Any, facts: Mapping[str, Any], known: Endpoint | None) ->
         if not isinstance(table, Mapping):
             raise ConfigError(f"`{key}` is no table; write {key} = {{ ... }}")
     _no_others(quirks, {field.name for field in fields(Quirks)}, "quirks.")
+    cost = _cost_field(facts)
     if known is None:
         known = Endpoint(dialect)
     own = {key: None if key == "reasoning_field" and value == "none" else value for key, value in quirks.items()}
@@ -258,7 +299,18 @@ def _endpoint(dialect: Any, facts: Mapping[str, Any], known: Endpoint | None) ->
         **{"base_url": known.base_url, "auth": known.auth, **told},
         headers={**dict(known.headers), **_headers_table(headers)},
         quirks=Quirks(**{**before, **own}),
+        cost=known.cost if cost is None else cost,
     )
+
+
+def _cost_field(facts: Mapping[str, Any]) -> CostField | None:
+    told = facts.get("cost")
+    if told is None:
+        return None
+    if not isinstance(told, Mapping):
+        raise ConfigError("`cost` is no table; write cost = { field = 'usage.cost' }")
+    _no_others(told, {field.name for field in fields(CostField)}, "cost.")
+    return CostField(**told)
 
 
 def _headers_table(headers: Mapping[str, Any]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from agentroute.errors import (
 )
 from agentroute.events import Event
 from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Message, Text, ToolCall, Usage
-from agentroute.providers import Quirks
+from agentroute.providers import CostField, Quirks
 
 __all__ = [
     "PLAIN",
@@ -90,7 +90,9 @@ class StreamEncoder(Protocol):
 
 
 class _NewDecoder(Protocol):
-    def __call__(self, *, target: str | None = None, origin: str | None = None) -> StreamDecoder: ...
+    def __call__(
+        self, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+    ) -> StreamDecoder: ...
 
 
 class _NewEncoder(Protocol):
@@ -101,7 +103,8 @@ class Format(Protocol):
     """One dialect.
 
     `target` (a name) stands in errors; `origin` (`provider/model`) is put on every signature and unknown field of an
-    answer. What a client got wrong raises RequestError, what a provider did, BadResponse.
+    answer; `cost` is where the provider tells its own bill. What a client got wrong raises RequestError, what a
+    provider did, BadResponse.
     """
 
     @property
@@ -117,7 +120,9 @@ class Format(Protocol):
         self, request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
     ) -> Encoded: ...
 
-    def decode_response(self, body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse: ...
+    def decode_response(
+        self, body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+    ) -> ChatResponse: ...
 
     def decode_request(self, body: Mapping[str, Any]) -> ChatRequest: ...
 

@@ -272,6 +272,9 @@ def _why_not(
         return "cannot keep to a response schema"
     if target.context_window is not None and tokens > target.context_window:
         return f"about {tokens:,} tokens do not fit its window of {target.context_window:,}"
+    most = target.max_input_tokens
+    if most is not None and (cost.usage.input_tokens or 0) > most:
+        return f"about {cost.usage.input_tokens:,} tokens of input are above its limit of {most:,}"
     if constraints.max_cost is not None:
         if cost.cost is None:
             return "its price is unknown, so max_cost cannot be kept"
