@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from agentroute.errors import ConfigError
+from agentroute.prices import Price, PriceStep
 from agentroute.providers import PROVIDERS
-from agentroute.targets import ABILITIES, Capabilities, Pool, Price, Target, Tier
+from agentroute.targets import ABILITIES, Capabilities, Pool, Target, Tier
 
 from . import prices
 from .modifiers import with_modifiers
@@ -62,6 +63,7 @@ class ModelFacts:
 
     `call` is the reason where the tier is not the band of the output price. `default`: the model of its tier in a pool
     built from the keys that are found. `until`: the first day on which its maker no longer serves it, as announced.
+    `price`: only where genai-prices has none.
     """
 
     provider: str
@@ -77,6 +79,7 @@ class ModelFacts:
     max_output_tokens: int | None = None
     cache_ttl_s: float | None = None
     until: str | None = None
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,11 @@ def _table() -> _Table:
 
 def _row(entry: Mapping[str, Any]) -> ModelFacts:
     plain = {key: value for key, value in entry.items() if key not in ABILITIES}
+    if "price" in plain:
+        rates = plain["price"]
+        steps = tuple(PriceStep(**step) for step in rates.get("steps", ()))
+        read = date.fromisoformat(entry["date"])
+        plain["price"] = Price(**{**rates, "steps": steps, "source": entry["source"], "as_of": read})
     abilities = {key: value for key, value in entry.items() if key in ABILITIES}
     return ModelFacts(**{**plain, "tier": Tier.parse(plain["tier"])}, capabilities=Capabilities(**abilities))
 
@@ -201,7 +209,11 @@ def read_on(targets: Iterable[Target]) -> date | None:
 
 def _list(provider: str, model: str, timestamp: datetime | None) -> prices.Listing:
     if _key(provider) != _LOCAL:
-        return prices.find(provider, model, timestamp)
+        found = prices.find(provider, model, timestamp)
+        row = _table().by_model.get(_name(provider, model)) if found.price is None else None
+        if row is None or row.price is None:
+            return found
+        return prices.Listing(found.providers, row.model, row.context_window, row.price)
     if model.endswith(("-cloud", ":cloud")):
         return prices.Listing((_LOCAL,), problem=f"{model!r} runs in {provider}'s cloud, whose prices nobody lists")
     return prices.Listing((_LOCAL,), price=_RUNS_LOCALLY)

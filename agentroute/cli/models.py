@@ -123,6 +123,7 @@ def to_json(targets: Iterable[Target]) -> list[dict[str, Any]]:
                 "cache_ttl_s": target.cache_ttl_s,
                 "source": None if row is None else row.source,
                 "date": None if row is None else row.date,
+                "until": None if row is None else row.until,
             }
         )
     return result

@@ -280,7 +280,8 @@ def test_a_file_of_the_first_version_keeps_its_steps_and_learns_who_made_the_fig
     with closing(sqlite3.connect(path)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(decisions)")]
         assert "cost_source" not in columns
-        facts = {"id": "old", "cost": "0.5", "decision": "{}", "seq": 1, "attempts": 1, "fallbacks": 0, "duplicates": 0}
+        unknown = dict.fromkeys(("baseline_cost", "savings", "duration_s", "first_content_s"))
+        facts = {**unknown, "id": "old", "cost": "0.5", "seq": 1, "attempts": 1, "fallbacks": 0, "duplicates": 0}
         connection.execute(
             f"INSERT INTO decisions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
             [facts.get(name, "") for name in columns],
