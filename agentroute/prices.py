@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from .errors import ConfigError
 from .messages import Usage
@@ -120,6 +121,20 @@ class Price:
     fees: tuple[Fee, ...] = ()
     until: datetime | None = None
     as_of: date | None = None
+
+    @classmethod
+    def of(cls, value: Price | Mapping[str, Any]) -> Price:
+        """A price from a mapping of its fields, as a config file has it. Raises ConfigError for an unknown key."""
+        if isinstance(value, Price):
+            return value
+        known = [each.name for each in fields(cls)]
+        for key in value:
+            if key not in known:
+                raise ConfigError(f"price has the unknown key {key!r}; known are {', '.join(known)}")
+        for key in ("input", "output"):
+            if key not in value:
+                raise ConfigError(f"price lacks `{key}`; give USD per million tokens")
+        return cls(**value)
 
     def cost(self, usage: Usage) -> Decimal | None:
         """USD for this usage, or None if it cannot be told: `bill` says why."""

@@ -196,7 +196,7 @@ class Target:
         tier: str | Tier | None = None,
         base_url: str | None = None,
         api_key: str | Secret | Sequence[str | Secret] | None = None,
-        price: Price | None = None,
+        price: Price | Mapping[str, Any] | None = None,
         context_window: int | None = None,
         max_input_tokens: int | None = None,
         max_output_tokens: int | None = None,
@@ -243,6 +243,8 @@ class Target:
         if problem is not None:
             base_url = None
             raise ConfigError(f"target {name!r}: `base_url` {problem}")
+        if isinstance(price, Mapping):
+            price = Price.of(price)
         for key, value, kind in (
             ("price", price, Price),
             ("capabilities", capabilities, Capabilities),

@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
-    "failover": ("effects", "drivers", "breaker", "rules", "flow"),
+    "failover": ("effects", "drivers", "per_loop", "breaker", "rules", "flow"),
     "formats": (
         "sse",
         "reading",
