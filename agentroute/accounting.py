@@ -14,6 +14,8 @@ from .targets import Target
 
 __all__ = ["Baseline", "completed"]
 
+_NO_USAGE = "provider_missing_usage"
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -40,7 +42,7 @@ def completed(planned: Decision, log: Log, baseline: Baseline) -> Decision:
         cost=_spent(log),
         baseline_cost=_baseline_cost(planned, log, baseline),
         outcome="abandoned" if log.outcome == "planned" else log.outcome,
-        warnings=(*log.warnings, *_odd_count(planned, log), *_odd_bills(log)),
+        warnings=(*log.warnings, *_odd_count(planned, log), *_odd_bills(log), *_unknown(log)),
     )
 
 
@@ -86,6 +88,12 @@ def _odd_bills(log: Log) -> Iterator[str]:
             continue
         if abs(attempt.cost - attempt.list_cost) > _SAME * max(attempt.cost, attempt.list_cost):
             yield f"cost_differs: {attempt.target} says ${attempt.cost}, its list price gives ${attempt.list_cost}"
+
+
+def _unknown(log: Log) -> tuple[str, ...]:
+    """A step whose bill nobody can tell says so: a ready model may not have been asked for its usage."""
+    unsaid = log.outcome == "ok" and log.usage is None and _NO_USAGE not in log.warnings
+    return (_NO_USAGE,) if unsaid else ()
 
 
 def _baseline_cost(planned: Decision, log: Log, baseline: Baseline) -> Decimal | None:

@@ -359,3 +359,19 @@ def ask_more(*texts: str) -> ChatRequest:
     roles = ("user", "assistant", "user")
     messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
     return ChatRequest.from_openai({"messages": messages})
+
+
+def test_a_bill_in_a_header_is_read() -> None:
+    from agentroute.failover.effects import Done, SystemClock, Timeouts, Try
+    from agentroute.transport.exchange import Answer, Outgoing
+
+    target = Target(provider="litellm", model="m", tier="mid", base_url="https://proxy.example.org/v1", api_key="sk-x")
+    outgoing = Outgoing(Try(target, ask(), False, Timeouts()))
+    for told, usd in (("0.00123", Decimal("0.00123")), ("nan", None), ("", None), ("-1", None)):
+        headers = {"content-type": "application/json", "x-litellm-response-cost": told}
+        answer = Answer(outgoing, 200, headers, SystemClock().now())
+        list(answer.feed(json.dumps(chat(10, 1)).encode()))
+        *_, done = answer.end()
+        assert isinstance(done, Done)
+        assert done.usage is not None
+        assert done.usage.reported_cost == usd

@@ -19,8 +19,8 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import finish_reason, stream_warnings
-from agentroute.formats.failures import decode_error
+from agentroute.formats.base import failed_finish, finish_reason, stream_warnings
+from agentroute.formats.failures import decode_error, tells_failure
 from agentroute.formats.reading import Raw, count, later_usage, load_event, show, table, told_cost, word
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
@@ -45,8 +45,11 @@ def decode_response(
     """
     if not isinstance(body, Mapping):
         raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
-    if body.get("type") == "error" or body.get("error"):
+    if body.get("type") == "error" or tells_failure(body, ANSWER_FIELDS):
         raise decode_error(None, {}, body, target=target)
+    failure = failed_finish(body.get("stop_reason"), target, said=bool(body.get("content")))
+    if failure is not None:
+        raise failure
     content = body.get("content")
     if not isinstance(content, list):
         raise BadResponse(f"the answer has no message: `content` is {show(content)}", target=target)
@@ -173,6 +176,7 @@ def _sum(parts: list[Usage], name: str) -> int | None:
 
 
 _INPUT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation")
+_EVENT = ("type",)
 _CALL_FIELDS = frozenset({"type", "id", "name", "input"})
 
 
@@ -212,6 +216,11 @@ class StreamDecoder:
         """Whether the provider has said why it stopped."""
         return self.finish_reason is not None or self.native_finish_reason is not None
 
+    @property
+    def thinking(self) -> bool:
+        """Whether a thinking block is open."""
+        return any("thinking" in str(block.begun.get("type")) for block in self._blocks.values())
+
     def feed(self, data: str, event: str = "message") -> list[Event]:
         """The events of one server-sent event. Raises the error it reports, and BadResponse for what is no JSON."""
         if self.ended:
@@ -235,7 +244,7 @@ class StreamDecoder:
                 self._last_words(raw, found)
             case "message_stop":
                 self.ended = True
-            case _ if event == "error":
+            case _ if event == "error" or tells_failure(raw, _EVENT):
                 raise decode_error(None, {}, raw, target=self._target)
         return found
 
@@ -369,6 +378,9 @@ class StreamDecoder:
     def _last_words(self, raw: Raw, found: list[Event]) -> None:
         delta = raw.get("delta")
         if isinstance(delta, Mapping):
+            failure = failed_finish(delta.get("stop_reason"), self._target, said=self._spoke or bool(self._calls))
+            if failure is not None:
+                raise failure
             if delta.get("stop_reason") and not self.finished:
                 self.finish_reason, self.native_finish_reason = decode_finish(delta["stop_reason"])
             for key, value in delta.items():
