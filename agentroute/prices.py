@@ -138,11 +138,17 @@ class Price:
 
     def cost(self, usage: Usage) -> Decimal | None:
         """USD for this usage, or None if it cannot be told: `bill` says why."""
-        if usage.input_tokens is None or usage.output_tokens is None:
-            return None
-        if _is_plain(usage):
-            return _tokens(self.at(usage.input_tokens), usage)
         return self.bill(usage).usd
+
+    def tokens(self, input_tokens: int, output_tokens: int, cache_read: int = 0, cache_write: int = 0) -> Decimal:
+        """USD for so many tokens at list price; the input includes what is read from the cache and written to it."""
+        rates = self.at(input_tokens)
+        return (
+            max(input_tokens - cache_read - cache_write, 0) * rates.input
+            + cache_read * (rates.input if rates.cache_read is None else rates.cache_read)
+            + cache_write * (rates.input if rates.cache_write is None else rates.cache_write)
+            + output_tokens * rates.output
+        ) / _MILLION
 
     def bill(self, usage: Usage) -> Bill:
         """What this usage costs by the list, or the reason why that is unknown."""
@@ -164,7 +170,7 @@ class Price:
                 return Bill(problem=f"a part of the answer is by {part.model!r}, which has a price of its own")
             if part.input_tokens is None or part.output_tokens is None:
                 return Bill(problem="the provider did not count all tokens")
-            spent = _tokens(rates.at(part.input_tokens), part)
+            spent = _tokens(rates, part)
             if spent is None:
                 return Bill(problem="cache writes that live for hours have no known price")
             total += spent
@@ -222,36 +228,22 @@ def bill(price: Price | None, usage: Usage) -> Bill:
     return Bill(usage.reported_cost, "provider", list_usd=listed.usd)
 
 
-def _is_plain(usage: Usage) -> bool:
-    """Whether it tells tokens of the usual kinds and nothing else."""
-    return (
-        not usage.iterations
-        and not usage.server_tools
-        and usage.service_tier is None
-        and usage.speed is None
-        and usage.region is None
-        and usage.model is None
-    )
-
-
-def _tokens(rates: Price | PriceStep, usage: Usage) -> Decimal | None:
+def _tokens(price: Price, usage: Usage) -> Decimal | None:
     """USD for the tokens alone; None if they were written to a cache for a time that has no price."""
-    read, written = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
-    plain = max((usage.input_tokens or 0) - read - written, 0)
-    hour, half_day = usage.cache_write_1h_tokens or 0, usage.cache_write_12h_tokens or 0
-    for_long = Decimal(0)
-    if hour or half_day:
-        if (hour and rates.cache_write_1h is None) or (half_day and rates.cache_write_12h is None):
+    sent, read, written = usage.input_tokens or 0, usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
+    long_lived = Decimal(0)
+    rates = price.at(sent)
+    for count, rate in (
+        (usage.cache_write_1h_tokens or 0, rates.cache_write_1h),
+        (usage.cache_write_12h_tokens or 0, rates.cache_write_12h),
+    ):
+        if not count:
+            continue
+        if rate is None:
             return None
-        written = max(written - hour - half_day, 0)
-        for_long = hour * (rates.cache_write_1h or 0) + half_day * (rates.cache_write_12h or Decimal(0))
-    return (
-        plain * rates.input
-        + read * (rates.input if rates.cache_read is None else rates.cache_read)
-        + written * (rates.input if rates.cache_write is None else rates.cache_write)
-        + for_long
-        + (usage.output_tokens or 0) * rates.output
-    ) / _MILLION
+        short = rates.input if rates.cache_write is None else rates.cache_write
+        long_lived += count * (rate - short)
+    return price.tokens(sent, usage.output_tokens or 0, read, written) + long_lived / _MILLION
 
 
 def _check_rates(price: Price | PriceStep) -> None:

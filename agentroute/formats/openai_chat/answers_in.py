@@ -190,6 +190,7 @@ def decode_usage(raw: Any) -> Usage | None:
             inputs.get("cache_write_tokens"),
             inputs.get("cache_creation_tokens"),
             raw.get("cache_creation_input_tokens"),
+            lives.get("ephemeral_1h_input_tokens"),
         ),
         reasoning,
         cache_write_1h_tokens=count(lives.get("ephemeral_1h_input_tokens")),
