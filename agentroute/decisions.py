@@ -13,9 +13,11 @@ from typing import Any, Literal, TypeAlias
 
 from .errors import ConfigError
 from .messages import Usage
+from .prices import BillSource
 from .targets import Tier
 
 __all__ = [
+    "IMPLAUSIBLE",
     "SCHEMA_VERSION",
     "Attempt",
     "AttemptOutcome",
@@ -33,6 +35,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+IMPLAUSIBLE = "implausible_usage"
+"""What a decision's warning begins with if the provider's count of the prompt cannot be right."""
 
 Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
 Complexity: TypeAlias = Literal["simple", "medium", "complex"]
@@ -212,9 +217,11 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target. Times in seconds; `cost` None where the provider gave no usage or has no known price.
+    """One try at one target. Times in seconds; `cost` None where it is unknown: `cost_problem` then says why.
 
-    `changes` says what of the request had to be repaired or left out for this target.
+    `cost_source` tells who made the figure: `provider` is its own bill, told in the answer, and `list_cost` what our
+    list would have said; `list` is the list price of what the provider counted. `changes` says what of the request had
+    to be repaired or left out for this target.
     """
 
     target: str
@@ -230,6 +237,9 @@ class Attempt:
     cost: Decimal | None = None
     possible_duplicate_cost: bool = False
     changes: tuple[str, ...] = ()
+    cost_source: BillSource | None = None
+    cost_problem: str | None = None
+    list_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +290,26 @@ class Decision:
         return None if self.baseline_cost is None or spent is None else self.baseline_cost - spent
 
     @property
+    def cost_source(self) -> str | None:
+        """Who made the figure of `cost`: `provider`, `list`, or `mixed` if several attempts cost something."""
+        sources = {attempt.cost_source for attempt in self.attempts if attempt.cost is not None}
+        return None if self.cost is None or not sources else sources.pop() if len(sources) == 1 else "mixed"
+
+    @property
+    def cost_problem(self) -> str | None:
+        """Why `cost` is unknown; None where it is known or the call was not made."""
+        if self.cost is not None:
+            return None
+        unknown = (a for a in self.attempts if a.cost is None and a.outcome != "failed")
+        return next((attempt.cost_problem for attempt in unknown), None)
+
+    @property
+    def counted_input(self) -> int | None:
+        """The provider's count of the prompt; None where it told none, or one that cannot be right."""
+        doubted = any(warning.startswith(IMPLAUSIBLE) for warning in self.warnings)
+        return None if self.usage is None or doubted else self.usage.prompt_tokens
+
+    @property
     def fallbacks(self) -> int:
         """How many other targets were tried after the first one failed."""
         return len({attempt.target for attempt in self.attempts}) - 1 if self.attempts else 0
@@ -328,6 +358,7 @@ class Decision:
                     **{name: getattr(a, name) for name in _ATTEMPT_FIELDS},
                     "usage": a.usage.to_dict() if a.usage else None,
                     "cost": _money(a.cost),
+                    "list_cost": _money(a.list_cost),
                     "changes": list(a.changes),
                 }
                 for a in self.attempts
@@ -378,6 +409,7 @@ class Decision:
                         **a,
                         "usage": Usage.from_dict(a["usage"]) if a["usage"] else None,
                         "cost": _decimal(a["cost"]),
+                        "list_cost": _decimal(a.get("list_cost")),
                         "changes": tuple(a.get("changes", ())),
                     }
                 )
@@ -402,6 +434,8 @@ _ATTEMPT_FIELDS = (
     "status",
     "retry_after",
     "possible_duplicate_cost",
+    "cost_source",
+    "cost_problem",
 )
 
 

@@ -10,26 +10,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from agentroute.errors import ConfigError
+from agentroute.prices import Price, PriceStep
 from agentroute.providers import PROVIDERS
-from agentroute.targets import ABILITIES, Capabilities, Pool, Price, Target, Tier
+from agentroute.targets import ABILITIES, Capabilities, Pool, Target, Tier
 
 from . import prices
+from .modifiers import with_modifiers
 
 __all__ = [
+    "MAX_AGE_DAYS",
     "ModelFacts",
     "build_pool",
+    "current",
     "default_models",
     "facts",
     "iter_models",
+    "next_change",
     "price_of",
+    "read_on",
     "resolve",
+    "served",
     "tier_of_output_price",
     "why_no_price",
 ]
@@ -43,6 +50,9 @@ gpt-5.4) and 25 (claude-opus-4-5). Rounded from the geometric means 1.41, 6.3 an
 (genai-prices 0.2.3); docs/catalog.md shows the ladders.
 """
 
+MAX_AGE_DAYS = 30
+"""Older price lists are said: prices and models of this field change within weeks; set by hand."""
+
 _RUNS_LOCALLY = Price(Decimal(0), Decimal(0), source="runs locally")
 _LOCAL = "local"
 
@@ -52,7 +62,8 @@ class ModelFacts:
     """A row of `models.json`: what genai-prices does not say about a model, where it was read, and when.
 
     `call` is the reason where the tier is not the band of the output price. `default`: the model of its tier in a pool
-    built from the keys that are found.
+    built from the keys that are found. `until`: the first day on which its maker no longer serves it, as announced.
+    `price`: only where genai-prices has none.
     """
 
     provider: str
@@ -64,8 +75,11 @@ class ModelFacts:
     default: bool = False
     capabilities: Capabilities = field(default_factory=Capabilities)
     context_window: int | None = None
+    max_input_tokens: int | None = None
     max_output_tokens: int | None = None
     cache_ttl_s: float | None = None
+    until: str | None = None
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,11 @@ def _table() -> _Table:
 
 def _row(entry: Mapping[str, Any]) -> ModelFacts:
     plain = {key: value for key, value in entry.items() if key not in ABILITIES}
+    if "price" in plain:
+        rates = plain["price"]
+        steps = tuple(PriceStep(**step) for step in rates.get("steps", ()))
+        read = date.fromisoformat(entry["date"])
+        plain["price"] = Price(**{**rates, "steps": steps, "source": entry["source"], "as_of": read})
     abilities = {key: value for key, value in entry.items() if key in ABILITIES}
     return ModelFacts(**{**plain, "tier": Tier.parse(plain["tier"])}, capabilities=Capabilities(**abilities))
 
@@ -104,9 +123,15 @@ def facts() -> tuple[ModelFacts, ...]:
     return _table().rows
 
 
-def default_models(provider: str) -> tuple[str, ...]:
+def served(on: date | None = None) -> tuple[ModelFacts, ...]:
+    """The rows whose models are still served on that day (None is today, UTC)."""
+    day = (on or datetime.now(UTC).date()).isoformat()
+    return tuple(row for row in facts() if row.until is None or day < row.until)
+
+
+def default_models(provider: str, on: date | None = None) -> tuple[str, ...]:
     """One model for each tier of this provider that has one, from budget to premium; empty where we name none."""
-    rows = (row for row in facts() if row.default and _key(row.provider) == _key(provider))
+    rows = (row for row in served(on) if row.default and _key(row.provider) == _key(provider))
     return tuple(row.model for row in sorted(rows, key=lambda row: row.tier.rank))
 
 
@@ -128,8 +153,9 @@ def why_no_price(provider: str, model: str, timestamp: datetime | None = None) -
 def resolve(target: Target, *, timestamp: datetime | None = None) -> Target:
     """The target with what it leaves out filled in: price, tier, limits, abilities, life of its prompt cache.
 
-    Prices are those of `timestamp` (None is now) and do not move afterwards. `price` stays None where it is unknown,
-    `tier` where neither `models.json` nor a price tells it; `tier_inferred` marks a tier read off the price.
+    Prices are those of `timestamp` (None is now) until `price.until`: `current` gives the next one. `price` stays None
+    where it is unknown, `tier` where neither `models.json` nor a price tells it; `tier_inferred` marks a tier read off
+    the price.
     """
     if not isinstance(target, Target):
         raise ConfigError(f"a pool holds Target objects, not {type(target).__name__}")
@@ -147,7 +173,7 @@ def build_pool(targets: Iterable[Target], *, timestamp: datetime | None = None) 
 def iter_models(*, everything: bool = False, timestamp: datetime | None = None) -> Iterator[Target]:
     """The models of `models.json` as resolved targets; then, for `everything`, every other one with a known price."""
     seen = set()
-    for row in facts():
+    for row in served(None if timestamp is None else timestamp.date()):
         seen.add((_key(row.provider), row.model.lower()))
         yield resolve(
             Target(name=f"{row.provider}/{row.model}", provider=row.provider, model=row.model), timestamp=timestamp
@@ -160,9 +186,34 @@ def iter_models(*, everything: bool = False, timestamp: datetime | None = None) 
                 yield _with_listing(target, listing)
 
 
+def current(target: Target, now: datetime) -> Target:
+    """The same target at the price that holds now, if the one it has was read in a list and has ended. No network."""
+    price = target.price
+    if price is None or price.as_of is None or price.until is None or now < price.until:
+        return target
+    found = _billed(_list(target.provider, target.model, now), target).price
+    return target if found is None else replace(target, price=found)
+
+
+def next_change(targets: Iterable[Target]) -> datetime | None:
+    """When the first price of these ends, as far as the list knows; None if none does."""
+    ends = [target.price.until for target in targets if target.price is not None and target.price.until is not None]
+    return min(ends, default=None)
+
+
+def read_on(targets: Iterable[Target]) -> date | None:
+    """The day of the oldest price list that these targets' prices stand in; None if all prices are the user's own."""
+    days = [target.price.as_of for target in targets if target.price is not None and target.price.as_of is not None]
+    return min(days, default=None)
+
+
 def _list(provider: str, model: str, timestamp: datetime | None) -> prices.Listing:
     if _key(provider) != _LOCAL:
-        return prices.find(provider, model, timestamp)
+        found = prices.find(provider, model, timestamp)
+        row = _table().by_model.get(_name(provider, model)) if found.price is None else None
+        if row is None or row.price is None:
+            return found
+        return prices.Listing(found.providers, row.model, row.context_window, row.price)
     if model.endswith(("-cloud", ":cloud")):
         return prices.Listing((_LOCAL,), problem=f"{model!r} runs in {provider}'s cloud, whose prices nobody lists")
     return prices.Listing((_LOCAL,), price=_RUNS_LOCALLY)
@@ -182,7 +233,16 @@ def _with_listing(target: Target, listing: prices.Listing) -> Target:
     return _fill(target, next((rows[name] for name in names if name in rows), None), listing)
 
 
+def _billed(listing: prices.Listing, target: Target) -> prices.Listing:
+    """The listing with what this provider's answers and this address do to its price."""
+    if listing.price is None or listing.price is _RUNS_LOCALLY:
+        return listing
+    model = target.model if listing.model is None else listing.model
+    return replace(listing, price=with_modifiers(listing.price, target.provider, model, target.base_url))
+
+
 def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Target:
+    listing = _billed(listing, target)
     price = target.price if target.price is not None else listing.price
     tier, inferred = target.tier, target.tier_inferred
     if tier is None and row is not None:
@@ -197,6 +257,7 @@ def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Ta
         tier=tier,
         tier_inferred=inferred,
         context_window=_first(target.context_window, listing.context_window, row and row.context_window),
+        max_input_tokens=_first(target.max_input_tokens, row and row.max_input_tokens),
         max_output_tokens=_first(target.max_output_tokens, row and row.max_output_tokens),
         capabilities=_merged(target.capabilities, row.capabilities) if row else target.capabilities,
         cache_ttl_s=_first(target.cache_ttl_s, ttl, _table().cache_ttl_s.get(_key(target.provider))),

@@ -24,7 +24,7 @@ from agentroute.errors import (
 )
 from agentroute.events import Event
 from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Message, Text, ToolCall, Usage
-from agentroute.providers import Quirks
+from agentroute.providers import CostField, Quirks
 
 __all__ = [
     "PLAIN",
@@ -34,7 +34,6 @@ __all__ = [
     "StreamEncoder",
     "failed_finish",
     "finish_reason",
-    "newer_count",
     "response_warnings",
     "stream_warnings",
     "told_class",
@@ -98,7 +97,9 @@ class StreamEncoder(Protocol):
 
 
 class _NewDecoder(Protocol):
-    def __call__(self, *, target: str | None = None, origin: str | None = None) -> StreamDecoder: ...
+    def __call__(
+        self, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+    ) -> StreamDecoder: ...
 
 
 class _NewEncoder(Protocol):
@@ -109,7 +110,8 @@ class Format(Protocol):
     """One dialect.
 
     `target` (a name) stands in errors; `origin` (`provider/model`) is put on every signature and unknown field of an
-    answer. What a client got wrong raises RequestError, what a provider did, BadResponse.
+    answer; `cost` is where the provider tells its own bill. What a client got wrong raises RequestError, what a
+    provider did, BadResponse.
     """
 
     @property
@@ -125,7 +127,9 @@ class Format(Protocol):
         self, request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
     ) -> Encoded: ...
 
-    def decode_response(self, body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse: ...
+    def decode_response(
+        self, body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+    ) -> ChatResponse: ...
 
     def decode_request(self, body: Mapping[str, Any]) -> ChatRequest: ...
 
@@ -211,18 +215,6 @@ def failed_finish(word: Any, target: str | None, *, said: bool) -> ProviderError
     name = word.lower() if isinstance(word, str) else ""
     kind = BadResponse if name in _FAILED_CALLS and not said else _FAILED.get(name)
     return None if kind is None else kind(f"the answer failed: its reason for stopping is {word!r}", target=target)
-
-
-def newer_count(known: Usage | None, told: Usage | None) -> Usage | None:
-    """The count to report after this one was told, or None if it brings nothing new.
-
-    Some servers end a stream with a count of zeros: it says nothing against the tokens that were counted before.
-    """
-    if told is None or told == known:
-        return None
-    if known is not None and not any(told.to_dict().values()) and any(known.to_dict().values()):
-        return None
-    return told
 
 
 _PASSING: Final = (RateLimited, QuotaExhausted, Overloaded, ProviderTimeout)

@@ -350,7 +350,7 @@ class _Run:
                 if cached.usd is not None and stayed is not None:
                     tally.switch_usd += cached.usd - stayed
             self._router.affinity = affinity
-            self._router.observe(prefix, target.name, call.usage, used)
+            self._router.observe(prefix, target.name, None if call.usage is None else call.usage.prompt_tokens, used)
         for target in self._pool:
             tier = target.tier
             assert tier is not None

@@ -240,7 +240,7 @@ def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> li
         price = option.target.price
         usd = 0.0
         if price is not None:
-            usd = float(price.at(option.cost.usage.input_tokens or 0).output) * tokens / 1_000_000
+            usd = float(price.at(option.cost.input_tokens).output) * tokens / 1_000_000
         escalates = step.kind in _ON_EVIDENCE and all(option.tier > tier for tier in holders)
         found.append(replace(option, lost_tokens=tokens, lost=usd, weighed=not escalates))
     return found
@@ -279,6 +279,9 @@ def _why_not(
         return "cannot keep to a response schema"
     if target.context_window is not None and tokens > target.context_window:
         return f"about {tokens:,} tokens do not fit its window of {target.context_window:,}"
+    most = target.max_input_tokens
+    if most is not None and cost.input_tokens > most:
+        return f"about {cost.input_tokens:,} tokens of input are above its limit of {most:,}"
     if constraints.max_cost is not None:
         if cost.cost is None:
             return "its price is unknown, so max_cost cannot be kept"

@@ -26,10 +26,11 @@ from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
+from agentroute.formats.reading import money
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.keys import Secret
-from agentroute.messages import ChatRequest, Extra
+from agentroute.messages import ChatRequest, Extra, Usage
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Target
 
@@ -51,6 +52,7 @@ class Outgoing:
         "_tokens",
         "changes",
         "content",
+        "cost",
         "format",
         "headers",
         "origin",
@@ -66,6 +68,7 @@ class Outgoing:
         self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
         self.format: Final = _format(target)
         base_url = _base_url(target)
+        self.cost: Final = target.endpoint.cost
         self._secret: Final = _secret(target)
         self._auth: Final = _auth(target, self._secret)
         self._tokens: list[Secret] = []
@@ -352,7 +355,7 @@ class Answer:
         self._now = now
         self._body = bytearray()
         self._sse: SseDecoder | None = None
-        self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin)
+        self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost)
         self._warnings: list[str] = []
         self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -412,10 +415,17 @@ class Answer:
             raise self._refused()
         if self._sse is not None:
             yield from self._items(self._stream.close())
-            yield Done(self._stream.usage, self._stream.finish_reason, (*self._stream.warnings(), *self._warnings))
+            yield Done(
+                self._billed(self._stream.usage),
+                self._stream.finish_reason,
+                (*self._stream.warnings(), *self._warnings),
+            )
             return
         outgoing = self._outgoing
-        response = outgoing.format.decode_response(self._json(), target=outgoing.target, origin=outgoing.origin)
+        response = outgoing.format.decode_response(
+            self._json(), target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost
+        )
+        response = replace(response, usage=self._billed(response.usage))
         yield from self._items(unfold(response))
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 
@@ -424,7 +434,15 @@ class Answer:
             content = is_content(event)
             if content:
                 self.content_came = True
+            if isinstance(event, UsageReported):
+                event = UsageReported(self._billed(event.usage) or event.usage)
             yield Item(event, content, event.usage if isinstance(event, UsageReported) else None)
+
+    def _billed(self, usage: Usage | None) -> Usage | None:
+        """The usage with the bill that stands in a header of the answer, where the provider tells it there."""
+        field = self._outgoing.cost
+        told = None if field is None or not field.header else money(self._headers.get(field.header), field)
+        return usage if told is None else replace(usage or Usage(), reported_cost=told)
 
     def _sniff(self, piece: bytes) -> None:
         """Some servers send events or JSON under any content type; the first sign tells."""

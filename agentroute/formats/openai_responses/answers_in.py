@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentroute.errors import BadResponse, RequestError
@@ -18,10 +19,11 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import finish_reason, newer_count, stream_warnings
+from agentroute.formats.base import finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
-from agentroute.formats.reading import Raw, count, load_event, show
+from agentroute.formats.reading import Raw, count, later_usage, load_event, most, show, table, told_cost, word
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
+from agentroute.providers import CostField
 
 from .fields import DIALECT, REFUSAL, id_of, rest
 from .requests_in import Assistant, read_reasoning
@@ -29,7 +31,9 @@ from .requests_in import Assistant, read_reasoning
 __all__ = ["StreamDecoder", "decode_finish", "decode_response", "decode_usage"]
 
 
-def decode_response(body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse:
+def decode_response(
+    body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+) -> ChatResponse:
     """Reads a whole answer (parsed JSON).
 
     Raises BadResponse where it is none, and the error it stands for where it failed. The many fields that repeat the
@@ -61,7 +65,7 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
     return ChatResponse(
         message=message,
         finish_reason=finish,
-        usage=decode_usage(body.get("usage")),
+        usage=find_usage(body, cost),
         model=model if isinstance(model, str) else None,
         id=answer_id if isinstance(answer_id, str) else None,
         native_finish_reason=native,
@@ -85,17 +89,51 @@ def decode_finish(body: Raw, *, calls: bool) -> tuple[FinishReason | None, str |
     return reason, None if native == reason else native
 
 
+_TOOLS = {
+    "web_search_call": "web_search",
+    "file_search_call": "file_search",
+    "code_interpreter_call": "code_interpreter",
+    "image_generation_call": "image_generation",
+}
+"""Items by which the provider's own tools show that they ran, those that cost something beside their tokens."""
+
+
+def find_usage(body: Raw, cost: CostField | None = None) -> Usage | None:
+    """The count of a whole answer, and what the answer tells of its price beside it."""
+    usage, told = decode_usage(body.get("usage")), told_cost(body, cost)
+    if usage is None and told is None:
+        return None
+    usage = usage or Usage()
+    ttl = table(body.get("prompt_cache_options")).get("ttl")
+    return replace(
+        usage,
+        cache_write_12h_tokens=usage.cache_write_tokens if ttl == "12h" else None,
+        service_tier=word(body.get("service_tier")),
+        server_tools=_server_tools(body.get("output")),
+        reported_cost=told,
+    )
+
+
+def _server_tools(output: Any) -> tuple[tuple[str, int], ...]:
+    """How often each ran. Of a web search only the action `search` costs, not the reading of a page it found
+    (https://developers.openai.com/api/docs/guides/tools-web-search)."""
+    ran: Counter[str] = Counter()
+    for item in output if isinstance(output, list) else ():
+        tool = _TOOLS.get(str(table(item).get("type")))
+        if tool is not None and table(table(item).get("action")).get("type", "search") == "search":
+            ran[tool] += 1
+    return tuple(sorted(ran.items()))
+
+
 def decode_usage(raw: Any) -> Usage | None:
     """The provider's count, or None where it gave none. Input holds what was cached, output what was thought."""
     if not isinstance(raw, Mapping):
         return None
-    inputs, outputs = raw.get("input_tokens_details"), raw.get("output_tokens_details")
-    inputs = inputs if isinstance(inputs, Mapping) else {}
-    outputs = outputs if isinstance(outputs, Mapping) else {}
+    inputs, outputs = table(raw.get("input_tokens_details")), table(raw.get("output_tokens_details"))
     usage = Usage(
         count(raw.get("input_tokens")),
         count(raw.get("output_tokens")),
-        count(inputs.get("cached_tokens")),
+        most(inputs.get("cached_tokens"), raw.get("cached_tokens")),
         count(inputs.get("cache_write_tokens")),
         count(outputs.get("reasoning_tokens")),
     )
@@ -125,13 +163,15 @@ class StreamDecoder:
     we do not know are never an error.
     """
 
-    def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
+    def __init__(self, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None) -> None:
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason: str | None = None
         self.ended = False
         self._target = target
         self._origin = origin
+        self._cost = cost
+        self._ran: dict[Any, Raw] = {}
         self._items: dict[Any, _Item] = {}
         self._calls: list[tuple[str, str, list[str]]] = []
         self._ids: list[str | None] = []
@@ -255,6 +295,8 @@ class StreamDecoder:
         if known is None:
             known = self._open(raw, found)
         known.closed = True
+        if item.get("type") in _TOOLS:
+            self._ran[raw.get("output_index")] = item
         match item.get("type"):
             case "message":
                 self._ids.append(id_of(item))
@@ -297,7 +339,8 @@ class StreamDecoder:
             response = {**response, "status": kind.removeprefix("response.")}
         self.finish_reason, self.native_finish_reason = decode_finish(response, calls=bool(self._calls))
         self.ended = self.finished
-        usage = newer_count(self.usage, decode_usage(response.get("usage")))
+        told = find_usage({**response, "output": list(self._ran.values())}, self._cost)
+        usage = later_usage(self.usage, told)
         if usage is not None:
             self.usage = usage
             found.append(UsageReported(usage))
