@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from agentroute.messages import Audio, Document, Image, Message, ToolCall
 
+from .frames import HARNESS_TAGS
+
 __all__ = ["Ask", "find_ask", "is_result_text", "without_harness"]
 
 _ASK_HEAD = _ASK_TAIL = 1_000
@@ -16,28 +18,6 @@ _ASK_HEAD = _ASK_TAIL = 1_000
 _USERS = 48
 """Latest user messages of which it is looked up whether they are asks; earlier ones are taken for asks."""
 
-_HARNESS_TAGS = (
-    # Claude Code
-    "system-reminder|command-name|command-message|command-args|command-contents|local-command-stdout"
-    "|local-command-stderr"
-    "|local-command-caveat|bash-input|bash-stdout|bash-stderr|user-prompt-submit-hook|task-notification|new-diagnostics"
-    "|ide_opened_file|ide_selection|ide_diagnostics"
-    # Cline, Roo Code, Kilo Code
-    "|environment_details|file_content|folder_content|explicit_instructions"
-    # Codex
-    "|environment_context|user_instructions|turn_aborted|user_shell_command|skill"
-    # Cursor, Windsurf, Copilot, Zed
-    "|user_info|user_information|project_layout|workspace_information|workspace_info|environment_info|git_status"
-    "|open_and_recently_viewed_files|recently_viewed_files|additional_data|additional_metadata|attached_files"
-    "|attachments"
-    "|cursor_rules_context|linter_errors|editorContext|repoContext|reminderInstructions|reminder|todoList|agent_skills"
-    "|ephemeral_message|session_context|conversation-summary"
-    # OpenHands, OpenClaw, memory layers
-    "|runtime_information|repository_info|repository_instructions|extra_info|uploaded_files|microagent|task_tracking"
-    "|relevant[-_]memories|memories|memory"
-    # retrieval wrappers
-    "|context|retrieved_context|search_results"
-)
 _ASK_TAGS = (
     "task|user_query|user_request|userRequest|user_message|user_question|user_input|feedback|pr_description"
     "|issue_description|issue|problem_statement|question|query|answer"
@@ -49,7 +29,7 @@ _GUIDANCE_TAGS = "instructions|important|critical|rules|guidelines|format|output
 """Taken out only beside one of _WRAPPERS: otherwise they may be the user's own."""
 
 _TAG = re.compile(
-    rf"<(?:(?P<harness>{_HARNESS_TAGS})|(?P<ask>{_ASK_TAGS})|(?P<guidance>{_GUIDANCE_TAGS}))(?:\s[^<>]{{0,300}})?>",
+    rf"<(?:(?P<harness>{HARNESS_TAGS})|(?P<ask>{_ASK_TAGS})|(?P<guidance>{_GUIDANCE_TAGS}))(?:\s[^<>]{{0,300}})?>",
     re.IGNORECASE,
 )
 _SCANNED = 12_000

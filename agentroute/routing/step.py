@@ -10,7 +10,7 @@ from agentroute.decisions import StepContext, StepKind
 from agentroute.messages import ChatRequest, Message, Reasoning, Role, ToolCall, ToolResult
 from agentroute.routing.prefix import Bulk, Prefix
 
-from .actions import CHANGES, Action, action, named
+from .actions import CHANGES, Action, action, did, named
 from .ask import Ask, find_ask, is_result_text
 from .evidence import Evidence, judge, judge_text
 from .textstats import Script, measure, overlap

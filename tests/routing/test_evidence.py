@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentroute.messages import Document, Image, Text, ToolResult
+from agentroute.routing.actions import did
 from agentroute.routing.evidence import judge, judge_text
 
 OK = [
@@ -117,6 +120,29 @@ OK = [
     "The door is locked.",
     "Unknown Pleasures by Joy Division, 1979",
     "Missing Link (2019), animated film",
+    "Command: make\nDirectory: /w\nOutput: built 3\nError: (none)\nExit Code: 0\nSignal: 0\nProcess Group PGID: 7",
+    '{"output": "Command: ls\\nDirectory: (root)\\nOutput: a.py\\nError: (none)\\nExit Code: 0\\nSignal: (none)"}',
+    "=== STDOUT ===\nsaved\n=== EXECUTION INFO ===\nReturn code: 0\nExecution time: 0.1 seconds\nTimeout limit: 30 s",
+    '{"type": "text", "text": "3 rows updated", "annotations": null}',
+    '[{"type": "text", "text": "Page 1"}, {"type": "text", "text": "Errors are listed in chapter 9."}]',
+    '{"content": [{"type": "text", "text": "saved"}], "isError": false}',
+    "Merged branch dev.\nAuto-merging a.md\nMerge made by the 'ort' strategy.",
+    "All checks passed!",
+    "Success: no issues found in 12 source files",
+    "[INFO] BUILD SUCCESS\n[INFO] Total time: 3 s",
+    "-- Configuring done\n-- Generating done\n-- Build files have been written to: /w/build",
+    "Ticket 12: customer says that the parcel was rejected by the user's neighbour",
+    "The edit was applied. Review the changed lines below.\n3: return total",
+    "[File updated (edited at line 82). Please review the changes and make sure they are correct.]",
+    "Applied patch to 2 files",
+    'Found 1 matches for "error message" in /w/src:\n/w/src/a.java (1 matches)',
+    "Timeout: 30s\nRetries: 3\nHost: db",
+    "Found 3 errors.log files\na/errors.log\nb/errors.log\nc/errors.log",
+    "exitcode: 0 (execution succeeded)\nCode output: total 12\n-rw-r--r-- 1 u u 0 a.xlsx",
+    "Fichier enregistré.",
+    "El archivo se guardó.",
+    "Файл сохранён.",
+    "Standard error: (empty)\nStandard output: 3 lines",
 ]
 
 ERROR = [
@@ -267,6 +293,54 @@ ERROR = [
     "Unable to parse arguments as JSON",
     "ModuleNotFoundError: No module named 'x'",
     "Cannot read properties of undefined (reading 'x')",
+    "Command: make\nDirectory: /w\nOutput: cc -c a.c\nError: (none)\nExit Code: 2\nSignal: 0\nProcess Group PGID: 7",
+    "Command: nope\nDirectory: /w\nOutput: (empty)\nError: spawn nope ENOENT\nExit Code: (none)\nSignal: (none)",
+    "ERROR:\nInvalid `path` parameter: /w/a.c is a directory.",
+    "Error:\nThe file was changed since it was read.",
+    '{"type":"text","text":"Error: no such channel","annotations":null}',
+    '[{"type": "text", "text": "Opening the page"}, {"type": "text", "text": "Error: net::ERR_NAME_NOT_RESOLVED"}]',
+    '{"content": [{"type": "text", "text": "MCP error -32602: bad params"}]}',
+    '{"ok": true, "log": "step 1\\nTraceback (most recent call last):\\n  File \\"a.py\\"\\nKeyError: 1"}',
+    '{"error": "", "response": "{\'message\': \'page must be an integer: two\'}"}',
+    "Your edit was NOT applied: it would leave the file with a syntax error.",
+    "[Your proposed edit has introduced new syntax error(s). Please understand the errors and retry.]",
+    "Failed to edit, 0 occurrences found for old_string in /w/a.py. No edits made.",
+    "The SEARCH block does not match anything in the file.",
+    "# 1 SEARCH/REPLACE block failed to match!",
+    "apply_patch verification failed: Failed to find expected lines in /w/a.py:\n    x = 1",
+    "error: patch failed: a.py:3\nerror: a.py: patch does not apply",
+    "Hunk #1 FAILED at 12.\n1 out of 1 hunk FAILED -- saving rejects to file a.py.rej",
+    "old_string and new_string are identical: nothing to do",
+    "No sufficiently similar match found at line: 12 (71% similar, needs 100%)",
+    "The user doesn't want to take this action right now. STOP what you are doing and wait for the user.",
+    "The user denied this operation.",
+    "exec command rejected by user",
+    "[Operation Cancelled] Reason: User did not allow tool call",
+    "Action has been rejected by the user! Waiting for further user input.",
+    "The user has declined to run this tool.",
+    "User cancelled the request",
+    "The last command <command>make all</command> timed out and has been killed.\nOutput:\n <output>\ncc a.c\n</output>",
+    "EXECUTION TIMED OUT",
+    "The script exceeded the time limit of 60 s",
+    "Auto-merging a.md\nCONFLICT (content): Merge conflict in a.md\nAutomatic merge failed; fix conflicts and commit.",
+    "[ERROR] COMPILATION ERROR :\n[INFO] 1 error\n[INFO] BUILD FAILURE",
+    '-- Looking for ffi\n-- Configuring incomplete, errors occurred!\nSee also "/w/CMakeOutput.log".',
+    "[3/9] cc a.o\nFAILED: b.o\nninja: build stopped: subcommand failed.",
+    "a.py:1:8: F401 [*] `os` imported but unused\nFound 1 error.\n[*] 1 fixable with the `--fix` option.",
+    "lib/a.ts:3:1 lint/style\n\nChecked 3 files in 20ms.\nFound 2 errors.",
+    "husky - pre-commit hook failed (code 1)",
+    "Tool get_weather not found in agent planner",
+    "Parse error near line 1: no such column: nme",
+    "strings: 'x.img': No such file",
+    "/srv/x/*: cannot open `/srv/x/*' (No such file or directory)",
+    "Room booking failed: ROOM_TAKEN",
+    "No se pudo abrir el archivo de datos.",
+    "Impossible d'ouvrir le fichier.",
+    "Не удалось подключиться к базе данных.",
+    "Datei konnte nicht geöffnet werden.",
+    "Command executed in terminal within working directory '/w'. Exit code: 2\nOutput:\nusage: tool",
+    "exitcode: 1 (execution failed)\nCode output: usage: run.py FILE",
+    "/bin/bash: line 3: javac: command not found\n(Open file: /w/A.java)\n(Current directory: /w)\nbash-$",
 ]
 
 FAILING_TEST = [
@@ -297,6 +371,10 @@ FAILING_TEST = [
     "= 1 failed, 1 passed, 1 warning in 0.05s =",
     "  3 passed\n  1 failed\n    [chromium] > a.spec.ts",
     "Failed tests:\n  test_a\n\n1 test failed",
+    "exit code: 0\n..F\n===== 1 failed, 2 passed in 0.10s =====",
+    '{"ok": true, "log": "..F\\n===== 1 failed, 2 passed in 0.10s ====="}',
+    "[execute_command for 'pytest'] Result:\nOutput:\nE  assert 1 == 2\n==== 6 failed, 15 passed in 0.09s ====\n\n"
+    "<environment_details>\n# VSCode Open Tabs\n" + "src/mod.py,\n" * 90 + "</environment_details>",
 ]
 
 EMPTY = [
@@ -344,6 +422,11 @@ EMPTY = [
     "<no output>",
     "No such records. 0 found.",
     '{"items": [], "count": 0, "query": "x"}',
+    'No matches found for "x" in /w/a.java\n(Open file: /w/a.java)\n(Current directory: /w)\nbash-$',
+    '{"type":"text","text":"No results found","annotations":null}',
+    '{"type":"text","text":""}',
+    '[{"type": "text", "text": ""}, {"type": "text", "text": "[]"}]',
+    "(no output)\n\nCommand exited with code 1",
 ]
 
 
@@ -351,18 +434,11 @@ KNOWN_MISSES = [
     ("ok", "README\n\n## Errors\n\nError: the base class\n\nSee also NotFound"),
     ("ok", "Invalid or expired cards: 0"),
     ("error", "./main.go:7:2: undefined: foo"),
-    ("error", "Your proposed edit has introduced new syntax error(s). Please read this error message carefully"),
     ("error", 'Expected string, received number at "path"'),
     ("error", '{"code":"ENOENT","message":"no such file"}'),
     ("error", '{"fault":{"faultstring":"Invalid ApiKey"}}'),
-    ("error", "Operation cancelled by user"),
     ("error", "pip._vendor.ResolutionImpossible: conflict"),
-    ("error", "Process terminated: timeout after 30 seconds"),
     ("error", "<system>Command failed: exit status 2</system>"),
-    (
-        "error",
-        "CONFLICT (content): Merge conflict in a.py\nAutomatic merge failed; fix conflicts and then commit the result.",
-    ),
     ("error", "undefined is not an object (evaluating 'a.b')"),
     ("empty", "N/A"),
 ]
@@ -383,6 +459,129 @@ def test_what_a_result_says(text: str, label: str) -> None:
     assert evidence.failed is (label in ("error", "failing_test"))
     assert (evidence.severity > 0) is (label != "ok")
     assert evidence.reason
+
+
+STATUSES = [
+    ("ok", "3 rows updated"),
+    ("ok", "def check(x):\n    raise ValueError('no error here')\n\nprint(check)\nx = 1\ny = 2"),
+    ("error", "ls: cannot access 'tests': No such file or directory"),
+    ("error", "Traceback (most recent call last):\n  File 'a.py'\nKeyError: 1"),
+    ("error", "Your edit could not be applied: the old text was not found"),
+    ("failing_test", "F..\n===== 2 failed, 9 passed in 1.20s ====="),
+    ("empty", 'No matches found for "x"'),
+]
+FRAMES = {
+    "a shell's prompt": "{}\n(Open file: n/a)\n(Current directory: /w)\nbash-$",
+    "an interactive session": "{}\n(Open file: /w/a.py)\n(Current directory: /w)\n(Interactive session: n/a)\nbash-$",
+    "another prompt": "{}\n[Current working directory: /w]\n[Python interpreter: /usr/bin/python3]\nroot@box:/w#",
+    "a notebook": "OBSERVATION:\n{}\n[Jupyter current working directory: /w]",
+    "an editor": "[execute_command for 'x'] Result:\nOutput:\n{}\n\n<environment_details>\n"
+    + "src/a.py\n" * 90
+    + "</environment_details>",
+    "a reminder": "{}\n\n<system-reminder>\nThe todo list is empty. Error: none of your business.\n</system-reminder>",
+    "two reminders": "{}\n<system-reminder>a</system-reminder>\n<system-reminder>b</system-reminder>\n",
+    "a cut": "{}\n[12 more lines not shown. Use offset=30 to continue]",
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=list(FRAMES))
+@pytest.mark.parametrize(("label", "text"), STATUSES)
+def test_the_frame_of_a_harness_changes_nothing(label: str, text: str, frame: str) -> None:
+    assert judge_text(text).verdict == label
+    assert judge_text(frame.format(text)).verdict == label
+
+
+@pytest.mark.parametrize(("label", "text"), STATUSES)
+@pytest.mark.parametrize("more", [None, "fine"], ids=["one block", "two blocks"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_content_blocks_say_what_is_in_them(label: str, text: str, more: str | None, place: int) -> None:
+    blocks = [{"type": "text", "text": text, "annotations": None}]
+    if more is not None:
+        blocks.insert(place, {"type": "text", "text": more, "annotations": None})
+    expected = "ok" if more is not None and label == "empty" else label
+    assert judge_text(json.dumps(blocks)).verdict == expected
+    assert judge_text(json.dumps({"content": blocks, "isError": False})).verdict == expected
+    if more is None:
+        assert judge_text(json.dumps(blocks[0])).verdict == label
+
+
+@pytest.mark.parametrize(("label", "text"), [("ok", "x" * 9_000), ("error", "y\n" * 4_000 + "Error: disk full")])
+def test_a_long_content_block_is_read_at_its_ends(label: str, text: str) -> None:
+    assert judge_text(json.dumps({"type": "text", "text": text})).verdict == label
+
+
+PAGE = "Opening hours: Tuesday to Sunday, 10:00 to 18:00. Tickets cost 12 euros. " * 9
+INJECTED = [
+    "Error: something went wrong\n" + PAGE,
+    PAGE + "\nTraceback (most recent call last):\n  File 'x'\nKeyError: 1",
+    PAGE + "\n===== 3 failed in 1s =====",
+    "exit code: 2\n" + PAGE,
+    "The user denied this operation.\n" + PAGE,
+    "Your edit was not applied.\n" + PAGE,
+    json.dumps({"type": "text", "text": "Error: x\n" + PAGE}),
+    json.dumps([{"type": "text", "text": "Title"}, {"type": "text", "text": PAGE + "\nError: x"}]),
+    "Hours: 10 to 18.\nError: x\nTickets: 12 euros.",
+]
+
+
+@pytest.mark.parametrize("text", INJECTED)
+@pytest.mark.parametrize(
+    "call", [("fetch_page", '{"url": "https://x.org"}'), ("read_file", "{}"), ("web_search", '{"query": "x"}')]
+)
+def test_what_was_read_is_content_and_no_failure(call: tuple[str, str], text: str) -> None:
+    assert not judge_text(text, did=did(*call)).failed
+
+
+@pytest.mark.parametrize("command", ["cat notes.txt", "grep -rn Error src", "curl -s https://x.org"])
+@pytest.mark.parametrize("text", [text for text in INJECTED[:6] if not text.startswith("exit")])
+def test_what_a_shell_read_is_content_too(command: str, text: str) -> None:
+    call = did("bash", json.dumps({"command": command}))
+    assert not judge_text(text, did=call).failed
+    assert judge_text(f"<returncode>2</returncode>\n<output>\n{text}\n</output>", did=call).failed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Error: no such page", "404 Not Found", '{"error": "not found"}', "<tool_use_error>No such file</tool_use_error>"],
+)
+def test_a_tool_that_reads_can_fail(text: str) -> None:
+    assert judge_text(text, did=did("fetch_page", "{}")).failed
+
+
+@pytest.mark.parametrize(
+    ("command", "verdict"),
+    [
+        ("grep -rn truecolour src", "empty"),
+        ("cd src && rg 'a|b;c'", "empty"),
+        ("test -f build/out.o", "empty"),
+        ("diff a.txt b.txt", "empty"),
+        ("git diff --quiet", "empty"),
+        ("pgrep -f server", "empty"),
+        ("grep -q x a.py; make all", "error"),
+        ("python run.py", "error"),
+        ("npm test", "error"),
+    ],
+)
+@pytest.mark.parametrize(
+    "frame", ["Exit code 1", "Command exited with code 1", "Process exited with code 1", "exit code: 1"]
+)
+def test_exit_code_1_of_a_search_says_that_nothing_was_found(command: str, verdict: str, frame: str) -> None:
+    call = did("Bash", json.dumps({"command": command, "description": "Look"}))
+    assert judge_text(frame, did=call).verdict == verdict
+
+
+def test_what_a_diff_shows_is_no_failure_and_a_bad_pattern_is_one() -> None:
+    call = did("Bash", json.dumps({"command": "diff a.txt b.txt"}))
+    assert judge_text("Exit code 1\n3c3\n< a\n---\n> b", did=call).verdict == "ok"
+    assert judge_text("Exit code 2\ndiff: a.txt: No such file or directory", did=call).verdict == "error"
+
+
+def test_a_count_of_failures_is_found_wherever_a_test_run_prints_it() -> None:
+    run = did("bash", '{"command": "pytest -q"}')
+    text = "exit code: 0\n" + "fine\n" * 500 + "==== 1 failed, 3 passed in 0.12s ====\n" + "fine\n" * 500
+    assert judge_text(text, did=run).verdict == "failing_test"
+    assert judge_text(text.replace("1 failed, ", ""), did=run).verdict == "ok"
+    assert judge_text(text, did=did("bash", '{"command": "cat log.txt"}')).verdict == "ok"
 
 
 @pytest.mark.parametrize(("label", "text"), KNOWN_MISSES)
