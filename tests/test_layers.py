@@ -42,6 +42,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "frames",
         "actions",
         "evidence",
+        "protocols",
         "ask",
         "textstats",
         "step",

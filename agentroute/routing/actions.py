@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["CHANGES", "Action", "Did", "action", "did", "named"]
+__all__ = ["CHANGES", "PROGRAMS", "Action", "Did", "action", "did", "named"]
 
 Action: TypeAlias = Literal["none", "read", "search", "edit", "write", "test", "run", "message", "delegate", "other"]
 """What a tool call does, as its name and command show. `edit` changes files, `write` changes anything else."""
@@ -17,8 +16,7 @@ CHANGES: frozenset[Action] = frozenset(("edit", "write", "message", "delegate"))
 """Actions after which the same call may bring something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Did:
+class Did(NamedTuple):
     """What one call did, as far as it tells how its result is to be read. `command` is what a shell was given, else
     None."""
 
@@ -82,7 +80,7 @@ def named(name: str) -> tuple[Action, bool]:
     return "other", False
 
 
-_PROGRAMS: dict[str, Action] = _by_word(
+PROGRAMS: dict[str, Action] = _by_word(
     {
         "read": "cat sed head tail less more nl wc file stat diff awk jq cut pwd echo printf date git curl wget",
         "search": "grep egrep rg ag ack find fd ls tree locate which whereis",
@@ -147,7 +145,12 @@ def _answers_by_code(arguments: str) -> bool:
 def _commanded(arguments: str) -> Action:
     """The weightiest thing a command line does (a test above an edit above a write, a run, a search, a read)."""
     text = arguments if len(arguments) <= 500 else arguments[:300] + arguments[-200:]
-    line = text[text.find(":") + 1 :].replace('"', " ").replace("$(", " ")
+    # Arguments are JSON; a command that stood as text is bare.
+    line = (
+        (text[text.find(":") + 1 :] if text[:1] in "{[" else text.replace("\n", "\\n"))
+        .replace('"', " ")
+        .replace("$(", " ")
+    )
     document = line.find("<<")
     if document >= 0:
         # What stands in a here-document is no command.
@@ -161,7 +164,7 @@ def _commanded(arguments: str) -> Action:
         if not words:
             continue
         program = words[0]
-        found = _PROGRAMS.get(program) or _PROGRAMS.get(program.rsplit("/", 1)[-1])
+        found = PROGRAMS.get(program) or PROGRAMS.get(program.rsplit("/", 1)[-1])
         if found is None:
             if "test" in program and _TEST_WORD.search(program):
                 found = "test"

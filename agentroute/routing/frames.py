@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["EXIT", "HARNESS_TAGS", "Output", "exit_codes", "is_frame", "output", "without_fields"]
+__all__ = ["EXIT", "HARNESS_TAGS", "RESULT_START", "Output", "exit_codes", "is_frame", "output", "without_fields"]
 
 HARNESS_TAGS = (
     # Claude Code
@@ -39,6 +39,13 @@ _LEAD = re.compile(
     r"|function_results?|execution_result|command_output)>)[ \t]*\n?"
 )
 """How a harness begins a result that it sends as text."""
+
+RESULT_START = re.compile(
+    r"\s*(?:<(?:returncode|tool_response|tool_result|function_results?|observation|execution_result|command_output)\b"
+    r"|\[[\w.-]{1,80}(?: for '[^'\n]{0,300}')?\] Result:|EXECUTION RESULT of \[|OBSERVATION:|Observation:\s"
+    r"|exit ?code: -?\d|\[File: [^\n]{1,300}\]|The last command <command>|Command executed in terminal\b)"
+)
+"""How a result begins that a harness without tool messages sends as the user's text."""
 
 _TRAIL = re.compile(
     r"(?![^\n]*(?:ode|tatus|rror|ail|imed out))"

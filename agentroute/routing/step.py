@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentroute.decisions import StepContext, StepKind
 from agentroute.messages import ChatRequest, Message, Reasoning, Role, ToolCall, ToolResult
 from agentroute.routing.prefix import Bulk, Prefix
 
-from .actions import CHANGES, Action, action, did, named
+from .actions import CHANGES, Action, Did, action, did, named
 from .ask import Ask, find_ask, is_result_text
 from .evidence import Evidence, judge, judge_text
+from .protocols import Spoken, spoken
 from .textstats import Script, measure, overlap
 
 __all__ = ["Action", "Script", "Step"]
@@ -100,8 +101,9 @@ class Step:
         messages = request.messages
         size = bulk if bulk is not None else Prefix.of(messages).whole.bulk
         assistants = [index for index, message in enumerate(messages) if message.role == "assistant"]
-        ask = find_ask(messages, [index for index, message in enumerate(messages) if message.role == "user"])
-        loop = _look_back(messages, ask.turn)
+        written = spoken(messages) if not size.calls and (assistants or len(messages) == 1) else {}
+        ask = find_ask(messages, [index for index, message in enumerate(messages) if message.role == "user"], written)
+        loop = _look_back(messages, ask.turn, written)
         shape = measure(ask.text)
         context = context or _NO_CONTEXT
         choice = request.tool_choice
@@ -180,48 +182,54 @@ class _Loop:
     """Whether results stand at the end, waiting for the model."""
 
 
-def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
-    """The calls and results of this turn, the latest first."""
-    batches: list[list[ToolResult | str]] = []
+def _look_back(messages: Sequence[Message], turn: int, written: Mapping[int, Spoken]) -> _Loop:
+    """The calls and results of this turn, the latest first; `written` are those that stand as text."""
+    batches: list[list[tuple[ToolResult | str, int]]] = []
     calls: list[tuple[str, str]] = []
     groups: list[int] = []
     batch: list[ToolResult | str] = []
     reasoning = False
     answered = False
     seen_assistant = False
-    for index in range(len(messages) - 1, max(turn, len(messages) - 1 - _WINDOW), -1):
+    stop = max(turn, len(messages) - 1 - _WINDOW)
+    for index in range(len(messages) - 1, -1 if written.get(turn) else stop, -1):
         message = messages[index]
         role = message.role
+        text = written.get(index)
+        if text is not None and text.results:
+            batch += text.results[::-1]
         if role == "tool":
             batch += [part for part in message.parts[::-1] if type(part) is ToolResult]
-        elif role == "user":
-            text = message.text
-            if is_result_text(text):
-                batch.append(text)
-        elif role == "assistant":
+        elif role == "user" and text is None:
+            said = message.text
+            if is_result_text(said):
+                batch.append(said)
+        elif role == "assistant" or text is not None:
+            made = [(part.name, part.arguments) for part in message.parts if type(part) is ToolCall]
+            if text is not None:
+                made += text.calls
             if batch:
-                batches.append(batch[::-1])
+                batches.append(_matched(batch[::-1], message, made, len(calls)))
                 answered = answered or not seen_assistant
                 batch = []
-            seen_assistant = True
-            made = 0
-            for part in message.parts[::-1]:
-                if type(part) is ToolCall:
-                    calls.append((part.name, part.arguments))
-                    made += 1
-                elif type(part) is Reasoning and (part.signature is not None or part.redacted):
-                    reasoning = True
+            if role == "assistant":
+                seen_assistant = True
+            calls += made[::-1]
             if made:
-                groups.append(made)
+                groups.append(len(made))
+            for part in message.parts:
+                if type(part) is Reasoning and (part.signature is not None or part.redacted):
+                    reasoning = True
     if batch:
-        batches.append(batch[::-1])
+        batches.append([(each, -1) for each in batch[::-1]])
         answered = answered or not seen_assistant
-    actions = [action(name, arguments) for name, arguments in calls[:_CALLS]]
+    dids = [did(name, arguments) for name, arguments in calls[:_CALLS]]
+    actions = [each.action for each in dids]
     judged: list[tuple[Evidence, ...]] = []
     left = _JUDGED
     for results in batches[:_BATCHES]:
         taken = results[-left:] if left < len(results) else results
-        judged.append(tuple(judge(each) if type(each) is ToolResult else judge_text(str(each)) for each in taken))
+        judged.append(tuple(_judged(each, dids[place] if 0 <= place < len(dids) else None) for each, place in taken))
         left -= len(taken)
         if left <= 0:
             break
@@ -241,6 +249,25 @@ def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
         reasoning=reasoning,
         answered=answered,
     )
+
+
+def _matched(
+    batch: list[ToolResult | str], message: Message, made: list[tuple[str, str]], before: int
+) -> list[tuple[ToolResult | str, int]]:
+    """Each result with the place of its call among all calls, the latest first; -1 where it answers none of `made`."""
+    last = before + len(made) - 1
+    if len(batch) == 1 and len(made) == 1:
+        return [(batch[0], last)]
+    ids = {call.id: place for place, call in enumerate(message.tool_calls)}
+    found = []
+    for place, result in enumerate(batch):
+        at = ids.get(result.tool_call_id, -1) if type(result) is ToolResult else place if place < len(made) else -1
+        found.append((result, last - at if at >= 0 else -1))
+    return found
+
+
+def _judged(result: ToolResult | str, act: Did | None) -> Evidence:
+    return judge(result, act) if type(result) is ToolResult else judge_text(str(result), None, act)
 
 
 def _repeats(calls: list[tuple[str, str]], latest: int) -> tuple[int, bool]:

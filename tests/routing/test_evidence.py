@@ -319,7 +319,7 @@ ERROR = [
     "Action has been rejected by the user! Waiting for further user input.",
     "The user has declined to run this tool.",
     "User cancelled the request",
-    "The last command <command>make all</command> timed out and has been killed.\nOutput:\n <output>\ncc a.c\n</output>",
+    "The last command <command>make all</command> timed out and has been killed.\n <output>\ncc a.c\n</output>",
     "EXECUTION TIMED OUT",
     "The script exceeded the time limit of 60 s",
     "Auto-merging a.md\nCONFLICT (content): Merge conflict in a.md\nAutomatic merge failed; fix conflicts and commit.",
