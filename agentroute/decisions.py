@@ -50,6 +50,7 @@ class StepKind(Enum):
     STRUCTURED = "structured"
     SUMMARISE = "summarise"
     DELEGATE = "delegate"
+    HOUSEKEEPING = "housekeeping"
 
 
 class Task(Enum):

@@ -44,6 +44,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "evidence",
         "protocols",
         "ask",
+        "kinds",
         "textstats",
         "step",
         "task",

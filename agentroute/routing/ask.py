@@ -58,8 +58,7 @@ _SUMMARY_START = re.compile(
 _OPENING = re.compile(
     r"\s*(?:Please solve (?:this|the following) issue:\s"
     r"|We're currently solving the following issue within our repository\.(?:\s*Here's the issue text:)?(?:\s*ISSUE:)?"
-    r"|You are given(?: a task|(?: the following)? task):\s"
-    r"|Your task is:?\s|Task:\s)"
+    r"|You are given (?:a|the following) task:\s)"
 )
 """With what a harness opens every task: it says nothing about this one."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from agentroute.routing.prefix import Bulk, Prefix
 from .actions import CHANGES, Action, Did, action, did, named
 from .ask import Ask, find_ask, is_result_text
 from .evidence import Evidence, judge, judge_text
+from .kinds import side_call
 from .protocols import Spoken, spoken
 from .textstats import Script, measure, overlap
 
@@ -292,13 +292,6 @@ def _repeats(calls: list[tuple[str, str]], latest: int) -> tuple[int, bool]:
 
 # ---- the kind --------------------------------------------------------------------------------------------------------
 
-_SUMMARISE = re.compile(
-    r"\b(?:summar(?:y|i[sz]e|i[sz]ing)|compact(?:ion)?|condense|handoff)\b.{0,120}?"
-    r"\b(?:conversation|session|chat|dialogue|history|context window|messages above)\b"
-    r"|\b(?:conversation|session|chat history|context)\b.{0,80}?"
-    r"\b(?:summary|summari[sz]ed?|compact(?:ion|ed)?|condensed?)\b",
-    re.IGNORECASE | re.DOTALL,
-)
 _SUPERVISORS = frozenset(("supervisor", "orchestrator", "manager", "coordinator", "dispatcher", "router", "triage"))
 
 
@@ -306,8 +299,9 @@ def _kind(request: ChatRequest, context: StepContext, ask: Ask, loop: _Loop, *, 
     """The first that holds, in the order of docs/steps.md."""
     tools = request.tools
     mode = request.tool_choice.mode if request.tool_choice is not None else "auto"
-    if ask.last and len(request.messages) > 3 and _SUMMARISE.search(ask.text, 0, 400):
-        return StepKind.SUMMARISE
+    side = side_call(request, context, ask, used_tools=used_tools)
+    if side is not None:
+        return side
     if request.response_schema is not None and (not tools or mode == "none"):
         return StepKind.STRUCTURED
     if (mode == "tool" or (mode == "required" and len(tools) == 1)) and not loop.actions:
