@@ -46,6 +46,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "ask",
         "kinds",
         "textstats",
+        "sources",
         "step",
         "task",
         "rules",

@@ -236,7 +236,7 @@ def find_ask(messages: Sequence[Message], users: Sequence[int], written: Mapping
         # A word thrown in between a result and the model's answer to it does not end the tool loop.
         turn = asks[-2] if len(asks) > 1 else users[0] if users[0] != current else -1
     text = text[opening.end() :] if (opening := _OPENING.match(text)) is not None else text
-    return Ask(_cap(text, _ASK_HEAD, _ASK_TAIL), len(text), _cap(first, 300, 100), turns, turn, last, continued)
+    return Ask(_ends(text), len(text), _cap(first, 300, 100), turns, turn, last, continued)
 
 
 def _answers_model(messages: Sequence[Message], index: int) -> bool:
@@ -244,6 +244,22 @@ def _answers_model(messages: Sequence[Message], index: int) -> bool:
     while index > 0 and messages[index].role == "tool":
         index -= 1
     return messages[index].role == "assistant" and any(type(part) is ToolCall for part in messages[index].parts)
+
+
+_CODE = ("```", "diff --git ", "\ndef ", "\nclass ", "{\n", ");\n")
+_SHOWN = 400
+"""Characters of a piece of code in the middle of a long ask that are read."""
+
+
+def _ends(text: str) -> str:
+    """Head and tail of an ask; of a long one with code in its middle, a piece of that too."""
+    if len(text) <= _ASK_HEAD + _ASK_TAIL:
+        return text
+    found = [at for sign in _CODE if (at := text.find(sign, _ASK_HEAD - _SHOWN, len(text) - _ASK_TAIL)) >= 0]
+    if not found:
+        return text[:_ASK_HEAD] + text[-_ASK_TAIL:]
+    side = (_ASK_HEAD + _ASK_TAIL - _SHOWN) // 2
+    return text[:side] + text[min(found) : min(found) + _SHOWN] + text[-side:]
 
 
 def _cap(text: str, head: int, tail: int) -> str:

@@ -14,6 +14,7 @@ from .ask import Ask, find_ask, is_result_text
 from .evidence import Evidence, judge, judge_text
 from .kinds import side_call
 from .protocols import Spoken, spoken
+from .sources import lists_source, source_weight
 from .textstats import Script, measure, overlap
 
 __all__ = ["Action", "Script", "Step"]
@@ -52,6 +53,7 @@ class Step:
     first_ask: str
     n_messages: int
     n_user_turns: int
+    continued: bool
     steps_taken: int
     steps_in_turn: int
     n_tools: int
@@ -78,6 +80,7 @@ class Step:
     runs: int
     tests: int
     last_action: Action
+    on_source: float
     last_call_chars: int
     code: float
     maths: float
@@ -118,6 +121,7 @@ class Step:
             first_ask=ask.first,
             n_messages=len(messages),
             n_user_turns=ask.turns,
+            continued=ask.continued,
             steps_taken=len(assistants),
             steps_in_turn=sum(index > ask.turn for index in assistants),
             n_tools=len(request.tools),
@@ -144,6 +148,7 @@ class Step:
             runs=loop.actions.count("run"),
             tests=loop.actions.count("test"),
             last_action=loop.actions[0] if loop.actions else "none",
+            on_source=loop.on_source,
             last_call_chars=loop.call_chars,
             code=shape.code,
             maths=shape.maths,
@@ -176,6 +181,7 @@ class _Loop:
     repeats: int
     spinning: bool
     actions: list[Action]
+    on_source: float
     call_chars: int
     reasoning: bool
     answered: bool
@@ -245,10 +251,29 @@ def _look_back(messages: Sequence[Message], turn: int, written: Mapping[int, Spo
         repeats=repeats,
         spinning=spinning,
         actions=actions,
+        on_source=_on_source(calls, dids, batches),
         call_chars=sum(len(arguments) for _, arguments in calls[: groups[0]]) if groups else 0,
         reasoning=reasoning,
         answered=answered,
     )
+
+
+def _on_source(
+    calls: list[tuple[str, str]], dids: list[Did], batches: list[list[tuple[ToolResult | str, int]]]
+) -> float:
+    """The share of the latest calls that work on source code."""
+    weights = [source_weight(*call, act) for call, act in zip(calls, dids, strict=False)]
+    for batch in batches:
+        for result, place in batch:
+            if 0 <= place < len(dids) and not weights[place] and dids[place].action == "search":
+                text = result.text if type(result) is ToolResult else str(result)
+                weights[place] = float(lists_source(calls[place][0], text, dids[place]))
+    if any(weights):
+        # An edit that names no file is one of the file that is open.
+        for place, act in enumerate(dids):
+            if act.action == "edit" and not weights[place] and "." not in calls[place][1][:200]:
+                weights[place] = 1.0
+    return round(sum(weights) / len(weights), 4) if weights else 0.0
 
 
 def _matched(
