@@ -246,20 +246,26 @@ def _answers_model(messages: Sequence[Message], index: int) -> bool:
     return messages[index].role == "assistant" and any(type(part) is ToolCall for part in messages[index].parts)
 
 
-_CODE = ("```", "diff --git ", "\ndef ", "\nclass ", "{\n", ");\n")
+_SIGNS = ("```", "diff --git ", "\ndef ", "\nclass ", "{\n", ");\n", "^", "\\frac", " + ", " * ", " = ")
 _SHOWN = 400
-"""Characters of a piece of code in the middle of a long ask that are read."""
+"""What tells of code or a formula in the middle of a long ask, and how many characters of it are read."""
+
+_MIDDLE = 100_000
+"""Characters of the middle in which such a sign is looked for."""
 
 
 def _ends(text: str) -> str:
-    """Head and tail of an ask; of a long one with code in its middle, a piece of that too."""
+    """Head and tail of an ask; of a long one with code or a formula in its middle, a piece of that too."""
     if len(text) <= _ASK_HEAD + _ASK_TAIL:
         return text
-    found = [at for sign in _CODE if (at := text.find(sign, _ASK_HEAD - _SHOWN, len(text) - _ASK_TAIL)) >= 0]
+    start = _ASK_HEAD - _SHOWN
+    end = min(len(text) - _ASK_TAIL, start + _MIDDLE)
+    found = [at for sign in _SIGNS if (at := text.find(sign, start, end)) >= 0]
     if not found:
         return text[:_ASK_HEAD] + text[-_ASK_TAIL:]
     side = (_ASK_HEAD + _ASK_TAIL - _SHOWN) // 2
-    return text[:side] + text[min(found) : min(found) + _SHOWN] + text[-side:]
+    at = max(min(found) - 40, 0)
+    return text[:side] + text[at : at + _SHOWN] + text[-side:]
 
 
 def _cap(text: str, head: int, tail: int) -> str:

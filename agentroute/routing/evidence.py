@@ -84,13 +84,14 @@ def _judge(text: str, weak: bool, did: Did | None) -> Evidence:
     if len(head) <= 9 and head in _VOID and tail in _VOID:
         return _EMPTY
     content = did is not None and did.content
-    if head[:1] in ("{", "[", '"') and not (content and did is not None and did.shell and len(text) > _SHORT):
-        found = _read_json(text[bare.start : bare.end], head, tail, whole=bare.whole, did=did)
-        if found is not None:
-            return found
-    if content and did is not None and not did.shell:
+    shell = did is not None and did.shell
+    evidence = None
+    if head[:1] in ("{", "[", '"') and not (content and shell and len(text) > _SHORT):
+        evidence = _read_json(text[bare.start : bare.end], head, tail, whole=bare.whole, did=did)
+    if evidence is None and content and not shell:
         return _OK if len(text) > _SHORT else _read_status(head, weak)
-    evidence = _read(head, tail, bare.whole, weak, did)
+    if evidence is None:
+        evidence = _read(head, tail, bare.whole, weak, did)
     if did is not None and did.action == "test" and not evidence.failed and not bare.whole and _fails_inside(text):
         return _TESTS
     return evidence
@@ -165,8 +166,9 @@ def _fails_inside(text: str) -> bool:
             for _ in range(8):
                 if at < 0:
                     break
-                start = part.rfind("\n", 0, at) + 1
-                if at - start <= _LINE and _TEST_LINE.match(part[start : start + _LINE].partition("\n")[0]):
+                line = part[max(0, at - _LINE) : at + _LINE].replace("\\n", "\n")
+                start = line.rfind("\n", 0, line.find(sign)) + 1
+                if _TEST_LINE.match(line[start:].partition("\n")[0]):
                     return True
                 at = part.find(sign, at + 1)
     return False
@@ -214,7 +216,8 @@ def _read_json(text: str, head: str, tail: str, *, whole: bool, did: Did | None)
             if before.count("{") - before.count("}") == 1 and before.count("[") == before.count("]"):
                 return _JSON_ERROR
     if head[0] == "{" and "\\n" in tail and (did is None or not did.content):
-        lines = [line[:_LINE] for line in _unescaped(tail).splitlines() if line and not line.isspace()]
+        printed = _unescaped(tail).rstrip('"}] \n')
+        lines = [line[:_LINE] for line in printed.splitlines() if line and not line.isspace()]
         return _read_lines([], lines, counted=True, short=False, weak=False, calm=True) or _OK
     return _OK
 
