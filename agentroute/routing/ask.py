@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from agentroute.messages import Audio, Document, Image, Message, ToolCall
 
@@ -29,10 +30,15 @@ _WRAPPERS = frozenset(
 _GUIDANCE_TAGS = "instructions|important|critical|rules|guidelines|format|output_format"
 """Taken out only beside one of _WRAPPERS: otherwise they may be the user's own."""
 
-_TAG = re.compile(
-    rf"<(?:(?P<harness>{HARNESS_TAGS})|(?P<ask>{_ASK_TAGS})|(?P<guidance>{_GUIDANCE_TAGS}))(?:\s[^<>]{{0,300}})?>",
-    re.IGNORECASE,
-)
+_TAG = re.compile(r"<([A-Za-z][\w-]{2,40})(?:\s[^<>]{0,300})?>")
+_KINDS = {
+    name.lower(): kind
+    for kind, names in (("harness", HARNESS_TAGS), ("ask", _ASK_TAGS), ("guidance", _GUIDANCE_TAGS))
+    for name in names.split("|")
+}
+_TAGS_READ = 200
+"""Opening tags that are looked at, at either end of a message."""
+
 _SCANNED = 12_000
 """Characters at either end of a user message in which the opening of a harness block is looked for."""
 
@@ -112,22 +118,22 @@ def without_harness(text: str) -> str:
     wrapped = False
     end = 0
     closings: dict[str, int] = {}
-    matches = list(_TAG.finditer(text, 0, _SCANNED))
+    matches = list(islice(_TAG.finditer(text, 0, _SCANNED), _TAGS_READ))
     if len(text) > _SCANNED:
-        matches += _TAG.finditer(text, max(_SCANNED, len(text) - _SCANNED))
+        matches += islice(_TAG.finditer(text, max(_SCANNED, len(text) - _SCANNED)), _TAGS_READ)
     for match in matches:
-        start = match.start()
-        if start < end or text[match.end() - 2] == "/":
+        start, name = match.start(), match[1]
+        kind = _KINDS.get(name.lower())
+        if kind is None or start < end or text[match.end() - 2] == "/":
             continue
-        name = match[match.lastgroup or 0]
         close = _closing(text, name, match.end(), closings)
         if close < 0:
             continue
         after = close + len(name) + 3
-        if match.lastgroup == "harness":
+        if kind == "harness":
             spans.append((start, after))
             end = after
-        elif match.lastgroup == "ask":
+        elif kind == "ask":
             spans += (start, match.end()), (close, after)
             wrapped = wrapped or name.lower() in _WRAPPERS
         else:

@@ -25,7 +25,7 @@ HARNESS_TAGS = (
     "|ephemeral_message|session_context|conversation-summary"
     # OpenHands, OpenClaw, memory layers
     "|runtime_information|repository_info|repository_instructions|extra_info|uploaded_files|microagent|task_tracking"
-    "|relevant[-_]memories|memories|memory"
+    "|relevant-memories|relevant_memories|memories|memory"
     # retrieval wrappers
     "|context|retrieved_context|search_results"
 )
@@ -58,6 +58,9 @@ _TRAIL = re.compile(
 """A last line that says where the shell is, which file is open, or what was cut: no part of the output."""
 
 _LAST_LINE = 400
+_BLOCK = 60_000
+"""Characters of a harness block at the end of a result, at most."""
+
 _TRAILS = 8
 """Frames taken off the end of a result, at most."""
 
@@ -93,7 +96,7 @@ def output(text: str, size: int) -> Output:
         if not window or window[-1] not in ")]$#%>":
             break
         if window[-1] == ">" and (block := _BLOCK_END.search(window)) is not None:
-            opening = text.rfind(f"<{block[1]}", start, end)
+            opening = text.rfind(f"<{block[1]}", max(start, end - _BLOCK), end)
             if opening < 0:
                 opening = bound + block.start()
             end = opening

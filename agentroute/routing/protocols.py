@@ -224,23 +224,27 @@ def _scratchpad(text: str) -> Spoken | None:
     start = max(text.rfind("\nQuestion:"), text.rfind("\nBegin!"))
     if start < 0:
         return None
+    first = _ACTION.search(text, start)
+    if first is None:
+        return None
     calls: list[tuple[str, str]] = []
     results: list[str] = []
-    first = None
-    for match in _ACTION.finditer(text, start):
+    for match in _ACTION.finditer(text, max(first.start(), len(text) - _PAD)):
         after = _OBSERVATION.search(text, match.end())
         if after is None:
             break
-        first = match.start() if first is None else first
         end = text.find("\nThought:", after.end())
         name, given = (match[1], match[2]) if match[1] else (match[3], text[match.end() : after.start()])
         calls.append((name.strip(), given.strip()))
         results.append(text[after.end() : end if end >= 0 else len(text)].strip())
-    if first is None:
+    if not results:
         return None
-    thought = text.find("\nThought:", start, first)
-    return Spoken(tuple(calls), tuple(results), thought if thought >= 0 else first)
+    thought = text.find("\nThought:", start, first.start())
+    return Spoken(tuple(calls), tuple(results), thought if thought >= 0 else first.start())
 
+
+_PAD = 20_000
+"""Characters of such a message that are read for calls, the latest."""
 
 _TAGS = ("Action Input:", "<execute_", "<function=", "<tool_call>", "<use_mcp_tool>", "</command>", "<invoke name=")
 _FENCES = ("```bash", "```sh", "```mswea")
