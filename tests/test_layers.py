@@ -35,6 +35,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "openai_responses",
     ),
     "routing": (
+        "roles",
         "prefix",
         "tokens",
         "affinity",

@@ -33,7 +33,7 @@ HARNESS_TAGS = (
 
 _BLOCK_END = re.compile(rf"</({HARNESS_TAGS})>$", re.IGNORECASE)
 _LEAD = re.compile(
-    r"\s*(?:OBSERVATION:|Observation:(?=\s)|EXECUTION RESULT of \[[\w.-]{1,80}\]:|Code output:|Output:(?=[ \t]*\n)"
+    r"\s{0,40}(?:OBSERVATION:|Observation:(?=\s)|EXECUTION RESULT of \[[\w.-]{1,80}\]:|Code output:|Output:(?=[ \t]*\n)"
     r"|\[[\w.-]{1,80}(?: for '[^'\n]{0,300}')?\] Result:|The output of the command was:|=+ (?:STDOUT|OUTPUT) =+"
     r"|Command executed in terminal\b(?![^\n]*(?:ode|tatus)\b)[^\n]{0,300}|<(?:tool_response|tool_result|observation"
     r"|function_results?|execution_result|command_output)>)[ \t]*\n?"
@@ -41,7 +41,7 @@ _LEAD = re.compile(
 """How a harness begins a result that it sends as text."""
 
 RESULT_START = re.compile(
-    r"\s*(?:<(?:returncode|tool_response|tool_result|function_results?|observation|execution_result|command_output)\b"
+    r"\s{0,40}(?:<(?:returncode|tool_response|tool_result|function_results?|observation|execution_result|command_output)\b"
     r"|\[[\w.-]{1,80}(?: for '[^'\n]{0,300}')?\] Result:|EXECUTION RESULT of \[|OBSERVATION:|Observation:\s"
     r"|exit ?code: -?\d|\[File: [^\n]{1,300}\]|The last command <command>|Command executed in terminal\b)"
 )

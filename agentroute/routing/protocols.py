@@ -224,7 +224,7 @@ def _scratchpad(text: str) -> Spoken | None:
     start = max(text.rfind("\nQuestion:"), text.rfind("\nBegin!"))
     if start < 0:
         return None
-    first = _ACTION.search(text, start)
+    first = _ACTION.search(text, start, start + 10 * _PAD)
     if first is None:
         return None
     calls: list[tuple[str, str]] = []
