@@ -30,7 +30,8 @@ _TIMEOUTS: Final = Timeouts()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to try: at least one target, in order. `deadline` is on the monotonic clock (seconds); None for no limit.
+    """What to try: at least one target, in order. `deadline` is on the monotonic clock (seconds), `max_attempts` bounds
+    the attempts; None for no limit.
 
     `breakers` knows who is sick now. `content_filter_fallback` are those who may be asked after ContentFiltered.
     """
@@ -42,6 +43,7 @@ class Plan:
     deadline: float | None = None
     breakers: Breakers = field(default_factory=Breakers)
     content_filter_fallback: tuple[Target, ...] = ()
+    max_attempts: int | None = None
 
 
 @dataclass(slots=True)
@@ -105,6 +107,9 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
         if rule.loud:
             log.warnings.append(f"{type(error).__name__}: {target.name}")
             logger.warning("%s; check its key and its model name", error)
+        if plan.max_attempts is not None and len(log.attempts) >= plan.max_attempts:
+            waiting = []
+            continue
         now = clock.monotonic()
         if retries_at_once(error) and target.name not in asked_again:
             asked_again.add(target.name)

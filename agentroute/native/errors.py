@@ -9,11 +9,17 @@ from collections.abc import Mapping
 
 from agentroute.errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout
 from agentroute.formats.failures import decode_error
+from agentroute.targets import Target
 
-__all__ = ["sdk_error"]
+__all__ = ["cut_short", "sdk_error"]
 
 _CONNECTION = frozenset({"APIConnectionError", "ConnectionError", "ClientConnectionError", "TransportError"})
 _BAD_RESPONSE = frozenset({"APIError", "APIResponseValidationError"})
+
+
+def cut_short(target: Target) -> BadResponse:
+    """What is wrong with an answer that ended without saying why: half a tool call must not pass for a whole one."""
+    return BadResponse(f"target {target.name!r}: the answer ended without a finish reason", target=target.name)
 
 
 def sdk_error(error: Exception, target: str) -> ProviderError | None:
