@@ -323,15 +323,16 @@ _ONLY_COMPLAINTS = _ECHOED.union(_COMPLAINTS)
 _STATED = re.compile(
     r"(?:(?i:uncaught|unhandled)\b.{0,40}?)?(?:[\w.]{1,100}\.)?\w{0,60}(?:Error|Exception)(?:\s?\[\w+\])?: \S"
     r"|(?:AssertionError|RecursionError|MemoryError|StopIteration)$|Exception in thread "
-    r"|(?:(?!No |Zero |Without )[A-Z][a-z]{1,15} |(?i:fatal|internal|unexpected|tool|runtime) |[A-Z/]{2,10} "
-    r"|[\w./-]{1,20}: )?(?i:error|exception)"
+    r"|(?:(?!(?i:no|zero|without|any) )(?:[A-Z][A-Za-z/]{1,14} ){0,2}|(?!(?i:no|zero|any) )[a-z]{2,15} "
+    r"|[A-Z/]{2,10} |#\d{1,4} |[\w./-]{1,20}: )?(?i:error|exception)"
     r"(?:\s?\[[\w-]{1,20}\]|\s?\([^()\n]{1,40}\)"
     r"|\s(?!handling|guide|messages?\b|logs?\b|codes\b|reports?\b|handlers?\b|rates?\b|budget)[\w./'`\"-]{1,40}){0,6}"
-    r"\s?[:：]\s?(?!\s*\W{0,2}(?:0|none|null|no|false|nil|empty|n/a)\b)\S"
+    r"\s?[:：]\s{0,2}(?!\s*\W{0,2}(?:0|none|null|no|false|nil|empty|n/a)\b)\S"
     r"|(?:[A-Z][a-z]{1,15} )?(?i:error) (?:near|at|on) line \d"
     r"|(?i:error (?:executing|running|calling|invoking|reading|writing|while|in|during|fetching|parsing|loading|opening"
     r"|connecting)\b)"
     r"|(?i:(?:sorry, )?(?:an|the following|some) [\w ]{0,20}(?:error|exception) (?:occurred|was|has)\b)"
+    r"|(?i:\[(?:\w{1,20} )?error\])"
     r"|(?i:error\s?$|<(?:tool_(?:use_)?)?error\b[^>]{0,80}>)"
     r"|\W{0,3}(?i:found|with|generated) [1-9]\d* (?:\w{1,15} )?errors?(?!\.\w|[\w-])"
     r"|[1-9]\d* errors? (?:found|generated|occurred)"
@@ -340,7 +341,7 @@ _STATED = re.compile(
     r"|npm (?:ERR!|error )|make(?:\[\d+\])?: \*\*\* "
 )
 _STARTS = (
-    "fatal:", "fatal error", "panic:", "failure:", "err:", "e: ", "npm err!", "make: ***", "build failed",
+    "fatal:", "fatal error", "panic:", "failure:", "err:", "oh no! ", "e: ", "npm err!", "make: ***", "build failed",
     "build failure", "[info] build failure", "[error] ", "compilation failed", "compilation error", "conflict (",
     "automatic merge failed", "ninja: build stopped", "** build failed **", "execution timed out", "error in ",
     "segmentation fault", "thread 'main' panicked", "<error>", "enoent", "eacces", "eperm", "econnrefused",
@@ -383,6 +384,7 @@ _SAID_NO = r"denied|rejected|declined|refused|cancell?ed|interrupted|aborted|ski
 _HUMAN = re.compile(
     r"\W{0,4}(?:\w{1,20}\W{1,3}){0,6}?(?:user|human|operator)\b.{0,20}?\b(?:(?:does|did)(?: not|n't) want"
     rf"|(?:(?:has |have )?(?:{_SAID_NO}|disallowed)"
+    r"|chose (?:not to|to (?:reject|deny|skip|cancel|decline))"
     r"|(?:did|does|would)(?: not|n't) (?:allow|approve|permit|confirm|accept|grant))\b.{0,30}?"
     rf"(?:\b(?:{_CALLED}|it|this)\b|\W*$))"
     rf"|\W{{0,4}}(?:\w{{1,20}}\W{{1,3}}){{0,3}}?(?:{_CALLED})\b.{{0,40}}?\b(?:{_SAID_NO})"
@@ -397,7 +399,8 @@ _NO_TOOL = re.compile(
 )
 _ELSEWHERE = re.compile(
     r"no se (?:pudo|puede|encontr|ha podido)|no existe|imposible |impossible d|échec d|n'existe pas|introuvable"
-    r"|не удалось|невозможно|не найден|не существует|отказано|konnte nicht|kann nicht|nicht gefunden|fehlgeschlagen"
+    r"|не удалось|невозможно|не найден|не существует|отказано|запрещ"
+    r"|konnte nicht|kann nicht|nicht gefunden|fehlgeschlagen"
     r"|não foi possível|não encontrad|falha ao|impossibile |non (?:è stato possibile|trovat)|niet gevonden|kan niet"
     r"|nie można|nie znaleziono|不存在|无法|失败|拒绝|無法|失敗|できません|見つかりません|없습니다|실패|تعذر|فشل|विफल"
 )
@@ -412,7 +415,7 @@ _HTTP_LINE = re.compile(
     re.IGNORECASE,
 )
 _SHELL_LINE = re.compile(
-    r"[\w./~+*-]{1,60}: .{0,250}?(?:no such file\b|permission denied|command not found|is a directory"
+    r"[\w./~+*-]{1,60}: .{0,250}?(?:no such file\b|permission denied|command not found|no matches found|is a directory"
     r"|not a directory|cannot access|unrecognized option|invalid option|operation not permitted|no module named \S+"
     r"|can(?:'t|not) open|could not resolve|connection refused|syntax error|unexpected token|unexpected end of file"
     r"|broken pipe|no space left|: not found)(?:\W|$)"
@@ -424,7 +427,7 @@ _TEST_LINE = re.compile(
     r"|\W{0,4}(?:\d+ \w{1,20}, ){0,4}[1-9]\d* (?:tests? |specs? )?fail(?:ed|ing|ures?)\b(?:\W*$|[,;]| in | out of | \()"
     r"|\s*(?:Tests?|Test Suites?|Suites|test result|Results?)\b[^\n]{0,60}?(?<![\w.])[1-9]\d* failed\b"
     r"|\d+ (?:examples?|tests?|specs?|scenarios?|runs?)(?:, \d+ [a-z]{1,20}){0,4}, [1-9]\d* (?:failures?|errors?)\b"
-    r"|\W{0,4}Tests? failed: [1-9]"
+    r"|\W{0,4}Tests? failed: [1-9]|\d+ \w{1,20} \((?:\d+ \w{1,20}, ){0,4}[1-9]\d* failed"
     r"|FAILED \((?:failures|errors|unexpected)|FAILED \S+::|--- FAIL: |FAIL(?:\s+\S+[/.]\S+|\s*$|: \S+ \()|FAILURES!"
     r"|.{0,20}Tests run: \d+, Failures: (?:[1-9]|0, Errors: [1-9])|Failed!\s+-\s+Failed:\s+[1-9]"
     r"|\d+% tests passed, [1-9]\d* tests? failed|✖ [1-9]\d* |test result: FAILED"
@@ -438,12 +441,15 @@ _REFUSAL = re.compile(
     r"(?:failed to|could not|couldn't|cannot|can't|unable to|unauthori[sz]ed|forbidden|permission denied"
     r"|access (?:is )?denied|no replacement was performed|not (?:found|allowed|permitted|authori[sz]ed|supported)"
     r"|time(?:d )?out(?!: ?\d)|bad request|internal server error|rejected|denied|too many requests|rate limit"
-    r"|insufficient|not enough|killed$|aborted$|(?:invalid|unknown|unsupported|missing|illegal)(?-i: [a-z'`\"]| API|:))"
+    r"|insufficient|not enough|killed$|aborted$"
+    r"|(?:invalid|unknown|unsupported|missing|illegal)(?-i: [a-z'`\"]| [A-Z]{2,}\b|:))"
     r"|[❌✗✘]\W{1,3}.{0,60}\bfail|[\w ]{1,40} failed(?:: .*|\W*$)"
     r"|.{0,80}\b(?:could not|cannot|can't|couldn't) be \w{2,20}|.{0,80}\brate limit exceeded"
     r"|.{0,80}\b(?:do(?:es)? not|don't|doesn't) have (?:permission|access)\b"
     r"|.{0,80}\bnot (?:allowed|permitted|authori[sz]ed|supported)\b"
     r"|.{0,30}\b(?:blocked|rejected|denied|terminated) by\b"
+    r"|.{0,120}\b(?:connection|was) refused\b|.{0,80}\boutside (?:of )?the (?:allowed|permitted|workspace|sandbox)\b"
+    r"|rate limit reached|[\w.]{1,40}: net::err_\w+|\d{1,6} files? would be reformatted"
     r"|.{0,200}\b(?:not found|does(?: not|n't) exist)(?:[.,;:(].*)?$"
     r"|.{0,200}\b(?:is(?: not|n't) (?:valid|recognized|available|a valid \w+.*)|no such file or directory"
     r"|(?:is|are) required|access denied|timed out|must be (?:a|an|one|between|at least|in|of)\b.{0,60}|was rejected"
@@ -501,6 +507,9 @@ def _read_lines(
         small = line.lower()
         if ("http" in small or "status" in small or line[0] in "45<") and _HTTP_LINE.match(line):
             return _HTTP
+        if line[0] in _DRAWN:
+            line = line.lstrip(_DRAWN)
+            small = line.lower()
         if small.startswith(_STARTS) or (("rror" in small or "xception" in small) and _STATED.match(line)):
             return _CRASH if _has_traceback(top, end) else _LINE_ERROR
         if small[:7].strip() in _ALONE and place + 1 < len(looked) and _NIL_LINE.match(looked[place + 1]) is None:
@@ -521,8 +530,18 @@ def _read_lines(
 
 
 def _refused(line: str, small: str) -> bool:
-    return bool(_REFUSAL.match(line) or _NO_TOOL.match(small) or _ELSEWHERE.search(small))
+    if _LOGGED.match(line) is not None:
+        return False
+    elsewhere = ";" not in small and _ELSEWHERE.search(small) is not None
+    return elsewhere or _REFUSAL.match(line) is not None or _NO_TOOL.match(small) is not None
 
+
+_LOGGED = re.compile(r"\W?\d{4}-\d\d-\d\d|\W?\d\d:\d\d:\d\d")
+"""A line of a log tells of something that happened, not of the call."""
+
+
+_DRAWN = "│┃▌ "
+"""What some tools draw at the left of their messages."""
 
 _ALONE = frozenset(("error:", "errors:", "ошибка:", "fehler:", "erreur:"))
 """A line that is nothing else announces what the next one says."""

@@ -441,6 +441,7 @@ KNOWN_MISSES = [
     ("error", "<system>Command failed: exit status 2</system>"),
     ("error", "undefined is not an object (evaluating 'a.b')"),
     ("empty", "N/A"),
+    ("error", "No se encontró el módulo 'foo'"),
 ]
 """What `judge` gets wrong today, kept in sight: a rule that mends one of these may move it up."""
 
@@ -459,6 +460,106 @@ def test_what_a_result_says(text: str, label: str) -> None:
     assert evidence.failed is (label in ("error", "failing_test"))
     assert (evidence.severity > 0) is (label != "ok")
     assert evidence.reason
+
+
+# Written before they were judged, of tools not looked at before: 35 of 50 failures were seen then, with 2 false alarms
+# of 32. What was missed was mended by kind.
+LATER_OK = [
+    "Error handling was added to 3 functions.",
+    "commit a1b2\n    Fix failed login error\n",
+    "- [ ] Fix: error when user cancelled the request\n- [x] docs",
+    "| test | status |\n|---|---|\n| a | failed |",
+    "2026-01-01 ERROR db timed out\n2026-01-01 INFO retry ok\n2026-01-01 INFO done",
+    '{"issues":[{"title":"Build failed on main","state":"open"}],"total":1}',
+    '{"messages":[{"from":"a","text":"Error: I cannot log in"}]}',
+    'class NotFoundError(Exception):\n    """The user was not found."""',
+    "Apply complete! Resources: 1 added, 0 changed, 0 destroyed.",
+    "deployment.apps/web configured",
+    "Successfully built a1b2c3\nSuccessfully tagged x:latest",
+    "✓ 12 tests passed\n0 failed",
+    "Everything up-to-date",
+    "Switched to branch 'fix-error'",
+    "README.md | 3 ++-\n error.py | 9 +++++\n 2 files changed",
+    "Page title: 500 Internal Server Error explained - Docs\nBody: This article explains HTTP status codes.",
+    "The patch was applied to 2 files.\nsrc/a.py\nsrc/b.py",
+    "Edit applied. The file now has no syntax errors.",
+    'User john denied? no entry found in audit: {"user":"john","allowed":true}',
+    "Subject: Re: operation cancelled\nFrom: x@y.z\n\nThe surgery was cancelled by the hospital.",
+    "Search results for 'timed out': 3 posts\n1. Why my request timed out\n2. x\n3. y",
+    "Order 7 was cancelled on request of the customer.",
+    "No problems found.",
+    "warning: LF will be replaced by CRLF in a.txt.",
+    "error_count,3\nfailed_jobs,0\nok_jobs,12",
+    "Listening on port 3000",
+    "El archivo no existe todavía; se ha creado.",
+    "export const ERRORS = {\n  NOT_FOUND: 'not found',\n};",
+    "Build succeeded.\n    0 Warning(s)\n    0 Error(s)",
+    "Exit code: 0\nOutput:\nAll good",
+    "Command: ls\nDirectory: /w\nStdout: a\nStderr: (empty)\nError: (none)\nExit Code: 0\nSignal: (none)",
+    "diff --git a/x b/x\n-old error\n+new error: fixed",
+]
+
+LATER_FAILED = [
+    "Plan: 1 to add\n╷\n│ Error: Invalid reference\n│ \n│   on main.tf line 3\n╵",
+    'Error from server (NotFound): pods "web-1" not found',
+    "The connection to the server 10.0.0.1:6443 was refused - did you specify the right host or port?",
+    "PHP Fatal error:  Uncaught Error: Call to undefined function foo() in /w/a.php:3",
+    "/w/Program.cs(3,5): error CS1002: ; expected [/w/a.csproj]\n\nBuild FAILED.\n    1 Error(s)",
+    "> Task :compileJava FAILED\n\nFAILURE: Build failed with an exception.\n\nExecution failed for a task.",
+    "page.goto: net::ERR_CONNECTION_REFUSED at http://localhost:3000/",
+    "locator.click: Error: strict mode violation: getByText('x') resolved to 2 elements",
+    "error[E0433]: failed to resolve: no such crate\n --> src/a.rs:1:5\n\nerror: could not compile `a`",
+    '#0 ERROR: process "/bin/sh -c npm ci" failed: exit code: 1\n------\nfailed to solve',
+    "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+    "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+    "[Tool error] 'limit' should be at most 100",
+    "Tool call failed: McpError: MCP error -32001: Request timed out",
+    "Failed to execute tool 'slack_post': channel_not_found",
+    '{"ok":false,"error":"channel_not_found"}',
+    '{"content":[{"type":"text","text":"GitHub API error: 422 Unprocessable Entity"}],"isError":true}',
+    "GraphQL: Could not resolve to a Repository with the name 'a/b'. (repository)",
+    "remote: Permission to a/b.git denied to c.\nfatal: unable to access 'https://x/': error: 403",
+    "error: failed to push some refs to 'x'\nhint: Updates were rejected because the remote contains work",
+    "CONFLICT (modify/delete): a.py deleted in HEAD and modified in x.\nerror: could not apply 1a2b... change",
+    "./a.sh: line 3: syntax error near unexpected token `fi'",
+    "Error response from daemon: No such container: web",
+    "ModuleNotFoundError: No module named 'foo'\n(Open file: n/a)\n(Current directory: /w)\nbash-$",
+    "<returncode>2</returncode>\n<output>\nmake: *** No rule to make target 'x'.  Stop.\n</output>",
+    "[The command timed out after 120.0 seconds. You may wait longer]\n[Current working directory: /w]",
+    "Command aborted by user",
+    "User chose to reject this action. Reason: too risky",
+    "The user declined the tool call",
+    "diff error: No sufficiently similar match found at line: 40 (82%)\n<environment_details>\nx\n</environment_details>",
+    "Could not find the exact text in src/a.ts. It must match exactly.",
+    "Error: Found 3 matches of the string to replace, but replace_all is false.",
+    "src/a.ts\n  3:7  error  'x' is never used  no-unused-vars\n\n✖ 1 problem (1 error, 0 warnings)",
+    "a.py:3: error: Incompatible types in assignment  [assignment]\nFound 1 error in 1 file (checked 3 source files)",
+    "would reformat a.py\n\nOh no! 💥 💔 💥\n1 file would be reformatted.",
+    "Tests  2 failed | 10 passed (12)\n   Start at  10:00",
+    "FAIL: test_x (t.A)\n----\nAssertionError: 1 != 2\n----\nRan 3 tests in 0.1s\n\nFAILED (failures=1)",
+    "3 scenarios (1 failed, 2 passed)\n9 steps (1 failed, 8 passed)",
+    "test result: FAILED. 10 passed; 2 failed; 0 ignored\n\nerror: test failed, to rerun pass `--lib`",
+    "not ok 1 - adds\n# tests 1\n# fail 1",
+    "Invalid JSON in arguments: Unexpected token } at position 10",
+    "Le fichier est introuvable.",
+    "文件不存在",
+    "Доступ запрещён",
+    "Unable to find image 'x:latest' locally\ndocker: Error response from daemon: manifest unknown.",
+    "SyntaxError: Unexpected token (3:5)\n  1 | a\n> 3 | b(",
+    "zsh: no matches found: *.foo",
+    "The specified file path is outside the allowed directories",
+    "Rate limit reached for requests. Please try again in 20s.",
+]
+
+
+@pytest.mark.parametrize("text", LATER_OK)
+def test_more_that_is_fine(text: str) -> None:
+    assert not judge_text(text).failed, judge_text(text)
+
+
+@pytest.mark.parametrize("text", LATER_FAILED)
+def test_more_that_failed(text: str) -> None:
+    assert judge_text(text).failed
 
 
 STATUSES = [
