@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentroute.decisions import StepContext, StepKind
-from agentroute.messages import ChatRequest, Message, Reasoning, Role, ToolCall, ToolResult
+from agentroute.messages import ChatRequest, Message, Reasoning, Role, Tool, ToolCall, ToolResult
 from agentroute.routing.prefix import Bulk, Prefix
 
 from .actions import CHANGES, Action, Did, action, did, named
@@ -15,7 +15,7 @@ from .evidence import Evidence, judge, judge_text
 from .kinds import side_call
 from .protocols import Spoken, spoken
 from .sources import lists_source, source_weight
-from .textstats import Script, measure, overlap
+from .textstats import Script, TextStats, measure, overlap
 
 __all__ = ["Action", "Script", "Step"]
 
@@ -103,9 +103,10 @@ class Step:
         """
         messages = request.messages
         size = bulk if bulk is not None else Prefix.of(messages).whole.bulk
-        assistants = [index for index, message in enumerate(messages) if message.role == "assistant"]
-        written = spoken(messages) if not size.calls and (assistants or len(messages) == 1) else {}
-        ask = find_ask(messages, [index for index, message in enumerate(messages) if message.role == "user"], written)
+        roles = [message.role for message in messages]
+        n_assistants = roles.count("assistant")
+        written = spoken(messages) if not size.calls and (n_assistants or len(messages) == 1) else {}
+        ask = find_ask(messages, [place for place, role in enumerate(roles) if role == "user"], written)
         loop = _look_back(messages, ask.turn, written)
         shape = measure(ask.text)
         context = context or _NO_CONTEXT
@@ -122,10 +123,10 @@ class Step:
             n_messages=len(messages),
             n_user_turns=ask.turns,
             continued=ask.continued,
-            steps_taken=len(assistants),
-            steps_in_turn=sum(index > ask.turn for index in assistants),
+            steps_taken=n_assistants,
+            steps_in_turn=roles[ask.turn + 1 :].count("assistant") if ask.turn >= 0 else n_assistants,
             n_tools=len(request.tools),
-            tool_overlap=overlap(shape.plain, request.tools) if shape.script == "latin" else None,
+            tool_overlap=_overlap(shape, request.tools),
             forced_tool=forced,
             wants_schema=request.response_schema is not None,
             needs_vision=size.images > 0,
@@ -166,6 +167,13 @@ class Step:
 
 
 _NO_CONTEXT = StepContext()
+
+
+def _overlap(shape: TextStats, tools: Sequence[Tool]) -> float | None:
+    """None also where one of the tools is a shell: it fits every ask."""
+    if shape.script != "latin" or any(named(tool.name)[1] for tool in tools[:64]):
+        return None
+    return overlap(shape.plain, tools)
 
 
 # ---- the tool loop ---------------------------------------------------------------------------------------------------

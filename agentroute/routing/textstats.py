@@ -59,7 +59,10 @@ _NO_LETTERS = bytes(byte for byte in range(256) if not (65 <= byte <= 90 or 97 <
 _CODE_SIGNS = b"{}[]();_\\|&#@`~"
 _DIGITS = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
 _SUMS = bytes(48 if 48 <= byte <= 57 else 43 if byte in b"+-*/=^" else byte for byte in range(256))
-_JOINTS = bytes(115 if byte in _CODE_SIGNS else 97 if chr(byte).isalnum() and byte < 128 else 32 for byte in range(256))
+_JOINTS = bytes(
+    117 if byte == 95 else 115 if byte in _CODE_SIGNS else 97 if chr(byte).isalnum() and byte < 128 else 32
+    for byte in range(256)
+)
 _POWERS = bytes(
     94 if byte == 94 else 97 if byte < 128 and (chr(byte).isalnum() or byte == 41) else 32 for byte in range(256)
 )
@@ -73,9 +76,6 @@ _CODE_ENDS = (";", "{", "}", "):", "];", ",)", "=>", "\\")
 _BULLETS = ("- ", "* ", "• ", "· ", "– ", "‣ ", "-\t", "*\t", "•")
 _SHORTEST = 100.0
 """Characters of English below which an ask is too short for a density to mean much."""
-
-_CODE_SIZE = 600.0
-"""Characters of code lines from which more of them make an ask no more one about code."""
 
 _LINES = 64
 """Lines of the ask that are looked at one by one."""
@@ -126,7 +126,7 @@ def measure(text: str) -> TextStats:
     fences = text.count("```") if codes or signs > 0.02 else 0
     if codes < 2:
         codes = 0
-    code = max(0.0, signs - 0.02) * 6 + (codes * 25 + fences * 40) / min(size, _CODE_SIZE)
+    code = max(0.0, signs - 0.02) * 6 + (codes * 25 + fences * 40) / size
     maths = _densest(_operations, plain, size) + signs_of_maths / size
     if "\\" in text and ("$" in text or "\\(" in text or "\\[" in text or "\\frac" in text):
         maths += text.count("\\") / size
@@ -166,8 +166,8 @@ def _densest(count: Callable[[bytes], int], text: bytes, size: float) -> float:
 
 
 def _joints(classes: bytes) -> int:
-    """Signs of code that touch a name or a number; a row of signs is one."""
-    return classes.count(b"as") + classes.count(b"sa")
+    """Signs of code that touch a name or a number: a row of them counts for one on either side, `_` in a name once."""
+    return classes.count(b"as") + classes.count(b"sa") + classes.count(b"au")
 
 
 def _operations(plain: bytes) -> int:

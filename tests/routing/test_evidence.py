@@ -529,7 +529,7 @@ LATER_FAILED = [
     "Command aborted by user",
     "User chose to reject this action. Reason: too risky",
     "The user declined the tool call",
-    "diff error: No sufficiently similar match found at line: 40 (82%)\n<environment_details>\nx\n</environment_details>",
+    "diff error: No sufficiently similar match found (82%)\n<environment_details>\nx\n</environment_details>",
     "Could not find the exact text in src/a.ts. It must match exactly.",
     "Error: Found 3 matches of the string to replace, but replace_all is false.",
     "src/a.ts\n  3:7  error  'x' is never used  no-unused-vars\n\n✖ 1 problem (1 error, 0 warnings)",
