@@ -194,6 +194,8 @@ _PARSED = 4_000
 
 _BLOCK_START = re.compile(r'\[?\s*\{\s*"type"\s*:\s*"(?:text|output_text)"\s*,\s*"text"\s*:\s*"')
 
+_BLOCK_END = re.compile(r'"\s*(?:,\s*"\w+"\s*:\s*(?:null|true|false|\{\})\s*){0,4}\}\s*\]?$')
+
 
 def _read_json(text: str, head: str, tail: str, *, whole: bool, did: Did | None) -> Evidence | None:
     """What a JSON text says; None where it is none after all."""
@@ -205,8 +207,9 @@ def _read_json(text: str, head: str, tail: str, *, whole: bool, did: Did | None)
                 return _JSON_ERROR if _judge(said[2], True, None).failed else None
     block = _BLOCK_START.match(head)
     if block is not None:
-        # A long text in one content block: its ends, as they stand in the block.
-        return _judge(_unescaped(head[block.end() :]) + "\n" * 2 * _HEAD + _unescaped(tail), False, did)
+        if did is not None and did.content:
+            return _OK
+        return _read(_unescaped(head[block.end() :]), _unescaped(_BLOCK_END.sub("", tail)), False, False, did)
     if not _JSON_START.match(head):
         return None
     if head[0] == "{" and ("rror" in head or "tatus" in head or '": false' in head or "ode" in head):

@@ -205,7 +205,7 @@ _COMMON = frozenset(
 """Common English words: they overlap with every tool, and an ask of some length without any of them is not English."""
 
 
-_WORDS = 5
+_WORDS = 8
 """Words of its own that an ask has at least: "commit this" says nothing about whether it fits the tools."""
 
 
@@ -216,7 +216,7 @@ def overlap(plain: bytes, tools: Sequence[Tool]) -> float | None:
         return None
     found = set(plain.translate(_LETTERS).split())
     words = {word for word in found if len(word) > 2} - _COMMON
-    if not words or (len(words) >= 8 and found.isdisjoint(_COMMON)):
+    if not words or (len(words) >= _WORDS and found.isdisjoint(_COMMON)):
         return None
     known: set[bytes] = set()
     for tool in tools[:64]:

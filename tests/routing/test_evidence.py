@@ -606,9 +606,19 @@ def test_content_blocks_say_what_is_in_them(label: str, text: str, more: str | N
         assert judge_text(json.dumps(blocks[0])).verdict == label
 
 
-@pytest.mark.parametrize(("label", "text"), [("ok", "x" * 9_000), ("error", "y\n" * 4_000 + "Error: disk full")])
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("ok", "x" * 9_000),
+        ("error", "y\n" * 4_000 + "Error: disk full"),
+        ("error", "Error: disk full\n" + "y\n" * 4_000),
+        ("failing_test", "y\n" * 4_000 + "==== 1 failed, 3 passed in 0.12s ===="),
+    ],
+)
 def test_a_long_content_block_is_read_at_its_ends(label: str, text: str) -> None:
-    assert judge_text(json.dumps({"type": "text", "text": text})).verdict == label
+    block = {"type": "text", "text": text}
+    for shown in (block, [block], {**block, "annotations": None}, [{**block, "annotations": None, "meta": None}]):
+        assert judge_text(json.dumps(shown)).verdict == label
 
 
 PAGE = "Opening hours: Tuesday to Sunday, 10:00 to 18:00. Tickets cost 12 euros. " * 9

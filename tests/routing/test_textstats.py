@@ -112,7 +112,7 @@ TOOLS = (
 
 def test_overlap_says_how_much_of_the_ask_the_tools_name() -> None:
     near = overlap(measure("What is the status of flight HAT045?").plain, TOOLS)
-    far = overlap(measure("Write a poem about autumn leaves in the old park").plain, TOOLS)
+    far = overlap(measure("Write a long poem about autumn leaves in the old park near my grandmother").plain, TOOLS)
     assert near is not None
     assert near > 0.5
     assert far == 0
