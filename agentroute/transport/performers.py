@@ -10,11 +10,15 @@ from agentroute.failover.effects import Clock, Done, Item, Sent, SystemClock, Tr
 from agentroute.failover.per_loop import PerLoop
 
 from .exchange import Answer, Limits, Outgoing
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from .clients import AsyncResponse, Response, Watch
 
 __all__ = ["AsyncHttpPerformer", "HttpPerformer"]
+
+_REFUSED: Final = 401
+"""A key that a function gave may have ended early: then it is asked once more. Any other key is refused for good."""
 
 _DRAIN_S: Final = 0.25
 """How long to wait for the end of a body after `[DONE]`: it mostly comes in the same packet, and the connection can be
@@ -53,6 +57,7 @@ class HttpPerformer:
         from . import clients
 
         self._clock: Clock = clock or SystemClock()
+        self._tokens = Tokens(self._clock)
         self._watch = clients.Watch
         self._connections = clients.Connections()
 
@@ -64,11 +69,16 @@ class HttpPerformer:
             yield Sent(outgoing.changes)
         response: Response | None = None
         try:
+            if outgoing.asked is not None:
+                outgoing.take(self._tokens.key(outgoing.asked, outgoing.target, limits.connecting()))
             response, watch = self._send(outgoing, limits)
+            if response.status == _REFUSED and self._renewed(outgoing, limits):
+                response.close()
+                response, watch = self._send(outgoing, limits)
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
-                    limits.event_came()
+                    limits.event_came(thinking=answer.thinking)
                 chunk = self._read(response, watch)
                 if isinstance(chunk, ProviderError):
                     answer.broke(chunk)
@@ -94,6 +104,17 @@ class HttpPerformer:
         finally:
             if response is not None:
                 response.close()
+
+    def _renewed(self, outgoing: Outgoing, limits: Limits) -> bool:
+        """Whether the function gave another key after this one was refused. If not, the refusal stands."""
+        if outgoing.asked is None:
+            return False
+        limits.connect_anew()
+        try:
+            token = self._tokens.key(outgoing.asked, outgoing.target, limits.connecting(), refused=outgoing.token)
+        except ProviderError:
+            return False
+        return outgoing.take(token)
 
     def _send(self, outgoing: Outgoing, limits: Limits) -> tuple[Response, Watch]:
         for last in (False, True):
@@ -131,6 +152,7 @@ class AsyncHttpPerformer:
         from . import clients
 
         self._clock: Clock = clock or SystemClock()
+        self._tokens = Tokens(self._clock)
         self._watch = clients.Watch
         self._pools = PerLoop(clients.AsyncConnections, clients.AsyncConnections.aclose)
 
@@ -142,11 +164,16 @@ class AsyncHttpPerformer:
             yield Sent(outgoing.changes)
         response: AsyncResponse | None = None
         try:
+            if outgoing.asked is not None:
+                outgoing.take(await self._tokens.akey(outgoing.asked, outgoing.target, limits.connecting()))
             response, watch = await self._send(outgoing, limits)
+            if response.status == _REFUSED and await self._renewed(outgoing, limits):
+                await response.close()
+                response, watch = await self._send(outgoing, limits)
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
-                    limits.event_came()
+                    limits.event_came(thinking=answer.thinking)
                 chunk = await self._read(response, watch)
                 if isinstance(chunk, ProviderError):
                     answer.broke(chunk)
@@ -172,6 +199,17 @@ class AsyncHttpPerformer:
         finally:
             if response is not None:
                 await response.close()
+
+    async def _renewed(self, outgoing: Outgoing, limits: Limits) -> bool:
+        if outgoing.asked is None:
+            return False
+        limits.connect_anew()
+        refused = outgoing.token
+        try:
+            token = await self._tokens.akey(outgoing.asked, outgoing.target, limits.connecting(), refused=refused)
+        except ProviderError:
+            return False
+        return outgoing.take(token)
 
     async def _send(self, outgoing: Outgoing, limits: Limits) -> tuple[AsyncResponse, Watch]:
         pool = await self._pools.get()
