@@ -40,7 +40,8 @@ class Step:
     those since the ask.
 
     `repeats` looks back on at most 48 messages of this turn, `error_streak` and `errors_recent` on 6 batches of
-    results, the counts of actions on 12 calls. `tool_overlap` is the share of the ask's words that name or describe a
+    results, the counts of actions and `on_source` (their share on source code) on 12 calls. Calls and results that
+    stand as text count like native ones. `tool_overlap` is the share of the ask's words that name or describe a
     tool, None where that says nothing (no tools, not English). `prefix_chars` counts the text of all messages, without
     tool schemas.
     """
@@ -106,7 +107,7 @@ class Step:
         roles = [message.role for message in messages]
         n_assistants = roles.count("assistant")
         written = spoken(messages) if not size.calls and (n_assistants or len(messages) == 1) else {}
-        ask = find_ask(messages, [place for place, role in enumerate(roles) if role == "user"], written)
+        ask = find_ask(messages, _places(roles, "user"), written)
         loop = _look_back(messages, ask.turn, written)
         shape = measure(ask.text)
         context = context or _NO_CONTEXT
@@ -167,6 +168,14 @@ class Step:
 
 
 _NO_CONTEXT = StepContext()
+
+
+def _places(roles: list[Role], wanted: Role) -> list[int]:
+    found, place = [], -1
+    for _ in range(roles.count(wanted)):
+        place = roles.index(wanted, place + 1)
+        found.append(place)
+    return found
 
 
 def _overlap(shape: TextStats, tools: Sequence[Tool]) -> float | None:
