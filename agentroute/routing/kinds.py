@@ -53,9 +53,10 @@ _TITLE_OF = re.compile(
     r"\b(?:title|name|headline)\b[^.!?\n]{0,60}?\b(?:this|the|our) (?:\w+ )?(?:conversation|chat|session|thread)\b",
     re.IGNORECASE,
 )
-_COMPACTIONS = frozenset(("compaction", "compact", "summarize", "summarise", "summarization"))
-_ERRANDS = frozenset(("title", "topic", "prewarm", "quota", "commit_message", "memory", "memories"))
-"""What clients call such requests themselves, in headers or in the name of a node."""
+_COMPACTIONS = frozenset(("compaction", "compact"))
+_ERRANDS = frozenset(("title", "prewarm", "quota"))
+"""What clients call such requests themselves. A node of somebody's graph may be called `summarize` or `memory`, and mean
+its own work."""
 
 _PROBE = 2
 """Output tokens up to which an answer can only be a sign of life."""

@@ -133,6 +133,7 @@ def test_what_is_asked_in_a_loop_is_no_housekeeping() -> None:
 def test_what_a_client_calls_its_request_counts() -> None:
     assert kind(*LOOP, user("go"), context=StepContext(node="compaction"), tools=TOOLS) is StepKind.SUMMARISE
     assert kind(user("go"), context=StepContext(node="title")) is StepKind.HOUSEKEEPING
+    assert kind(user("Summarise the report."), context=StepContext(node="summarize")) is StepKind.FIRST_ASK
     trigger = Message("assistant", (Text("", extra=Extra("openai_responses", {"type": "compaction_trigger"})),))
     assert kind(*LOOP, trigger, tools=TOOLS) is StepKind.SUMMARISE
 
