@@ -55,8 +55,8 @@ _TITLE_OF = re.compile(
 )
 _COMPACTIONS = frozenset(("compaction", "compact"))
 _ERRANDS = frozenset(("title", "prewarm", "quota"))
-"""What clients call such requests themselves. A node of somebody's graph may be called `summarize` or `memory`, and mean
-its own work."""
+"""What clients call such requests themselves. A node of somebody's graph may be called `summarize` and mean its own
+work."""
 
 _PROBE = 2
 """Output tokens up to which an answer can only be a sign of life."""
