@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -56,6 +57,7 @@ class StepKind(Enum):
     STRUCTURED = "structured"
     SUMMARISE = "summarise"
     DELEGATE = "delegate"
+    HOUSEKEEPING = "housekeeping"
 
 
 class Task(Enum):
@@ -314,6 +316,31 @@ class Decision:
         """How many other targets were tried after the first one failed."""
         return len({attempt.target for attempt in self.attempts}) - 1 if self.attempts else 0
 
+    def explain(self) -> str:
+        """The decision as plain lines: what the step is, why, every candidate with its cost, every dropped target, and
+        what would have changed the choice: the P that the next tier down would need, and from where on the next one up.
+        """
+        likely = "  ".join(f"{tier} {chance:.2f}" for tier, chance in self.sufficiency.items())
+        lines = [
+            f"decision {self.id} ({self.strategy}, {self.outcome})",
+            f"  target       {self.target} ({self.tier.value})",
+            f"  step         {self.step_kind.value}, {self.task.value}, {self.complexity}, "
+            f"confidence {self.confidence:.2f}",
+            f"  P(suffices)  {likely}",
+            "  reasons",
+            *(f"    - {reason}" for reason in self.reasons or ("none given",)),
+            "  candidates",
+            *_table(self.candidates),
+        ]
+        if changes := _changes(self):
+            lines += ["  what would change it", *(f"    - {change}" for change in changes)]
+        if self.dropped:
+            lines += ["  dropped", *(f"    - {drop.target}: {drop.reason}" for drop in self.dropped)]
+        if self.attempts:
+            lines += ["  attempts"]
+            lines += [f"    - {a.target}: {a.outcome} {a.error or ''}".rstrip() for a in self.attempts]
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; money as text, so that nothing is rounded. `from_dict` reads it back."""
         return {
@@ -437,6 +464,78 @@ _ATTEMPT_FIELDS = (
     "cost_source",
     "cost_problem",
 )
+
+
+def _table(candidates: tuple[Candidate, ...]) -> list[str]:
+    rows = [
+        (
+            f"{place}. {c.target}",
+            c.tier.value,
+            f"P {c.sufficiency:.2f}",
+            "price unknown" if c.expected_cost is None else f"about ${c.expected_cost:.6f}",
+            f"{c.cached_tokens} cached",
+            c.reason,
+        )
+        for place, c in enumerate(candidates, 1)
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    return [
+        "    " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]).rstrip()
+        for row in rows
+    ]
+
+
+def _changes(decision: Decision) -> list[str]:
+    """What the next tiers down and up would have needed, as far as the record of the candidates tells."""
+    if not decision.candidates:
+        return []
+    first, *others = decision.candidates
+    if first.score is None:
+        return [f"nothing but the caller: {first.reason}"]
+    found = []
+    below = max((c for c in others if c.tier < first.tier), key=lambda c: c.tier, default=None)
+    if below is not None:
+        named = f"{below.target} ({below.tier.value})"
+        need = _needed(below, first, decision)
+        pin = f" (or max_tier={below.tier.value!r})"
+        if need is not None and need > 1:
+            found.append(f"down: no P would do for {named}: it costs more than it could save{pin}")
+        elif need is not None and need > below.sufficiency:
+            found.append(f"down: {named} would need P {need:.3f}; it has {below.sufficiency:.3f}{pin}")
+    above = min((c for c in others if c.tier > first.tier), key=lambda c: c.tier, default=None)
+    if above is not None and decision.strategy == "balanced":
+        fall = _breaks_even(first, above)
+        if fall is not None and 0 < fall < first.sufficiency:
+            found.append(f"up: {above.target} ({above.tier.value}) as soon as P of {first.target} is below {fall:.3f}")
+    elif above is not None and decision.strategy == "cheapest" and (floor := _floor(first)) is not None:
+        found.append(f"up: {above.target} ({above.tier.value}) as soon as P of {first.target} is below {floor:.2f}")
+    return found
+
+
+def _needed(candidate: Candidate, first: Candidate, decision: Decision) -> float | None:
+    """The P from which `candidate` would come before `first`; above 1 where none would do, None if it is not known."""
+    if decision.strategy == "balanced":
+        return _breaks_even(candidate, first)
+    if decision.strategy == "best":
+        return max(c.sufficiency for c in decision.candidates) - 0.01
+    return _floor(candidate)
+
+
+def _breaks_even(candidate: Candidate, other: Candidate) -> float | None:
+    """The P at which the scores of two candidates are equal: a score is a cost and a risk that falls with P."""
+    if candidate.score is None or other.score is None or candidate.expected_cost is None:
+        return None
+    cost, lack = float(candidate.expected_cost), 1 - candidate.sufficiency
+    risk = (candidate.score - cost) / lack if lack > 0 else 0.0
+    return 1 - (other.score - cost) / risk if risk > 0 else None
+
+
+_FLOOR = re.compile(r"\b(?:reaches|below) (\d\.\d+)")
+
+
+def _floor(candidate: Candidate) -> float | None:
+    match = _FLOOR.search(candidate.reason)
+    return None if match is None else float(match[1])
 
 
 def _money(value: Decimal | None) -> str | None:

@@ -26,7 +26,6 @@ from agentroute.router import Router
 from agentroute.targets import Target
 
 from .pool import EXAMPLE_POOL, pool_options
-from .route import explain as explain_decision
 
 __all__ = ["command"]
 
@@ -195,7 +194,7 @@ def _show_explained(report: ReplayReport) -> None:
     console.print(Text(f"step {explained.step:,}, {explained.place}\n", style="bold"))
     for name, decision in explained.decisions.items():
         console.print(Text(name, style="bold"))
-        console.print(explain_decision(decision), end="\n\n")
+        console.print(Text(decision.explain()), end="\n\n")
 
 
 @contextmanager

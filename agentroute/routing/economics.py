@@ -27,6 +27,7 @@ _OUTPUT_TOKENS = {
     StepKind.STRUCTURED: 200,
     StepKind.SUMMARISE: 500,
     StepKind.DELEGATE: 90,
+    StepKind.HOUSEKEEPING: 40,
 }
 """Mean output tokens by kind of step: the first three as recorded in tau2-bench by models of 2025-26 (`evals/tokens.py`
 prints them), the others set by hand until outcomes are there."""
