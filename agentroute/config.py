@@ -67,6 +67,7 @@ class _Timeouts(_Section):
     first_content: _Seconds = Timeouts().first_content
     between_events: _Seconds = Timeouts().between_events
     whole_answer: _Seconds = Timeouts().whole_answer
+    reasoning: _Seconds = Timeouts().reasoning
 
 
 class _File(_Section):

@@ -14,13 +14,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "providers", "messages", "events", "targets", "decisions"),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
-    ("config", "call", "router"),
+    ("config", "accounting", "call", "router"),
     ("replay", "testing", "cli"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
-    "failover": ("effects", "drivers", "breaker", "rules", "flow"),
+    "failover": ("effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (
         "sse",
         "reading",

@@ -186,7 +186,7 @@ class Limits:
     (a comment, half a line) does not wind it up. The deadline holds throughout.
     """
 
-    __slots__ = ("_attempt", "_clock", "_connect_by", "_started", "_until")
+    __slots__ = ("_attempt", "_begun", "_clock", "_connect_by", "_silence", "_started", "_until")
 
     def __init__(self, attempt: Try, clock: Clock) -> None:
         timeouts = attempt.timeouts
@@ -194,8 +194,10 @@ class Limits:
         self._clock = clock
         self._started = False
         now = clock.monotonic()
+        self._begun = now
         self._connect_by = now + timeouts.connect
-        self._until = now + (timeouts.first_content if attempt.stream else timeouts.whole_answer)
+        self._silence = timeouts.first_content if attempt.stream else timeouts.whole_answer
+        self._until = now + self._silence
 
     @property
     def target(self) -> str:
@@ -213,10 +215,18 @@ class Limits:
         """From here on the clock runs from event to event."""
         self._started = True
 
-    def event_came(self) -> None:
-        """To be called before the next read, so that the time which the caller takes does not count."""
+    def event_came(self, *, thinking: bool) -> None:
+        """To be called before the next read, so that the time which the caller takes does not count.
+
+        A model that is seen to think may be silent for as long as a model that reasons.
+        """
+        timeouts = self._attempt.timeouts
         if self._started:
-            self._until = self._clock.monotonic() + self._attempt.timeouts.between_events
+            self._silence = max(timeouts.between_events, timeouts.reasoning if thinking else 0.0)
+            self._until = self._clock.monotonic() + self._silence
+        elif thinking and timeouts.reasoning > self._silence:
+            self._silence = timeouts.reasoning
+            self._until = self._begun + self._silence
 
     def drain(self, seconds: float) -> None:
         """Allows so much, and no more, for the end of a stream whose answer is complete."""
@@ -235,11 +245,11 @@ class Limits:
         elif connecting:
             what = f"no connection within {timeouts.connect:g} s"
         elif self._started:
-            what = f"nothing for {timeouts.between_events:g} s in the middle of the answer"
+            what = f"nothing for {self._silence:g} s in the middle of the answer"
         elif self._attempt.stream:
-            what = f"no content within {timeouts.first_content:g} s"
+            what = f"no content within {self._silence:g} s"
         else:
-            what = f"no answer within {timeouts.whole_answer:g} s"
+            what = f"no answer within {self._silence:g} s"
         return ProviderTimeout(f"{name!r}: {what}", target=name, cause=cause)
 
 
@@ -273,6 +283,11 @@ class Answer:
         if self._succeeded and kind == "text/event-stream":
             self._sse = SseDecoder()
             self._sniffed = True
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model is known to think now."""
+        return self._stream.thinking
 
     @property
     def finished(self) -> bool:

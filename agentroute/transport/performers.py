@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Final
 
 from agentroute.errors import AgentRouteError, ConfigError, ConnectionFailed, ProviderError
 from agentroute.failover.effects import Clock, Done, Item, Sent, SystemClock, Try
+from agentroute.failover.per_loop import PerLoop
 
 from .exchange import Answer, Limits, Outgoing
 
 if TYPE_CHECKING:
-    from .clients import AsyncConnections, AsyncResponse, Response, Watch
+    from .clients import AsyncResponse, Response, Watch
 
 __all__ = ["AsyncHttpPerformer", "HttpPerformer"]
 
@@ -69,7 +68,7 @@ class HttpPerformer:
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
-                    limits.event_came()
+                    limits.event_came(thinking=answer.thinking)
                 chunk = self._read(response, watch)
                 if isinstance(chunk, ProviderError):
                     answer.broke(chunk)
@@ -133,9 +132,7 @@ class AsyncHttpPerformer:
 
         self._clock: Clock = clock or SystemClock()
         self._watch = clients.Watch
-        self._new_pool = clients.AsyncConnections
-        self._lock = threading.Lock()
-        self._pools: dict[asyncio.AbstractEventLoop, tuple[AsyncConnections, AsyncGenerator[None, None]]] = {}
+        self._pools = PerLoop(clients.AsyncConnections, clients.AsyncConnections.aclose)
 
     async def perform(self, attempt: Try) -> AsyncGenerator[Sent | Item | Done, None]:
         """One attempt. Raises ProviderError where it fails, ConfigError for a target that cannot be called."""
@@ -149,7 +146,7 @@ class AsyncHttpPerformer:
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
-                    limits.event_came()
+                    limits.event_came(thinking=answer.thinking)
                 chunk = await self._read(response, watch)
                 if isinstance(chunk, ProviderError):
                     answer.broke(chunk)
@@ -177,7 +174,7 @@ class AsyncHttpPerformer:
                 await response.close()
 
     async def _send(self, outgoing: Outgoing, limits: Limits) -> tuple[AsyncResponse, Watch]:
-        pool = await self._pool()
+        pool = await self._pools.get()
         for last in (False, True):
             watch = self._watch(limits)
             try:
@@ -197,32 +194,6 @@ class AsyncHttpPerformer:
             return problem
         raise problem
 
-    async def _pool(self) -> AsyncConnections:
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            known = self._pools.get(loop)
-            if known is not None:
-                return known[0]
-            for other in [other for other in self._pools if other.is_closed()]:
-                del self._pools[other]
-            pool = self._new_pool()
-            keeper = self._keep(loop, pool)
-            self._pools[loop] = (pool, keeper)
-        await anext(keeper)
-        return pool
-
-    async def _keep(self, loop: asyncio.AbstractEventLoop, pool: AsyncConnections) -> AsyncGenerator[None, None]:
-        """Started and left waiting: an event loop closes its open asynchronous generators before it closes itself."""
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._pools.pop(loop, None)
-            await pool.aclose()
-
     async def aclose(self) -> None:
         """Closes the kept connections of this event loop."""
-        with self._lock:
-            known = self._pools.get(asyncio.get_running_loop())
-        if known is not None:
-            await known[1].aclose()
+        await self._pools.aclose()
