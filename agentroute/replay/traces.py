@@ -160,7 +160,11 @@ class _File:
             self._loose.append(data)
         elif isinstance(data, Mapping):
             yield from self._together()
-            yield from self._read(data, value.line)
+            held = None if self._forced else logs.held_in(data)
+            if held is None:
+                yield from self._read(data, value.line)
+            else:
+                yield from self._value(replace(value, data=held))
         elif isinstance(data, list) and data and all(isinstance(item, Mapping | list) for item in data):
             yield from self._together()
             for item in data:

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 __all__ = ["Unreadable", "Value", "opened", "parse", "text_lines", "values"]
 
-MAX_VALUE_BYTES = 256 * 1024 * 1024
+MAX_VALUE_BYTES = 128 * 1024 * 1024
 """A larger value is reported and passed over: it would have to be held in memory several times."""
 
 MAX_ITEMS = 4_000_000
@@ -193,7 +193,7 @@ def _next(source: _Source, start: bytes) -> Iterator[tuple[int, Any, bool]]:
         return
     if whole:
         data = parse(line)
-        if not isinstance(data, Unreadable) or not _goes_on(line):
+        if not isinstance(data, Unreadable) or "JSON" not in data.reason or not _goes_on(line):
             yield number, data, False
             return
     source.line = number - 1

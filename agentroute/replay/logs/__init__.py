@@ -45,6 +45,7 @@ __all__ = [
     "Place",
     "Reader",
     "format_of",
+    "held_in",
     "is_message",
     "message_list",
     "printable",
@@ -148,6 +149,8 @@ FORMATS: tuple[Format, ...] = (
 )
 """In the order in which they are tried: what merely has `messages` comes last."""
 
+_HOLDERS = ("runs", "data", "observations", "spans", "traces", "logs", "requests", "rows", "items")
+
 NAMES: Mapping[str, Format] = {each.name: each for each in FORMATS}
 
 
@@ -160,6 +163,15 @@ def format_of(raw: Raw) -> Format:
         keys = ", ".join(printable(str(key))[:30] for key in list(raw)[:4]) or "none"
         raise RequestError(f"no list of `messages` here or under `request`, and no known log (keys: {keys})")
     return found
+
+
+def held_in(raw: Raw) -> list[Any] | None:
+    """The rows that an API's answer or an export holds under a name of its own (`{"runs": [...]}`)."""
+    for name in _HOLDERS:
+        rows = raw.get(name)
+        if isinstance(rows, list) and rows and isinstance(rows[0], Mapping):
+            return rows if not any(_tells(each, raw) for each in FORMATS) else None
+    return None
 
 
 def _tells(each: Format, raw: Raw) -> bool:
