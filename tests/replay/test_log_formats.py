@@ -220,7 +220,7 @@ CASES: dict[str, Case] = {
                             "gen_ai.input.messages": [
                                 {"role": "user", "parts": [{"type": "text", "content": "How deep?"}]}
                             ],
-                            "gen_ai.output.messages": '[{"role": "assistant", "parts": [{"type": "text", "content": ""}]}]',
+                            "gen_ai.output.messages": '[{"role": "assistant", "parts": [{"type": "text"}]}]',
                             "gen_ai.tool.definitions": '[{"type": "function", "name": "measure"}]',
                         },
                     )
@@ -826,7 +826,7 @@ CASES: dict[str, Case] = {
     ),
     "aider's log of prompts": Case(
         {
-            ".aider.llm.history": "TO LLM 2026-03-01T10:00:00\n-------\nUSER How deep?\nLLM RESPONSE \nASSISTANT Deep.\n"
+            ".aider.llm.history": "TO LLM 2026-03-01T10:00:00\n-------\nUSER How deep?\nLLM RESPONSE\nASSISTANT Deep.\n"
             "TO LLM 2026-03-01T10:00:09\n-------\nUSER How deep?\nLLM RESPONSE x\nASSISTANT Deeper.\n"
         },
         (1, 2, None, None, None, None, 0),

@@ -83,8 +83,8 @@ def llm_history(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Trace]:
             if answered:
                 yield from _call(thread, prompt, said, at)
             prompt, said, where, answered = [], [], "prompt", False
-        elif line.startswith("LLM RESPONSE "):
-            where, answered, at = "answer", True, time_of(line.removeprefix("LLM RESPONSE ").strip())
+        elif line.startswith("LLM RESPONSE"):
+            where, answered, at = "answer", True, time_of(line.removeprefix("LLM RESPONSE").strip())
         elif line.strip("-") == "" and line:
             continue
         elif where == "prompt":

@@ -25,7 +25,8 @@ _NO_PROMPT = frozenset(
 )
 _SPOKEN = frozenset({"user", "assistant", "system", "attachment"})
 _OPEN_CHARS = 64_000_000
-"""Beyond this the sessions of one file that were not spoken of lately are closed."""
+_OPEN_SESSIONS = 32
+"""Beyond these the sessions of one file that were not spoken of lately are closed."""
 
 _CHARS_A_TOKEN = 20
 """A count of fewer tokens than one for so many characters is the placeholder of a stream that was cut off."""
@@ -201,7 +202,10 @@ class ClaudeCode:
 
     def _spare(self) -> Iterator[Trace]:
         """Closes the threads least lately spoken of, if all together are too large to hold."""
-        if len(self._sessions) < 2 or sum(each.thread.size for each in self._sessions.values()) < _OPEN_CHARS:
+        if len(self._sessions) < 2:
+            return
+        size = sum(each.thread.size for each in self._sessions.values())  # few are open
+        if len(self._sessions) <= _OPEN_SESSIONS and size < _OPEN_CHARS:
             return
         _, session = self._sessions.popitem(last=False)
         session.commit()
