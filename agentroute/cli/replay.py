@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
@@ -15,12 +15,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.text import Text
 
 from agentroute.errors import ConfigError
-from agentroute.replay import GAP_S, ReplayReport, replay, replay_ledger
+from agentroute.replay import GAP_S, ReplayReport, describe, replay, replay_ledger
 from agentroute.replay.console import render
+from agentroute.replay.description_console import render_description
 from agentroute.replay.html import page
 from agentroute.replay.ledger_console import render_ledger
 from agentroute.replay.ledgers import holds_decisions
-from agentroute.replay.records import LogFormat
+from agentroute.replay.logs import NAMES
 from agentroute.replay.wording import count
 from agentroute.router import Router
 from agentroute.targets import Target
@@ -34,7 +35,9 @@ _WIDTH = 100
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL files, plain or gzip; or ledgers.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Files, folders or patterns of recorded runs; or ledgers.")
+    ],
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="A config file with your pool (docs/configuration.md).")
     ] = None,
@@ -51,7 +54,7 @@ def command(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--format", help="openai, anthropic, tau2 or steps, where it is not told from the lines."),
+        typer.Option("--format", help="The name of a format (docs/replay.md), if it is not told from the values."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Stop after this many steps.")] = None,
     explain: Annotated[int | None, typer.Option(help="Show the decisions of step N, in place of the report.")] = None,
@@ -59,18 +62,25 @@ def command(
         float, typer.Option(help="Seconds between steps where the traces have no times; caches outlive it or not.")
     ] = GAP_S,
     out: Annotated[Path | None, typer.Option(help="Also write the report as one HTML file.")] = None,
+    described: Annotated[
+        bool, typer.Option("--describe", help="Count what is in the traces, and route nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Route recorded agent traces step by step, offline: where each step would go, and what it would cost.
 
-    Reads OpenAI-style conversations and request logs, Anthropic message logs, tau2-bench traces and step rows. No call
-    is made and no key is needed: without --config or --targets the pool is an example of one model for each tier.
+    Reads what coding agents, tracers, gateways and batch jobs write (docs/replay.md lists them): files, folders and
+    patterns. No call is made and no key is needed: without --config or --targets the pool is an example of one model
+    for each tier.
 
     A ledger (SQLite, or decisions as JSONL) holds no prompts: its recorded tokens are priced again with your pool, and
     each strategy chooses from the recorded predictions.
 
     agentroute replay traces.jsonl.gz --out report.html
     """
+    if described:
+        _describe(files, _format(source), as_json=as_json)
+        return
     if out is not None:
         _check_page(out, files)
     ledgers = [file for file in files if file.is_file() and holds_decisions(file)]
@@ -111,6 +121,17 @@ def command(
         typer.echo(f"wrote {out}", err=True)
     if not report.steps:
         raise ConfigError(_no_step(report))
+
+
+def _describe(files: Sequence[Path], fmt: str | None, *, as_json: bool) -> None:
+    with _progress() as on_progress:
+        found = describe(files, fmt=fmt, on_progress=on_progress)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        (Console() if sys.stdout.isatty() else Console(width=_WIDTH)).print(render_description(found))
+    if not found.steps:
+        raise ConfigError(_nothing_in(found.files, found.alike))
 
 
 def _print(shown: RenderableType, *, example: bool) -> None:
@@ -156,9 +177,16 @@ def _no_step(report: ReplayReport) -> str:
         return (
             f"no step routed from {files}: no target of the pool could serve the {steps} read; --config gives another"
         )
+    return _nothing_in(report.files, report.alike)
+
+
+def _nothing_in(files: Sequence[str], alike: str | None) -> str:
+    named = ", ".join(repr(file) for file in files)
+    if alike is not None:
+        return f"no step in {named}: {alike}"
     return (
-        f"no step in {files}; read are OpenAI and Anthropic conversations and request logs, tau2-bench conversations "
-        "and step rows, one JSON object a line (docs/replay.md)"
+        f"no step in {named}; read are the logs of coding agents, tracers, gateways and batch jobs, OpenAI and "
+        "Anthropic conversations, tau2-bench and step rows (docs/replay.md)"
     )
 
 
@@ -178,13 +206,10 @@ def _target(name: str) -> Target:
     return Target(provider=provider, model=model)
 
 
-def _format(name: str | None) -> LogFormat | None:
-    for known in get_args(LogFormat):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    if name is None:
-        return None
-    raise ConfigError(f"--format is {name!r}; use one of {', '.join(get_args(LogFormat))}")
+def _format(name: str | None) -> str | None:
+    if name is not None and name not in NAMES:
+        raise ConfigError(f"--format is {name!r}; use one of {', '.join(NAMES)}")
+    return name
 
 
 def _show_explained(report: ReplayReport) -> None:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from agentroute.targets import Tier
 
 from .report import Bill, ReplayReport
-from .wording import caveats, count, headline, percent, saved, usd
+from .wording import caveats, count, headline, percent, problem_lines, saved, usd
 
 __all__ = ["page"]
 
@@ -325,9 +325,7 @@ def _table(heads: Sequence[str], rows: Iterable[str]) -> str:
 def _problems(report: ReplayReport) -> list[str]:
     sections = []
     if report.malformed:
-        lines = [f"{problem.file}:{problem.line}: {problem.reason}" for problem in report.problems[:100]]
-        if report.malformed > len(lines):
-            lines.append(f"and {report.malformed - len(lines):,} more")
+        lines = problem_lines(report.problems, report.malformed, report.alike, shown=100)
         sections.append(_list(f"{count(report.malformed, 'line')} without a step", lines))
     if report.unroutable:
         sections.append(
