@@ -72,7 +72,8 @@ def circles(graph: dict[str, set[str]]) -> list[tuple[str, ...]]:
         return seen
 
     reached = {room: reach(room) for room in graph}
-    return sorted({tuple(sorted(r for r in graph if r in reached[room] and room in reached[r])) for room in graph} - {()})
+    groups = {tuple(sorted(r for r in graph if r in reached[room] and room in reached[r])) for room in graph}
+    return sorted(groups - {()})
 
 
 def walked(call: Callable[[], object]) -> list[str]:
@@ -98,9 +99,10 @@ def main() -> None:
     deferred = {("messages", "formats")}
     """ChatRequest.from_openai: the one import that points up, inside a function (docs/architecture.md)."""
     held = {room: {other for other in others if (room, other) not in deferred} for room, others in graph.items()}
-    with ScriptedProvider("hello", provider="openai") as provider, Router([provider.target(model="gpt-6-luna")]) as router:
-        router.complete("warm up")
-        touched = walked(lambda: router.complete("hello"))
+    with ScriptedProvider("hello", provider="openai") as provider:
+        with Router([provider.target(model="gpt-6-luna")]) as router:
+            router.complete("warm up")
+            touched = walked(lambda: router.complete("hello"))
     words = [room for room in touched if room in ("messages", "events", "targets", "decisions", "errors", "providers")]
     words += [room for room in touched if room in ("prices", "keys", "addresses", "model_rules")]
     print(f"rooms at the top: {len(graph)} ({' '.join(graph)})")
