@@ -99,10 +99,12 @@ def main() -> None:
     deferred = {("messages", "formats")}
     """ChatRequest.from_openai: the one import that points up, inside a function (docs/architecture.md)."""
     held = {room: {other for other in others if (room, other) not in deferred} for room, others in graph.items()}
-    with ScriptedProvider("hello", provider="openai") as provider:
-        with Router([provider.target(model="gpt-6-luna")]) as router:
-            router.complete("warm up")
-            touched = walked(lambda: router.complete("hello"))
+    with (
+        ScriptedProvider("hello", provider="openai") as provider,
+        Router([provider.target(model="x", tier="mid")]) as r,
+    ):
+        r.complete("warm up")
+        touched = walked(lambda: r.complete("hello"))
     words = [room for room in touched if room in ("messages", "events", "targets", "decisions", "errors", "providers")]
     words += [room for room in touched if room in ("prices", "keys", "addresses", "model_rules")]
     print(f"rooms at the top: {len(graph)} ({' '.join(graph)})")
