@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from .errors import ConfigError
 from .messages import Usage
+from .model_rules import UNKNOWN, ModelRules
 from .providers import DEAF, PROVIDERS, Endpoint, Provider, url_problem
 
 __all__ = ["ABILITIES", "Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Secret", "Target", "Tier"]
@@ -238,8 +239,10 @@ class Target:
     the provider is usually called in), or `native` for a model object that an integration calls itself. `provider` is a
     known name, or a `Provider` of your own. Several keys in `api_key`: the first is used, the others stand in when it
     is refused or used up. Without any, the provider's `usual_keys` are looked for in the environment, unless `base_url`
-    leads elsewhere. `settings` are fields of the dialect that every request to this target gets, unless it has its own
-    (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`).
+    leads elsewhere. `settings` are fields that every request to this target gets, unless it has its own
+    (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`): of the dialect that you named, else of the
+    one its provider is usually called in. `rules` say what the model accepts; left out they are the catalog's, which
+    also choose the dialect, if you named none (`dialect_given`).
 
     >>> Target(name="small", provider="openai", model="gpt-4.1-mini", tier="mid", api_key="env:OPENAI_API_KEY").tier
     <Tier.MID: 'mid'>
@@ -261,7 +264,9 @@ class Target:
     cache_ttl_s: float | None
     dialect: str
     settings: Mapping[str, Any] = field(hash=False)
+    rules: ModelRules = field(repr=False)
     tier_inferred: bool = field(default=False)
+    dialect_given: bool = field(default=True)
 
     def __init__(
         self,
@@ -279,7 +284,9 @@ class Target:
         cache_ttl_s: float | None = None,
         dialect: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        rules: ModelRules | None = None,
         tier_inferred: bool = False,
+        dialect_given: bool | None = None,
         spare_keys: tuple[Secret, ...] = (),
         usual_keys: tuple[Secret, ...] | None = None,
         endpoint: Endpoint | None = None,
@@ -291,6 +298,8 @@ class Target:
         api_key = None if api_key is None else Secret.parse(api_key)
         name = model if name is None else name
         known = provider if isinstance(provider, Provider) else PROVIDERS.get(provider)
+        if dialect_given is None:
+            dialect_given = dialect is not None or endpoint is not None or isinstance(provider, Provider)
         if isinstance(provider, Provider):
             if provider.local and price is None and provider.name not in PROVIDERS:
                 price = Price(Decimal(0), Decimal(0), source="runs locally")
@@ -318,6 +327,7 @@ class Target:
             ("price", price, Price),
             ("capabilities", capabilities, Capabilities),
             ("settings", settings, Mapping),
+            ("rules", rules, ModelRules),
         ):
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"target {name!r}: `{key}` is {value!r}; give a {kind.__name__}")
@@ -338,7 +348,9 @@ class Target:
         put(self, "cache_ttl_s", cache_ttl_s)
         put(self, "dialect", endpoint.dialect)
         put(self, "settings", dict(settings or {}))
+        put(self, "rules", UNKNOWN if rules is None else rules)
         put(self, "tier_inferred", tier_inferred)
+        put(self, "dialect_given", dialect_given)
 
     @property
     def origin(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "providers", "messages", "events", "targets", "decisions"),
+    ("errors", "providers", "messages", "model_rules", "events", "targets", "decisions"),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "call", "router"),
