@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from agentroute import ChatRequest, ChatResponse, Endpoint, InvalidRequest, Provider, Quirks, Router, Target
+from agentroute import ChatRequest, ChatResponse, Endpoint, Provider, Quirks, Router, Target
 from agentroute.catalog import default_models
+from agentroute.errors import Unsupported
 from agentroute.providers import PROVIDERS
 from agentroute.testing import Fault, ScriptedProvider
 from agentroute.testing.provider import ScriptedRequest
@@ -189,7 +190,7 @@ def test_the_double_refuses_what_is_not_fitted(doubles: dict[str, ScriptedProvid
         base_url=doubles["openai"].base_url,
         api_key=doubles["openai"].api_key,
     )
-    with Router([raw]) as router, pytest.raises(InvalidRequest, match="Function tools with reasoning_effort"):
+    with Router([raw]) as router, pytest.raises(Unsupported, match="Function tools with reasoning_effort"):
         router.complete(ChatRequest.from_openai({"messages": [ASK], "tools": [LOOK]}))
 
 

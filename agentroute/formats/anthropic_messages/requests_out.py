@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
+from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.fitting import fit, output_limit
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
@@ -38,6 +40,7 @@ def encode_request(
     fields are shared with the request, so the body is to be read or sent, not changed.
     """
     version = quirks.api_version or DEFAULT_VERSION
+    dated = version.removeprefix("vertex-")
     changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
     fitted = fit(request, known_fields(request.extra), rules, DIALECT, changes, stream=stream)
     request, own = fitted.request, fitted.own
@@ -67,21 +70,31 @@ def encode_request(
     if choice is not None:
         body["tool_choice"] = choice
     _schema(request, body, changes)
-    _sampling(request, body, version, thinks, changes)
+    _sampling(request, body, dated, thinks, changes)
     if stream:
         body["stream"] = True
-    return Encoded(body, "/messages", _headers(version, betas, body), tuple(changes))
+    headers = _beta_headers(betas, body)
+    if quirks.model_in_path:
+        verb = "streamRawPredict" if stream else "rawPredict"
+        path = f"/models/{quote(_named(body.pop('model', None)), safe='@')}:{verb}"
+        return Encoded({"anthropic_version": version, **body}, path, headers, tuple(changes))
+    return Encoded(body, "/messages", {**headers, "anthropic-version": version}, tuple(changes))
 
 
-def _headers(version: str, betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
-    """The version, and the betas: those that the caller named, and those without which a field is refused."""
+def _named(model: str | None) -> str:
+    if not model:
+        raise RequestError("`model` is missing: it is part of the path there")
+    return model
+
+
+def _beta_headers(betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
+    """The betas that the caller named, and those without which a field is refused."""
     named = list(map(str, betas)) if isinstance(betas, list | tuple) else []
     for field, beta in _BETAS.items():
         family = beta.rsplit("-", 3)[0]
         if field in body and not any(each.startswith(family) for each in named):
             named.append(beta)
-    headers = {"anthropic-version": version}
-    return {**headers, "anthropic-beta": ",".join(named)} if named else headers
+    return {"anthropic-beta": ",".join(named)} if named else {}
 
 
 _BETAS: Final = {"context_management": "context-management-2025-06-27"}
