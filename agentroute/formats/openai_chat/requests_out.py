@@ -50,7 +50,7 @@ def encode_request(
     The dialect cannot say that a tool failed: `is_error` is left out and the result's own text goes as it is. Reasoning
     goes where `quirks.reasoning_field` says; a message that has nothing else is left out with it.
     """
-    changes = dict.fromkeys(left_out(request, DIALECT))
+    changes = dict.fromkeys(left_out(request, DIALECT, shared=rules.openai_settings))
     extra = _own_fields(request, rules)
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
     fitted = fit(request, extra, rules, DIALECT, changes, stream=stream)

@@ -53,7 +53,7 @@ def encode_request(
     Unless the caller's own fields say otherwise nothing is stored and reasoning comes back encrypted, but for a model
     whose name says that it does not reason.
     """
-    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
+    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT, shared=rules.openai_settings))
     fitted = fit(request, _own_fields(request, rules), rules, DIALECT, changes, stream=stream)
     request, own = fitted.request, fitted.own
     beside = own.pop("text", {})
