@@ -11,7 +11,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "addresses", "keys", "providers", "messages", "events", "prices", "targets", "decisions"),
+    (
+        "errors",
+        "addresses",
+        "keys",
+        "providers",
+        "messages",
+        "model_rules",
+        "events",
+        "prices",
+        "targets",
+        "decisions",
+    ),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),
@@ -28,8 +39,10 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "headers",
         "failures",
         "signatures",
+        "reasoning",
         "foreign",
         "media",
+        "fitting",
         "openai_chat",
         "anthropic_messages",
         "gemini",

@@ -24,6 +24,7 @@ from agentroute.errors import (
 )
 from agentroute.events import Event
 from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Message, Text, ToolCall, Usage
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import CostField, Quirks
 
 __all__ = [
@@ -124,8 +125,15 @@ class Format(Protocol):
     def StreamEncoder(self) -> _NewEncoder: ...
 
     def encode_request(
-        self, request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
-    ) -> Encoded: ...
+        self,
+        request: ChatRequest,
+        *,
+        model: str | None = None,
+        stream: bool = False,
+        quirks: Quirks = PLAIN,
+        rules: ModelRules = UNKNOWN,
+    ) -> Encoded:
+        """The body of this dialect, fitted to what the server (`quirks`) and the model (`rules`) take."""
 
     def decode_response(
         self, body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None

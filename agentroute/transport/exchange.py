@@ -26,11 +26,14 @@ from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
+from agentroute.formats.foreign import carried
 from agentroute.formats.reading import money
+from agentroute.formats.reasoning import read
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.keys import Secret
 from agentroute.messages import ChatRequest, Extra, Usage
+from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Target
 
@@ -78,6 +81,7 @@ class Outgoing:
             model=target.model,
             stream=self.stream,
             quirks=target.endpoint.quirks,
+            rules=target.rules,
         )
         self.changes: Final = (*repaired.changes, *encoded.changes)
         self.url: Final = base_url + encoded.path
@@ -87,8 +91,9 @@ class Outgoing:
             "accept": "text/event-stream" if self.stream else "application/json",
             "accept-encoding": "identity",
             "user-agent": f"agentroute/{__version__}",
-            **encoded.headers,
-            **{name: value for name, value in target.endpoint.headers if isinstance(value, str)},
+            **_joined(
+                encoded.headers, {name: value for name, value in target.endpoint.headers if isinstance(value, str)}
+            ),
         }
         self._headers: Final = tuple(
             (name, value) for name, value in target.endpoint.headers if isinstance(value, Secret)
@@ -188,12 +193,36 @@ def _key(secret: Secret, *, spaces: bool = False) -> tuple[str, str | None]:
     return key, None
 
 
+def _joined(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """The endpoint's headers over ours; betas of both are named."""
+    both = {**ours, **theirs}
+    if _BETAS in ours and _BETAS in theirs:
+        named = [each.strip() for value in (ours[_BETAS], theirs[_BETAS]) for each in value.split(",")]
+        both[_BETAS] = ",".join(dict.fromkeys(named))
+    return both
+
+
+_BETAS: Final = "anthropic-beta"
+
+
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
-    added = target.endpoint.quirks.added
+    """With the target's settings, before which the request's own go, and what its endpoint wants added."""
+    added = dict(target.endpoint.quirks.added)
     if not target.settings and not added:
         return request
-    own = request.extra.fields if request.extra is not None and request.extra.dialect == target.dialect else {}
-    return replace(request, extra=Extra(target.dialect, {**dict(added), **target.settings, **own}))
+    given = target.settings_dialect
+    settings = dict(target.settings)
+    reasoning = request.reasoning
+    if given != target.dialect:
+        reasoning = reasoning or read(given, settings)
+        settings = carried(settings, given, target.dialect)
+    elif reasoning is not None:
+        settings = {key: value for key, value in settings.items() if key not in REASONING_FIELDS.get(given, ())}
+    extra = request.extra
+    own = {} if extra is None else extra.fields
+    if extra is not None and extra.dialect != target.dialect:
+        own = carried(own, extra.dialect, target.dialect)
+    return replace(request, reasoning=reasoning, extra=Extra(target.dialect, {**added, **settings, **own}))
 
 
 def _format(target: Target) -> formats.Format:

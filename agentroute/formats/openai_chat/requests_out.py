@@ -7,7 +7,8 @@ from typing import Any
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
-from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.fitting import fit
+from agentroute.formats.foreign import carried, foreign_part, foreign_tool, left_out
 from agentroute.formats.media import file_data, file_name, sound_format
 from agentroute.formats.reading import data_url
 from agentroute.messages import (
@@ -25,6 +26,7 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
 from .fields import DIALECT, REFUSAL, known_fields
@@ -33,7 +35,12 @@ __all__ = ["encode_assistant", "encode_request"]
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The chat-completions body. `encode_request(decode_request(body)).body` says what `body` said.
 
@@ -43,14 +50,17 @@ def encode_request(
     The dialect cannot say that a tool failed: `is_error` is left out and the result's own text goes as it is. Reasoning
     goes where `quirks.reasoning_field` says; a message that has nothing else is left out with it.
     """
-    changes = dict.fromkeys(left_out(request, DIALECT))
-    extra = dict(known_fields(request.extra))
+    changes = dict.fromkeys(left_out(request, DIALECT, shared=rules.openai_settings))
+    extra = _own_fields(request, rules)
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
+    fitted = fit(request, extra, rules, DIALECT, changes, stream=stream)
+    request, extra = fitted.request, fitted.own
     body: dict[str, Any] = {}
     name = model or request.model
     if name is not None:
         body["model"] = name
     body["messages"] = [raw for message in request.messages for raw in _encode_message(message, quirks, changes)]
+    _mark_begun_answer(request, body["messages"], rules)
     for raw in body["messages"]:
         if quirks.text_content == "all" or (quirks.text_content == "tools" and raw["role"] == "tool"):
             raw["content"] = _one_text(raw["content"], changes)
@@ -81,6 +91,7 @@ def encode_request(
         body[chosen] = sampling.max_output_tokens
     if sampling.stop:
         body["stop"] = list(sampling.stop)
+    body.update(fitted.reasoning)
     for key, value in extra.items():
         body.setdefault(key, value)
     for field, named in quirks.renamed:
@@ -94,6 +105,21 @@ def encode_request(
         if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
     return Encoded(body, "/chat/completions", changes=tuple(changes))
+
+
+def _own_fields(request: ChatRequest, rules: ModelRules) -> dict[str, Any]:
+    extra = request.extra
+    if extra is None or extra.dialect == DIALECT or not rules.openai_settings:
+        return dict(known_fields(extra))
+    return carried(extra.fields, extra.dialect, DIALECT)
+
+
+def _mark_begun_answer(request: ChatRequest, messages: list[dict[str, Any]], rules: ModelRules) -> None:
+    """Mistral and Moonshot continue the assistant's last message only if it says that it is begun."""
+    if rules.prefill in ("prefix", "partial") and messages and request.messages[-1].role == "assistant":
+        last = messages[-1]
+        if last["role"] == "assistant" and "tool_calls" not in last:
+            messages[-1] = {**last, rules.prefill: True}
 
 
 def _encode_message(message: Message, quirks: Quirks, changes: dict[str, None]) -> list[dict[str, Any]]:

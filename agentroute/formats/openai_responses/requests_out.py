@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
-from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.fitting import fit
+from agentroute.formats.foreign import carried, foreign_part, foreign_tool, left_out
 from agentroute.formats.media import file_data, file_name
 from agentroute.formats.reading import data_url
+from agentroute.formats.reasoning import is_known
 from agentroute.messages import (
     ChatRequest,
     Document,
@@ -26,6 +28,7 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
 from .fields import DIALECT, known_fields
@@ -38,16 +41,25 @@ this model" (seen in many public reports, e.g. microsoft/agent-framework#7483; r
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The Responses body. Schemas and unknown fields are shared with the request: read the body, do not change it.
 
     Unless the caller's own fields say otherwise nothing is stored and reasoning comes back encrypted, but for a model
     whose name says that it does not reason.
     """
-    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
-    own = dict(known_fields(request.extra))
+    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT, shared=rules.openai_settings))
+    fitted = fit(request, _own_fields(request, rules), rules, DIALECT, changes, stream=stream)
+    request, own = fitted.request, fitted.own
     beside = own.pop("text", {})
+    if "verbosity" in rules.refused and "verbosity" in beside:
+        beside = {key: value for key, value in beside.items() if key != "verbosity"}
+        changes["`verbosity` left out: the model refuses it"] = None
     body: dict[str, Any] = {}
     name = model or request.model
     if name is not None:
@@ -76,14 +88,23 @@ def encode_request(
             changes[f"`{setting}` left out: the Responses API has no such setting"] = None
     if sampling.stop:
         changes["stop sequences left out: the Responses API has no such setting"] = None
+    body.update(fitted.reasoning)
     for key, value in own.items():
         body.setdefault(key, value)
     body.setdefault("store", False)
-    if not body["store"] and not _NO_REASONING.match(name or ""):
+    reasons = rules.thinking != "never" if is_known(rules) else not _NO_REASONING.match(name or "")
+    if not body["store"] and reasons:
         body.setdefault("include", ["reasoning.encrypted_content"])
     if stream:
         body["stream"] = True
     return Encoded(body, "/responses", changes=tuple(changes))
+
+
+def _own_fields(request: ChatRequest, rules: ModelRules) -> dict[str, Any]:
+    extra = request.extra
+    if extra is None or extra.dialect == DIALECT or not rules.openai_settings:
+        return dict(known_fields(extra))
+    return carried(extra.fields, extra.dialect, DIALECT)
 
 
 def _plain(part: Part) -> bool:
