@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
+from agentroute.formats.forms import CallsBack
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.messages import ChatRequest, Extra
@@ -35,7 +37,20 @@ _MAX_ERROR_BYTES: Final = 64 * 1024
 class Outgoing:
     """What is sent for one attempt. Raises ConfigError for a target that cannot be called, naming the remedy."""
 
-    __slots__ = ("_auth", "_secret", "changes", "content", "format", "headers", "origin", "stream", "target", "url")
+    __slots__ = (
+        "_auth",
+        "_secret",
+        "changes",
+        "content",
+        "format",
+        "headers",
+        "origin",
+        "stream",
+        "target",
+        "tool_names",
+        "tools",
+        "url",
+    )
 
     def __init__(self, attempt: Try) -> None:
         target = attempt.target
@@ -52,7 +67,10 @@ class Outgoing:
             model=target.model,
             stream=attempt.stream,
             quirks=target.endpoint.quirks,
+            rules=target.rules,
         )
+        self.tools: Final = attempt.request.tools
+        self.tool_names: Final = encoded.names
         self.changes: Final = (*repaired.changes, *encoded.changes)
         self.url: Final = base_url + encoded.path
         self.content: Final = _dump(encoded.body)
@@ -263,6 +281,7 @@ class Answer:
         self._body = bytearray()
         self._sse: SseDecoder | None = None
         self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin)
+        self._calls = CallsBack(outgoing.tools, outgoing.tool_names)
         self._warnings: list[str] = []
         self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -325,7 +344,7 @@ class Answer:
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 
     def _items(self, events: Iterator[Event] | list[Event]) -> Iterator[Item]:
-        for event in events:
+        for event in chain.from_iterable(map(self._calls.read, events)):
             content = is_content(event)
             if content:
                 self.content_came = True

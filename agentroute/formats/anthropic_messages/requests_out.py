@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.fitting import fit
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.media import media_type_of, to_text
 from agentroute.formats.reading import INVALID_JSON, json_object
 from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
 from .fields import DEFAULT_VERSION, DIALECT, MAX_TOKENS, known_fields
@@ -23,7 +25,12 @@ https://platform.claude.com/docs/en/api/versioning"""
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The Messages body for the API version of `quirks` (default `2023-06-01`).
 
@@ -31,7 +38,9 @@ def encode_request(
     fields are shared with the request, so the body is to be read or sent, not changed.
     """
     version = quirks.api_version or DEFAULT_VERSION
-    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
+    fitted = fit(request, DIALECT, rules, quirks)
+    request = fitted.request
+    changes: dict[str, None] = dict.fromkeys((*fitted.changes, *left_out(request, DIALECT)))
     sampling = request.sampling
     body: dict[str, Any] = {}
     name = model or request.model
@@ -60,14 +69,14 @@ def encode_request(
         changes["the tool choice left out: there are no tools"] = None
     if choice is not None:
         body["tool_choice"] = choice
-    _schema(request, body, changes)
+    _schema(request, body)
     _sampling(request, body, version, thinks, changes)
     if stream:
         body["stream"] = True
     headers = {"anthropic-version": version}
     if isinstance(betas, list):
         headers["anthropic-beta"] = ",".join(map(str, betas))
-    return Encoded(body, "/messages", headers, tuple(changes))
+    return Encoded(body, "/messages", headers, tuple(changes), fitted.names)
 
 
 def _thinking_budget(request: ChatRequest) -> int:
@@ -247,12 +256,9 @@ def _tool_choice(request: ChatRequest, thinks: bool, changes: dict[str, None]) -
     return raw
 
 
-def _schema(request: ChatRequest, body: dict[str, Any], changes: dict[str, None]) -> None:
+def _schema(request: ChatRequest, body: dict[str, Any]) -> None:
     schema = request.response_schema
-    if schema is None:
-        return
-    if schema.schema is None:
-        changes["JSON without a schema is not asked for: Anthropic has no such setting"] = None
+    if schema is None or schema.schema is None:
         return
     config = body.get("output_config")
     beside = config if isinstance(config, Mapping) else {}

@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.fitting import fit
 from agentroute.formats.foreign import foreign_tool, left_out
 from agentroute.formats.reading import json_object
 from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
 from .fields import DIALECT, GENERATION, camel, known_fields
@@ -22,7 +24,12 @@ _COLLECTIONS: Final = ("models/", "tunedModels/")
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The generateContent body and the path with the model. Raises RequestError where no model is named.
 
@@ -31,7 +38,9 @@ def encode_request(
     some models take them inside. Arguments that are no JSON object stand under `INVALID_JSON`. All system messages
     become the one system instruction. Of `request.extra` what belongs into `generationConfig` is put there.
     """
-    changes = dict.fromkeys(left_out(request, DIALECT))
+    fitted = fit(request, DIALECT, rules, quirks)
+    request = fitted.request
+    changes = dict.fromkeys((*fitted.changes, *left_out(request, DIALECT)))
     extra = dict(camel(known_fields(request.extra)))
     body: dict[str, Any] = {}
     system = [message for message in request.messages if message.role in ("system", "developer")]
@@ -52,7 +61,7 @@ def encode_request(
         body["generationConfig"] = generation
     for key, value in extra.items():
         body.setdefault(key, value)
-    return Encoded(body, _path(model or request.model, stream), {}, tuple(changes))
+    return Encoded(body, _path(model or request.model, stream), {}, tuple(changes), fitted.names)
 
 
 def _path(model: str | None, stream: bool) -> str:

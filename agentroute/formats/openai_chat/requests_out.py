@@ -7,6 +7,7 @@ from typing import Any
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.fitting import fit
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.media import file_data, file_name, sound_format
 from agentroute.formats.reading import data_url
@@ -25,6 +26,7 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
 from .fields import DIALECT, REFUSAL, known_fields
@@ -33,7 +35,12 @@ __all__ = ["encode_assistant", "encode_request"]
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The chat-completions body. `encode_request(decode_request(body)).body` says what `body` said.
 
@@ -43,7 +50,9 @@ def encode_request(
     The dialect cannot say that a tool failed: `is_error` is left out and the result's own text goes as it is. Reasoning
     goes where `quirks.reasoning_field` says; a message that has nothing else is left out with it.
     """
-    changes = dict.fromkeys(left_out(request, DIALECT))
+    fitted = fit(request, DIALECT, rules, quirks)
+    request = fitted.request
+    changes = dict.fromkeys((*fitted.changes, *left_out(request, DIALECT)))
     extra = dict(known_fields(request.extra))
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
     body: dict[str, Any] = {}
@@ -59,11 +68,7 @@ def encode_request(
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
     if request.response_schema is not None:
-        schema = request.response_schema
-        if schema.schema is not None and not quirks.json_schema:
-            schema = ResponseSchema()
-            changes["the schema of the answer left out: this server takes JSON without a schema only"] = None
-        body["response_format"] = _encode_response_format(schema, extra.pop("response_format", {}))
+        body["response_format"] = _encode_response_format(request.response_schema, extra.pop("response_format", {}))
     sampling = request.sampling
     for setting in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
         value = getattr(sampling, setting)
@@ -86,7 +91,7 @@ def encode_request(
         body["stream"] = True
         if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    return Encoded(body, "/chat/completions", changes=tuple(changes))
+    return Encoded(body, "/chat/completions", {}, tuple(changes), fitted.names)
 
 
 def _encode_message(message: Message, quirks: Quirks, changes: dict[str, None]) -> list[dict[str, Any]]:
