@@ -32,7 +32,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "media",
         "names",
         "schemas",
-        "fitting",
+        "content",
         "openai_chat",
         "anthropic_messages",
         "gemini",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentroute.formats.base import PLAIN, Encoded
-from agentroute.formats.fitting import fit
+from agentroute.formats.content import fit_content
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.media import media_type_of, to_text
 from agentroute.formats.reading import INVALID_JSON, json_object
@@ -38,9 +38,9 @@ def encode_request(
     fields are shared with the request, so the body is to be read or sent, not changed.
     """
     version = quirks.api_version or DEFAULT_VERSION
-    fitted = fit(request, DIALECT, rules, quirks)
-    request = fitted.request
-    changes: dict[str, None] = dict.fromkeys((*fitted.changes, *left_out(request, DIALECT)))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    changes: dict[str, None] = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
     sampling = request.sampling
     body: dict[str, Any] = {}
     name = model or request.model
@@ -76,7 +76,7 @@ def encode_request(
     headers = {"anthropic-version": version}
     if isinstance(betas, list):
         headers["anthropic-beta"] = ",".join(map(str, betas))
-    return Encoded(body, "/messages", headers, tuple(changes), fitted.names)
+    return Encoded(body, "/messages", headers, tuple(changes), content.names)
 
 
 def _thinking_budget(request: ChatRequest) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
-from agentroute.formats.fitting import fit
+from agentroute.formats.content import fit_content
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.media import file_data, file_name, sound_format
 from agentroute.formats.reading import data_url
@@ -50,9 +50,9 @@ def encode_request(
     The dialect cannot say that a tool failed: `is_error` is left out and the result's own text goes as it is. Reasoning
     goes where `quirks.reasoning_field` says; a message that has nothing else is left out with it.
     """
-    fitted = fit(request, DIALECT, rules, quirks)
-    request = fitted.request
-    changes = dict.fromkeys((*fitted.changes, *left_out(request, DIALECT)))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    changes = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
     extra = dict(known_fields(request.extra))
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
     body: dict[str, Any] = {}
@@ -91,7 +91,7 @@ def encode_request(
         body["stream"] = True
         if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    return Encoded(body, "/chat/completions", {}, tuple(changes), fitted.names)
+    return Encoded(body, "/chat/completions", {}, tuple(changes), content.names)
 
 
 def _encode_message(message: Message, quirks: Quirks, changes: dict[str, None]) -> list[dict[str, Any]]:

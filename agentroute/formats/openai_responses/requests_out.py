@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
-from agentroute.formats.fitting import fit
+from agentroute.formats.content import fit_content
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.forms import is_freeform, takes_free_text
 from agentroute.formats.media import file_data, file_name
@@ -31,7 +31,7 @@ from agentroute.messages import (
 from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
-from .fields import ADDITIONAL, DIALECT, known_fields
+from .fields import ADDITIONAL, DIALECT, id_of, known_fields
 
 __all__ = ["encode_items", "encode_request"]
 
@@ -53,9 +53,9 @@ def encode_request(
     Unless the caller's own fields say otherwise nothing is stored and reasoning comes back encrypted, but for a model
     whose name says that it does not reason.
     """
-    fitted = fit(request, DIALECT, rules, quirks)
-    request = fitted.request
-    changes: dict[str, None] = dict.fromkeys((*fitted.changes, *left_out(request, DIALECT)))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    changes: dict[str, None] = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
     own = dict(known_fields(request.extra))
     beside = own.pop("text", {})
     body: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def encode_request(
         body.setdefault("include", ["reasoning.encrypted_content"])
     if stream:
         body["stream"] = True
-    return Encoded(body, "/responses", {}, tuple(changes), fitted.names)
+    return Encoded(body, "/responses", {}, tuple(changes), content.names)
 
 
 def _plain(part: Part) -> bool:
@@ -181,6 +181,9 @@ def _encode_item(part: Part, changes: dict[str, None]) -> dict[str, Any] | None:
             return _encode_call(part)
         case Reasoning():
             return _encode_reasoning(part, changes)
+        case Text() if spare.get("type") == "item_reference" and id_of(spare) is None:
+            changes["a reference to an item of ours left out: this provider never saw it"] = None
+            return None
         case Text() if _is_item(part):
             return dict(spare)
         case Document():

@@ -1,4 +1,4 @@
-"""A request as the rules of a model demand it: schemas, names of tools, media types, JSON that has to be asked for."""
+"""What a request holds, as the rules of a model demand it: tools and their names, schemas, media types, JSON."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .foreign import foreign_tool
 from .forms import as_function, given_as_json, is_freeform
 from .media import true_media_type
 from .names import wire_names
-from .schemas import SchemaRules, fit_schema, is_object, is_recursive, why_not_strict
+from .schemas import FittedSchema, SchemaRules, fit_schema, is_object, is_recursive, why_not_strict
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["FittedContent", "fit_content"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedContent:
     """The request as the model takes it, and in words what was changed. `names`: the caller's name of each tool that
     goes under another one."""
 
@@ -44,7 +44,7 @@ class Fitted:
     changes: tuple[str, ...] = ()
 
 
-def fit(request: ChatRequest, dialect: str, rules: ModelRules, quirks: Quirks) -> Fitted:
+def fit_content(request: ChatRequest, dialect: str, rules: ModelRules, quirks: Quirks) -> FittedContent:
     """Fits what can be fitted; the request itself if nothing has to be. It is never changed.
 
     The same request is always fitted in the same way, and no part of it by what follows, so that a provider's cache of
@@ -75,7 +75,7 @@ def fit(request: ChatRequest, dialect: str, rules: ModelRules, quirks: Quirks) -
         request = replace(
             request, tools=tools, messages=messages, response_schema=schema, tool_choice=choice, extra=extra
         )
-    return Fitted(request, {new: old for old, new in names.items()}, tuple(changes))
+    return FittedContent(request, {new: old for old, new in names.items()}, tuple(changes))
 
 
 _WORDS: Final = "[A-Za-z0-9_-]{1,64}"
@@ -102,8 +102,13 @@ _PLAIN: Final = ModelRules(strict=True, freeform_tools=True)
 
 
 @lru_cache(maxsize=512)
-def _schema_rules(rules: ModelRules, strict: bool) -> SchemaRules:
-    return SchemaRules.of_tool(rules, strict=strict)
+def _tool_rules(rules: ModelRules) -> tuple[SchemaRules, SchemaRules]:
+    return SchemaRules.of_tool(rules, strict=False), SchemaRules.of_tool(rules, strict=True)
+
+
+@lru_cache(maxsize=512)
+def _answer_rules(rules: ModelRules) -> tuple[SchemaRules, SchemaRules]:
+    return SchemaRules.of_answer(rules, strict=False), SchemaRules.of_answer(rules, strict=True)
 
 
 def _same(new: tuple[Any, ...], old: tuple[Any, ...]) -> bool:
@@ -144,14 +149,30 @@ def _tool(tool: Tool, dialect: str, rules: ModelRules, names: Mapping[str, str],
         tool = replace(tool, name=names[tool.name])
     if rules is _PLAIN or foreign_tool(tool, dialect) or not tool.parameters:
         return tool
-    what = f"the schema of `{tool.name}`"
     strict = _strict(tool, rules, changes)
-    fitted = fit_schema(tool.parameters, _schema_rules(rules, bool(strict)), what)
+    fitted, problem = _fitted(tool.parameters, f"the schema of `{tool.name}`", *_tool_rules(rules), strict=bool(strict))
     changes.update(dict.fromkeys(fitted.changes))
+    if problem is not None:
+        changes[f"`strict` of the tool `{tool.name}` left out: {problem}"] = None
+        strict = False
     if fitted.schema is tool.parameters and strict is tool.strict:
         return tool
     description = "\n\n".join(text for text in (tool.description, fitted.told) if text)
     return replace(tool, parameters=fitted.schema, strict=strict, description=description)
+
+
+def _fitted(
+    schema: Mapping[str, Any], what: str, lenient: SchemaRules, full: SchemaRules, *, strict: bool
+) -> tuple[FittedSchema, str | None]:
+    """The schema within the rules, and why it cannot be strict if it should be."""
+    first = fit_schema(schema, lenient, what)
+    if not strict:
+        return first, None
+    problem = why_not_strict(first.schema, full)
+    if problem is not None:
+        return first, problem
+    second = fit_schema(first.schema, full, what)
+    return FittedSchema(second.schema, (*first.changes, *second.changes), first.told), None
 
 
 def _takes_form(extra: Extra | None, dialect: str, rules: ModelRules) -> bool:
@@ -165,11 +186,7 @@ def _strict(tool: Tool, rules: ModelRules, changes: dict[str, None]) -> bool | N
     if not rules.strict:
         changes["`strict` of tools left out: this model is not known to have it"] = None
         return None
-    problem = why_not_strict(tool.parameters, _schema_rules(rules, True))
-    if problem is None:
-        return True
-    changes[f"`strict` of the tool `{tool.name}` left out: {problem}"] = None
-    return False
+    return True
 
 
 def _choice_renamed(extra: Extra | None, names: Mapping[str, str]) -> Extra | None:
@@ -269,7 +286,7 @@ def _why_in_words(asked: ResponseSchema, dialect: str, rules: ModelRules, quirks
         return None
     if rules.root_object and not is_object(asked.schema):
         return "its root is no object"
-    if not SchemaRules.of_answer(rules, strict=bool(asked.strict)).recursion and is_recursive(asked.schema):
+    if not _answer_rules(rules)[bool(asked.strict)].recursion and is_recursive(asked.schema):
         return "it holds itself"
     return None
 
@@ -280,16 +297,14 @@ def _fitted_answer(
     if rules is _PLAIN:
         return asked
     strict = asked.strict
-    if strict:
-        problem = why_not_strict(schema, SchemaRules.of_answer(rules, strict=True))
-        if problem is not None:
-            changes[f"`strict` of the answer's schema left out: {problem}"] = None
-            strict = False
+    fitted, problem = _fitted(schema, "the schema of the answer", *_answer_rules(rules), strict=bool(strict))
+    changes.update(dict.fromkeys(fitted.changes))
+    if problem is not None:
+        changes[f"`strict` of the answer's schema left out: {problem}"] = None
+        strict = False
     name = asked.name
     if name is not None:
         name = wire_names([name], rules.answer_name, None).get(name, name)
-    fitted = fit_schema(schema, SchemaRules.of_answer(rules, strict=bool(strict)), "the schema of the answer")
-    changes.update(dict.fromkeys(fitted.changes))
     held = fitted.schema
     if fitted.told:
         held = {**held, "description": " ".join(text for text in (held.get("description"), fitted.told) if text)}
