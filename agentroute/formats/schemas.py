@@ -185,6 +185,7 @@ class _Fitting:
         self._what = what
         self._inlined: tuple[str, ...] = ()
         self._folded = False
+        self._left = _MAX_SCHEMAS
         self._dropped: dict[str, None] = {}
         self._others: dict[str, None] = {}
         self.told = ""
@@ -229,7 +230,9 @@ class _Fitting:
         head = {"type": "object", "properties": {}}
         return {**head, **{key: value for key, value in schema.items() if key != "type"}}
 
-    def _merged(self, schema: Schema, keys: tuple[str, ...] = _COMBINATORS, depth: int = 0) -> dict[str, Any]:
+    def _merged(
+        self, schema: Schema, keys: tuple[str, ...] = _COMBINATORS, within: tuple[str, ...] = ("#",)
+    ) -> dict[str, Any]:
         """One object that takes what any branch takes: a property of several has the schema of each, one that every
         branch demands is required."""
         found = {key: value for key, value in schema.items() if key not in keys}
@@ -242,10 +245,11 @@ class _Fitting:
             demanded: list[frozenset[str]] = []
             for branch in _list(schema, key):
                 held = _deref(self._root, branch)
-                if held.get("type") not in (None, "object") or depth > _MAX_DEPTH:
+                name = branch.get("$ref", "")
+                if held.get("type") not in (None, "object") or name in within or not self._may_go_on():
                     continue
-                if any(name in held for name in _COMBINATORS):
-                    held = self._merged(held, depth=depth + 1)
+                if any(word in held for word in _COMBINATORS):
+                    held = self._merged(held, within=(*within, name) if name else within)
                 demanded.append(frozenset(_texts(held.get("required"))))
                 if "additionalProperties" in held:
                     closed.append(held["additionalProperties"])
@@ -272,15 +276,22 @@ class _Fitting:
 
     def _all_of(self, schema: Schema) -> dict[str, Any]:
         """`allOf` put together: of objects as one object, of anything else as one schema with all that they say."""
-        branches = [_deref(self._root, branch) for branch in _list(schema, "allOf")]
-        if branches and all(held.get("type", "object") == "object" and _named(held) for held in branches):
+        loops = is_recursive(self._root)
+        given = _list(schema, "allOf")
+        branches = [branch if loops else _deref(self._root, branch) for branch in given]
+        if not loops and branches and all(held.get("type", "object") == "object" and _named(held) for held in branches):
             return self._merged(schema, ("allOf",))
         rest = {key: value for key, value in schema.items() if key != "allOf"}
         return {key: value for held in (*branches, rest) for key, value in held.items()}
 
+    def _may_go_on(self) -> bool:
+        """References can make a large schema of a small one; beyond a size the rest stays as it is."""
+        self._left -= 1
+        return self._left > 0
+
     def walk(self, schema: Any, top: bool = True) -> Any:
         """The schema with everything below it within the rules."""
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, Mapping) or not self._may_go_on():
             return schema
         found: Schema = schema
         name = found.get("$ref")

@@ -302,6 +302,14 @@ def test_any_schema_comes_out_as_one_object_and_is_not_changed(
     why_not_strict(schema, rules)
 
 
+def test_references_that_double_at_each_step_do_not_explode() -> None:
+    both = [{"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(60)]
+    named = {f"d{n}": held for n, held in enumerate(both)} | {"d60": TEXT}
+    schema = {"type": "object", "properties": {"p": {"$ref": "#/$defs/d0"}}, "anyOf": [both[0]], "$defs": named}
+    for rules in (PLAIN_ROOT, SchemaRules(references=False)):
+        assert fit_schema(schema, rules).schema["type"] == "object"
+
+
 def test_python_objects_that_hold_themselves_are_passed_over() -> None:
     schema: dict[str, Any] = {"type": "object", "properties": {}}
     schema["properties"]["self"] = schema
