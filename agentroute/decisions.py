@@ -92,7 +92,8 @@ class Constraints:
     """The caller's policy for one step. `target` pins; `max_cost` is expected USD; `deadline_s` seconds.
 
     `content_filter_fallback` names the targets that may be asked, in this order, where one refused the content by
-    policy. Without it such a refusal goes to the caller unchanged.
+    policy. Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request
+    allows is asked for as many as it writes; with `strict_max_tokens` it may not serve.
     """
 
     target: str | None = None
@@ -104,6 +105,7 @@ class Constraints:
     deadline_s: float | None = None
     max_cost: Decimal | float | None = None
     content_filter_fallback: tuple[str, ...] = ()
+    strict_max_tokens: bool = False
 
     def __post_init__(self) -> None:
         for name in ("tier", "max_tier"):
@@ -119,6 +121,8 @@ class Constraints:
                 raise ConfigError(f"{name} is the text {value!r}; give a tuple of {what} names")
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        if not isinstance(self.strict_max_tokens, bool):
+            raise ConfigError(f"strict_max_tokens is {self.strict_max_tokens!r}; give True or False")
         for name in ("deadline_s", "max_cost"):
             value = getattr(self, name)
             if value is None:

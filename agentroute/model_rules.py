@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
@@ -11,7 +12,7 @@ from .errors import ConfigError
 from .messages import EFFORTS
 from .providers import DIALECTS
 
-__all__ = ["UNKNOWN", "ModelRules", "Prefill"]
+__all__ = ["REASONING_FIELDS", "SHARED_SETTINGS", "UNKNOWN", "ModelRules", "Prefill"]
 
 Prefill: TypeAlias = Literal["yes", "without_reasoning", "prefix", "partial", "no"]
 """Whether the assistant's last message may be begun by the caller: as it is, only while the model does not think, with
@@ -32,7 +33,8 @@ class ModelRules:
     **Settings.** `refused`: answered with an error, so they are left out. `refused_while_reasoning`: likewise, unless
     reasoning is off. `ignored`: taken and without effect. `temperature`: the smallest and largest that is taken.
     `max_stops`, `max_stop_bytes`: how many stop sequences, and how long each. `tool_choices`: the modes that are taken;
-    `tool_choices_while_reasoning` if they are fewer then.
+    `tool_choices_while_reasoning` if they are fewer then. `openai_settings`: whether those that both of OpenAI's
+    dialects have (`metadata`, `prompt_cache_key`, `store`, ...) may go from one to the other.
 
     **Reasoning.** `thinking`: whether the model never thinks, on request (`optional`), unless it is switched off
     (`default`), or `always`. `thinking_off`: what switches it off in the Messages dialect and its like, if the effort
@@ -80,6 +82,7 @@ class ModelRules:
     max_stop_bytes: int | None = None
     tool_choices: tuple[str, ...] = ("auto", "none", "required", "tool")
     tool_choices_while_reasoning: tuple[str, ...] | None = None
+    openai_settings: bool = True
 
     thinking: Literal["never", "optional", "default", "always"] | None = None
     thinking_off: Literal["disabled", "between_tools"] | None = None
@@ -154,6 +157,14 @@ class ModelRules:
                 raise ConfigError(f"rule `{name}` is {pattern!r}; give a regular expression")
 
 
+REASONING_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai_chat": ("reasoning_effort", "reasoning", "thinking", "enable_thinking", "thinking_budget"),
+    "openai_responses": ("reasoning",),
+    "anthropic_messages": ("thinking", "output_config"),
+    "gemini": ("thinkingConfig",),
+}
+"""The fields of each dialect's body that hold the reasoning setting; of Gemini's `generationConfig`."""
+
 _CHOICES: Final = ("auto", "none", "required", "tool")
 _WORDS: Final = {
     "dialect": DIALECTS,
@@ -165,7 +176,7 @@ _WORDS: Final = {
     "responses_efforts": EFFORTS,
     "default_effort": EFFORTS,
     "max_effort_off": EFFORTS,
-    "chat_reasoning": ("reasoning_effort", "reasoning", "thinking", "enable_thinking", "thinking_budget"),
+    "chat_reasoning": REASONING_FIELDS["openai_chat"],
     "closed_objects": ("strict", "answer"),
 }
 """The fields that hold words of a known list."""
@@ -223,6 +234,19 @@ def _is_pattern(text: str) -> bool:
         return False
     return True
 
+
+SHARED_SETTINGS: Final = (
+    "metadata",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "user",
+    "verbosity",
+)
+"""Settings without a canonical name that both of OpenAI's dialects have (openai 3.57, `CompletionCreateParams` and
+`ResponseCreateParams`); the Responses dialect has `verbosity` inside `text`."""
 
 UNKNOWN: Final = ModelRules()
 """The rules of a model that nobody told us anything of: nothing is changed for it."""

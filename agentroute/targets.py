@@ -357,6 +357,12 @@ class Target:
         """What a signature or an unknown field of its answers is bound to: `provider/model`."""
         return f"{self.provider}/{self.model}"
 
+    @property
+    def settings_dialect(self) -> str:
+        """The dialect that `settings` are written in: the one given, else the one its provider is usually called in."""
+        known = None if self.dialect_given else PROVIDERS.get(self.provider)
+        return self.dialect if known is None else known.endpoint().dialect
+
     def each_key(self) -> tuple[Target, ...]:
         """This target with each of its keys alone, in order."""
         if not self.spare_keys:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agentroute.errors import ConfigError
-from agentroute.model_rules import UNKNOWN, ModelRules
+from agentroute.model_rules import REASONING_FIELDS, SHARED_SETTINGS, UNKNOWN, ModelRules
 from agentroute.providers import PROVIDERS, Endpoint
 from agentroute.targets import ABILITIES, Capabilities, Pool, Price, Target, Tier
 
@@ -198,6 +198,9 @@ def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Ta
     ttl = row.cache_ttl_s if row is not None and not resold else None
     capabilities = _merged(target.capabilities, row.capabilities) if row else target.capabilities
     rules = _rules(target, capabilities)
+    limit = _first(target.max_output_tokens, row and row.max_output_tokens, rules.max_output_tokens)
+    if limit != rules.max_output_tokens:
+        rules = replace(rules, max_output_tokens=limit)
     endpoint = _endpoint(target, rules)
     return replace(
         target,
@@ -208,7 +211,7 @@ def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Ta
         tier=tier,
         tier_inferred=inferred,
         context_window=_first(target.context_window, listing.context_window, row and row.context_window),
-        max_output_tokens=_first(target.max_output_tokens, row and row.max_output_tokens, rules.max_output_tokens),
+        max_output_tokens=limit,
         capabilities=capabilities,
         cache_ttl_s=_first(target.cache_ttl_s, ttl, _table().cache_ttl_s.get(_key(target.provider))),
     )
@@ -228,9 +231,12 @@ _NO_REASONING = ModelRules(thinking="never", efforts=())
 
 
 def _endpoint(target: Target, rules: ModelRules) -> Endpoint:
-    """The way in by the dialect that the rules name, if the target leaves it open and its provider has that one."""
+    """The way in by the dialect that the rules name, if the target leaves it open and its provider has that one, and
+    its settings can be said there."""
     known = PROVIDERS.get(target.provider)
     if target.dialect_given or known is None or rules.dialect in (None, target.dialect):
+        return target.endpoint
+    if not set(target.settings) <= {*REASONING_FIELDS.get(target.dialect, ()), *SHARED_SETTINGS}:
         return target.endpoint
     return next((way for way in known.endpoints if way.dialect == rules.dialect), target.endpoint)
 

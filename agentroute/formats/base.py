@@ -126,7 +126,8 @@ class Format(Protocol):
         stream: bool = False,
         quirks: Quirks = PLAIN,
         rules: ModelRules = UNKNOWN,
-    ) -> Encoded: ...
+    ) -> Encoded:
+        """The body of this dialect, fitted to what the server (`quirks`) and the model (`rules`) take."""
 
     def decode_response(self, body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse: ...
 

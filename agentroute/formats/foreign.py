@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.messages import Audio, ChatRequest, Document, Extra, Image, Part, Reasoning, Text, Tool, ToolResult
+from agentroute.model_rules import REASONING_FIELDS, SHARED_SETTINGS
 from agentroute.providers import DEAF, NATIVE
 
-__all__ = ["foreign_part", "foreign_tool", "left_out", "unsayable"]
+__all__ = ["carried", "foreign_part", "foreign_tool", "left_out", "unsayable"]
+
+_OPENAI: Final = frozenset({"openai_chat", "openai_responses"})
 
 _SAID_OTHERWISE: Final = frozenset(
     {
@@ -80,8 +83,8 @@ def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tu
     passes over the request's own unknown fields.
     """
     found: dict[str, None] = {}
-    if settings:
-        _name(request.extra, dialect, found)
+    if settings and request.extra is not None and request.extra.dialect != dialect:
+        _name_settings(request, request.extra, dialect, found)
     for tool in request.tools:
         if foreign_tool(tool, dialect):
             found[f"the tool `{tool.name}` left out: only {_dialect(tool.extra)} has it"] = None
@@ -91,6 +94,14 @@ def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tu
         _name(message.extra, dialect, found)
         _name_parts(message.parts, dialect, found)
     return tuple(found)
+
+
+def _name_settings(request: ChatRequest, extra: Extra, dialect: str, found: dict[str, None]) -> None:
+    """Reasoning has a setting of its own, and OpenAI's dialects have some in common: these are not lost."""
+    said = set(carried(extra.fields, extra.dialect, dialect))
+    if request.reasoning is not None:
+        said.update(REASONING_FIELDS.get(extra.dialect, ()))
+    _name(Extra(extra.dialect, {key: extra.fields[key] for key in extra.fields if key not in said}), dialect, found)
 
 
 def _name_parts(parts: Iterable[Part], dialect: str, found: dict[str, None]) -> None:
@@ -133,3 +144,16 @@ def _is_foreign(extra: Extra | None, dialect: str) -> bool:
 
 def _dialect(extra: Extra | None) -> str:
     return extra.dialect if extra is not None else "another dialect"
+
+
+def carried(settings: Mapping[str, Any], given: str, dialect: str) -> dict[str, Any]:
+    """What of these fields of one of OpenAI's dialects the other one has too, as that spells it."""
+    if given == dialect or given not in _OPENAI or dialect not in _OPENAI:
+        return {}
+    found: dict[str, Any] = {name: settings[name] for name in SHARED_SETTINGS if settings.get(name) is not None}
+    text = settings.get("text")
+    if dialect == "openai_responses" and "verbosity" in found:
+        found["text"] = {"verbosity": found.pop("verbosity")}
+    elif dialect == "openai_chat" and isinstance(text, Mapping) and text.get("verbosity") is not None:
+        found["verbosity"] = text["verbosity"]
+    return found

@@ -19,10 +19,13 @@ from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
+from agentroute.formats.foreign import carried
 from agentroute.formats.forms import CallsBack
+from agentroute.formats.reasoning import read
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.messages import ChatRequest, Extra
+from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Secret, Target
 
@@ -79,8 +82,7 @@ class Outgoing:
             "accept": "text/event-stream" if attempt.stream else "application/json",
             "accept-encoding": "identity",
             "user-agent": f"agentroute/{__version__}",
-            **encoded.headers,
-            **dict(target.endpoint.headers),
+            **_joined(encoded.headers, dict(target.endpoint.headers)),
         }
 
     def key_header(self) -> tuple[str, str] | None:
@@ -140,11 +142,35 @@ def _key(secret: Secret) -> tuple[str, str | None]:
     return key, None
 
 
+def _joined(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """The endpoint's headers over ours; betas of both are named."""
+    both = {**ours, **theirs}
+    if _BETAS in ours and _BETAS in theirs:
+        named = [each.strip() for value in (ours[_BETAS], theirs[_BETAS]) for each in value.split(",")]
+        both[_BETAS] = ",".join(dict.fromkeys(named))
+    return both
+
+
+_BETAS: Final = "anthropic-beta"
+
+
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
+    """With the target's settings, before which the request's own go."""
     if not target.settings:
         return request
-    own = request.extra.fields if request.extra is not None and request.extra.dialect == target.dialect else {}
-    return replace(request, extra=Extra(target.dialect, {**target.settings, **own}))
+    given = target.settings_dialect
+    settings = dict(target.settings)
+    reasoning = request.reasoning
+    if given != target.dialect:
+        reasoning = reasoning or read(given, settings)
+        settings = carried(settings, given, target.dialect)
+    elif reasoning is not None:
+        settings = {key: value for key, value in settings.items() if key not in REASONING_FIELDS.get(given, ())}
+    extra = request.extra
+    own = {} if extra is None else extra.fields
+    if extra is not None and extra.dialect != target.dialect:
+        own = carried(own, extra.dialect, target.dialect)
+    return replace(request, reasoning=reasoning, extra=Extra(target.dialect, {**settings, **own}))
 
 
 def _format(target: Target) -> formats.Format:

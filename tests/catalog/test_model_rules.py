@@ -102,7 +102,7 @@ _FACTS: list[tuple[str, str, dict[str, Any]]] = [
     ("openai", "gpt-5.2-codex", {"dialects": ("openai_responses",)}),
     ("openai", "gpt-5.2", {"dialect": None, "chat_tools": "any"}),
     ("openai", "gpt-5-mini", {"thinking": "always", "default_effort": "medium"}),
-    ("openai", "gpt-4.1-mini", {"efforts": (), "refused": ()}),
+    ("openai", "gpt-4.1-mini", {"efforts": (), "refused": ("verbosity",)}),
     ("openai", "gpt-4o", {"thinking": "never"}),
     ("openai", "gpt-7-sol", {"chat_tools": "no", "thinking": "always"}),
     ("anthropic", "claude-opus-5-5", {"tool_choices": ("auto", "none"), "thinking_off": None}),
@@ -148,8 +148,15 @@ def test_resolve_fills_in_the_rules() -> None:
 
 
 def test_rules_of_your_own_stay() -> None:
-    own = ModelRules(refused=("stop",))
+    own = ModelRules(refused=("stop",), max_output_tokens=128_000)
     assert resolve(Target(provider="openai", model="gpt-6-sol", rules=own)).rules is own
+
+
+def test_what_the_target_writes_at_most_is_its_rule() -> None:
+    found = resolve(Target(provider="openai", model="gpt-6-sol", max_output_tokens=1_000))
+    assert (found.max_output_tokens, found.rules.max_output_tokens) == (1_000, 1_000)
+    assert resolve(Target(provider="house", model="m", max_output_tokens=9)).rules == ModelRules(max_output_tokens=9)
+    assert resolve(Target(provider="anthropic", model="claude-opus-6", tier="premium")).max_output_tokens == 128_000
 
 
 def test_a_model_that_does_not_reason_has_no_such_setting() -> None:
@@ -178,5 +185,9 @@ def test_the_dialect_that_a_model_wants(provider: str, model: str, dialect: str)
 
 def test_a_dialect_that_is_given_stays() -> None:
     assert resolve(Target(provider="openai", model="gpt-6-sol", dialect="openai_chat")).dialect == "openai_chat"
+    chat_only = resolve(Target(provider="openai", model="gpt-6-sol", settings={"logit_bias": {}}))
+    assert chat_only.dialect == "openai_chat"
+    both = resolve(Target(provider="openai", model="gpt-6-sol", settings={"reasoning_effort": "low", "store": True}))
+    assert (both.dialect, both.settings_dialect) == ("openai_responses", "openai_chat")
     house = Provider("openai", (Endpoint("openai_chat", "https://llm.example.com/v1"),))
     assert resolve(Target(provider=house, model="gpt-6-sol")).dialect == "openai_chat"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.formats.reading import Raw, show, wrong
+from agentroute.formats.reasoning import read
 from agentroute.messages import (
     Audio,
     ChatRequest,
@@ -85,6 +86,7 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
         tool_choice=choice,
         response_schema=schema,
         sampling=sampling,
+        reasoning=read(DIALECT, extra) if extra else None,
         extra=Extra(DIALECT, extra) if extra else None,
     )
 

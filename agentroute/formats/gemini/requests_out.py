@@ -9,6 +9,7 @@ from urllib.parse import quote
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.content import fit_content
+from agentroute.formats.fitting import Fitted, fit
 from agentroute.formats.foreign import foreign_tool, left_out
 from agentroute.formats.reading import json_object
 from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
@@ -42,6 +43,8 @@ def encode_request(
     request = content.request
     changes = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
     extra = dict(camel(known_fields(request.extra)))
+    fitted = fit(request, _generation_fields(extra), rules, DIALECT, changes, stream=stream)
+    request = fitted.request
     body: dict[str, Any] = {}
     system = [message for message in request.messages if message.role in ("system", "developer")]
     instruction = [raw for message in system for raw in _encode_parts(message.parts, changes)]
@@ -56,7 +59,7 @@ def encode_request(
     config = _encode_tool_config(request, extra.pop("toolConfig", None), changes)
     if config:
         body["toolConfig"] = config
-    generation = _encode_generation(request, extra)
+    generation = _encode_generation(fitted)
     if generation:
         body["generationConfig"] = generation
     for key, value in extra.items():
@@ -210,11 +213,17 @@ def _encode_tool_config(request: ChatRequest, given: Any, changes: dict[str, Non
     return config
 
 
-def _encode_generation(request: ChatRequest, extra: dict[str, Any]) -> dict[str, Any]:
-    """The generation config, taking its own fields out of the unknown ones. What the request says itself goes first."""
+def _generation_fields(extra: dict[str, Any]) -> dict[str, Any]:
+    """The unknown fields that stand in the generation config, taken out of the others."""
     given = extra.pop("generationConfig", None)
     found: dict[str, Any] = dict(camel(given)) if isinstance(given, Mapping) else {}
     found.update({key: extra.pop(key) for key in list(extra) if key in GENERATION})
+    return found
+
+
+def _encode_generation(fitted: Fitted) -> dict[str, Any]:
+    """The generation config. What the request says itself goes first."""
+    request, found = fitted.request, {**fitted.own, **fitted.reasoning}
     sampling = request.sampling
     said = {
         "temperature": sampling.temperature,

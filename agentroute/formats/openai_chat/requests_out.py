@@ -8,7 +8,8 @@ from typing import Any
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.content import fit_content
-from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.fitting import fit
+from agentroute.formats.foreign import carried, foreign_part, foreign_tool, left_out
 from agentroute.formats.media import file_data, file_name, sound_format
 from agentroute.formats.reading import data_url
 from agentroute.messages import (
@@ -53,13 +54,16 @@ def encode_request(
     content = fit_content(request, DIALECT, rules, quirks)
     request = content.request
     changes = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
-    extra = dict(known_fields(request.extra))
+    extra = _own_fields(request, rules)
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
+    fitted = fit(request, extra, rules, DIALECT, changes, stream=stream)
+    request, extra = fitted.request, fitted.own
     body: dict[str, Any] = {}
     name = model or request.model
     if name is not None:
         body["model"] = name
     body["messages"] = [raw for message in request.messages for raw in _encode_message(message, quirks, changes)]
+    _mark_begun_answer(request, body["messages"], rules)
     tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
     if tools:
         body["tools"] = tools
@@ -79,6 +83,7 @@ def encode_request(
         body[chosen] = sampling.max_output_tokens
     if sampling.stop:
         body["stop"] = list(sampling.stop)
+    body.update(fitted.reasoning)
     for key, value in extra.items():
         body.setdefault(key, value)
     for field, named in quirks.renamed:
@@ -92,6 +97,21 @@ def encode_request(
         if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
     return Encoded(body, "/chat/completions", {}, tuple(changes), content.names)
+
+
+def _own_fields(request: ChatRequest, rules: ModelRules) -> dict[str, Any]:
+    extra = request.extra
+    if extra is None or extra.dialect == DIALECT or not rules.openai_settings:
+        return dict(known_fields(extra))
+    return carried(extra.fields, extra.dialect, DIALECT)
+
+
+def _mark_begun_answer(request: ChatRequest, messages: list[dict[str, Any]], rules: ModelRules) -> None:
+    """Mistral and Moonshot continue the assistant's last message only if it says that it is begun."""
+    if rules.prefill in ("prefix", "partial") and messages and request.messages[-1].role == "assistant":
+        last = messages[-1]
+        if last["role"] == "assistant" and "tool_calls" not in last:
+            messages[-1] = {**last, rules.prefill: True}
 
 
 def _encode_message(message: Message, quirks: Quirks, changes: dict[str, None]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from agentroute.errors import RequestError
 from agentroute.formats.forms import flat_name
 from agentroute.formats.media import read_file_data
 from agentroute.formats.reading import Raw, function_facts, given_limit, given_number, show, split_data_url, wrong
+from agentroute.formats.reasoning import read
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import (
     ChatRequest,
@@ -101,6 +102,7 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
         parallel_tool_calls=parallel,
         response_schema=schema,
         sampling=_decode_sampling(body),
+        reasoning=read(DIALECT, extra) if extra else None,
         extra=Extra(DIALECT, extra) if extra else None,
     )
 

@@ -10,10 +10,12 @@ from typing import Any, Final
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.content import fit_content
-from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.fitting import fit
+from agentroute.formats.foreign import carried, foreign_part, foreign_tool, left_out
 from agentroute.formats.forms import is_freeform, takes_free_text
 from agentroute.formats.media import file_data, file_name
 from agentroute.formats.reading import data_url
+from agentroute.formats.reasoning import is_known
 from agentroute.messages import (
     ChatRequest,
     Document,
@@ -56,8 +58,12 @@ def encode_request(
     content = fit_content(request, DIALECT, rules, quirks)
     request = content.request
     changes: dict[str, None] = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
-    own = dict(known_fields(request.extra))
+    fitted = fit(request, _own_fields(request, rules), rules, DIALECT, changes, stream=stream)
+    request, own = fitted.request, fitted.own
     beside = own.pop("text", {})
+    if "verbosity" in rules.refused and "verbosity" in beside:
+        beside = {key: value for key, value in beside.items() if key != "verbosity"}
+        changes["`verbosity` left out: the model refuses it"] = None
     body: dict[str, Any] = {}
     name = model or request.model
     if name is not None:
@@ -88,14 +94,23 @@ def encode_request(
             changes[f"`{setting}` left out: the Responses API has no such setting"] = None
     if sampling.stop:
         changes["stop sequences left out: the Responses API has no such setting"] = None
+    body.update(fitted.reasoning)
     for key, value in own.items():
         body.setdefault(key, value)
     body.setdefault("store", False)
-    if not body["store"] and not _NO_REASONING.match(name or ""):
+    reasons = rules.thinking != "never" if is_known(rules) else not _NO_REASONING.match(name or "")
+    if not body["store"] and reasons:
         body.setdefault("include", ["reasoning.encrypted_content"])
     if stream:
         body["stream"] = True
     return Encoded(body, "/responses", {}, tuple(changes), content.names)
+
+
+def _own_fields(request: ChatRequest, rules: ModelRules) -> dict[str, Any]:
+    extra = request.extra
+    if extra is None or extra.dialect == DIALECT or not rules.openai_settings:
+        return dict(known_fields(extra))
+    return carried(extra.fields, extra.dialect, DIALECT)
 
 
 def _plain(part: Part) -> bool:
