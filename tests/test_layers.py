@@ -11,21 +11,32 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "providers", "messages", "model_rules", "events", "targets", "decisions"),
+    (
+        "errors",
+        "addresses",
+        "keys",
+        "providers",
+        "messages",
+        "model_rules",
+        "events",
+        "targets",
+        "decisions",
+    ),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
-    ("config", "call", "router"),
+    ("config", "accounting", "call", "router"),
     ("replay", "testing", "cli"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
-    "failover": ("effects", "drivers", "breaker", "rules", "flow"),
+    "failover": ("effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (
         "sse",
         "reading",
         "forms",
         "base",
+        "headers",
         "failures",
         "signatures",
         "reasoning",

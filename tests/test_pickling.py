@@ -33,6 +33,7 @@ from agentroute import (
 from agentroute.decisions import Prediction
 from agentroute.failover.effects import Timeouts
 from agentroute.ledger import MemoryLedger, SqliteLedger
+from agentroute.native.targets import NativeTarget
 from agentroute.routing.classifier import StandardClassifier
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import StrategyTable
@@ -68,18 +69,21 @@ REQUESTS = (
 )
 
 
-def targets() -> list[Target]:
+def targets() -> list[Target | NativeTarget[Any]]:
     return [
         Target(provider="openai", model="gpt-4.1-nano", name="small", api_key=f"env:{VARIABLE}"),
         Target(provider="anthropic", model="claude-haiku-4-5", name="mid", settings={"thinking": {"type": "disabled"}}),
         Target(provider="anthropic", model="claude-opus-4-5", name="big", api_key=["env:A", "env:B"]),
-        Target(
-            provider="x",
-            model="ready",
-            name="ready",
-            dialect="native",
-            tier="standard",
-            price=Price(Decimal(1), Decimal(2)),
+        NativeTarget(
+            ("a ready model",),
+            Target(
+                provider="x",
+                model="ready",
+                name="ready",
+                dialect="native",
+                tier="standard",
+                price=Price(Decimal(1), Decimal(2)),
+            ),
         ),
     ]
 
@@ -302,7 +306,7 @@ def test_a_ledger_given_by_its_path_is_opened_again(tmp_path: Path, monkeypatch:
             with pickle.loads(pickle.dumps(router)) as again:
                 again.complete(ask("hello"))
     with SqliteLedger(tmp_path / "ledger.db") as ledger:
-        assert len(list(ledger.decisions())) == 2
+        assert len(list(ledger.decisions)) == 2
 
 
 def test_a_ledger_of_ones_own_is_left_behind(tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute import __version__, formats
-from agentroute.errors import BadResponse, ConfigError, ProviderError, ProviderTimeout, RequestError
+from agentroute.addresses import fill
+from agentroute.errors import (
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    ProviderError,
+    ProviderTimeout,
+    RequestError,
+)
 from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
@@ -24,10 +32,11 @@ from agentroute.formats.forms import CallsBack
 from agentroute.formats.reasoning import read
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
+from agentroute.keys import Secret
 from agentroute.messages import ChatRequest, Extra
 from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
-from agentroute.targets import Secret, Target
+from agentroute.targets import Target
 
 __all__ = ["MAX_BODY_BYTES", "Answer", "Limits", "Outgoing"]
 
@@ -42,7 +51,9 @@ class Outgoing:
 
     __slots__ = (
         "_auth",
+        "_headers",
         "_secret",
+        "_tokens",
         "changes",
         "content",
         "format",
@@ -59,16 +70,17 @@ class Outgoing:
         target = attempt.target
         self.target: Final = target.name
         self.origin: Final = target.origin
-        self.stream: Final = attempt.stream
+        self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
         self.format: Final = _format(target)
         base_url = _base_url(target)
-        self._auth: Final = target.endpoint.auth
         self._secret: Final = _secret(target)
+        self._auth: Final = _auth(target, self._secret)
+        self._tokens: list[Secret] = []
         repaired = repair(_with_settings(attempt.request, target), target)
         encoded = self.format.encode_request(
             keep_warm(repaired.request, target),
             model=target.model,
-            stream=attempt.stream,
+            stream=self.stream,
             quirks=target.endpoint.quirks,
             rules=target.rules,
         )
@@ -79,25 +91,68 @@ class Outgoing:
         self.content: Final = _dump(encoded.body)
         self.headers: Final = {
             "content-type": "application/json",
-            "accept": "text/event-stream" if attempt.stream else "application/json",
+            "accept": "text/event-stream" if self.stream else "application/json",
             "accept-encoding": "identity",
             "user-agent": f"agentroute/{__version__}",
-            **_joined(encoded.headers, dict(target.endpoint.headers)),
+            **_joined(
+                encoded.headers,
+                {name: value for name, value in target.endpoint.headers if isinstance(value, str)},
+            ),
         }
+        self._headers: Final = tuple(
+            (name, value) for name, value in target.endpoint.headers if isinstance(value, Secret)
+        )
+
+    @property
+    def asked(self) -> Secret | None:
+        """The secret whose function must be asked for the key (see `take`); None where no function gives it."""
+        return self._secret if self._secret is not None and self._secret.function is not None else None
+
+    @property
+    def token(self) -> Secret | None:
+        """The key from the function that is used now."""
+        return self._tokens[-1] if self._tokens else None
+
+    def take(self, token: Secret) -> bool:
+        """Uses this key from the function. False for the one that was used before: it would be refused again."""
+        same = bool(self._tokens) and self._tokens[-1].reveal() == token.reveal()
+        self._tokens.append(token)
+        return not same
+
+    def secret_headers(self) -> dict[str, str]:
+        """The key's header and all others that hold a secret, made at the moment of sending. Never keep them."""
+        found = {}
+        problem: str | None = None
+        for name, secret in self._headers:
+            if secret.env_name is not None and not secret.present:
+                raise AuthenticationFailed(
+                    f"target {self.target!r}: the environment variable {secret.env_name} is not set; it should hold "
+                    f"the value of the header `{name}`",
+                    target=self.target,
+                )
+            value, problem = _key(secret, spaces=True)
+            if problem is not None:
+                raise ConfigError(f"target {self.target!r}: header `{name}`: {problem}")
+            found[name] = value
+        key = self.key_header()
+        return found if key is None else {**found, key[0]: key[1]}
 
     def key_header(self) -> tuple[str, str] | None:
         """The header that holds the key, made at the moment of sending. Never keep it."""
         if self._secret is None or self._auth == "none":
             return None
-        key, problem = _key(self._secret)
+        key, problem = _key(self._tokens[-1] if self._tokens else self._secret)
         if problem is not None:
             raise ConfigError(f"target {self.target!r}: {problem}")
         return ("authorization", f"Bearer {key}") if self._auth == "bearer" else (self._auth, key)
 
     def without_key(self, error: ProviderError) -> ProviderError:
         """The same error, should the provider or the client have quoted the key in it."""
-        key = self._secret.reveal() if self._secret is not None and self._secret.present else ""
-        if key:
+        secrets = [self._secret, *self._tokens, *(value for _, value in self._headers)]
+        for secret in secrets:
+            if secret is None or secret.function is not None or not secret.present:
+                continue
+            key = secret.bare()
             error.args = tuple(_concealed(part, key) if isinstance(part, str) else part for part in error.args)
             for name in ("cause", "code", "request_id"):
                 text = getattr(error, name)
@@ -131,13 +186,13 @@ def _spellings(key: str) -> list[str]:
     return sorted((spelling for spelling in found if spelling), key=len, reverse=True)
 
 
-def _key(secret: Secret) -> tuple[str, str | None]:
-    """The key, or what is wrong: nothing is raised where it stands in a frame."""
+def _key(secret: Secret, *, spaces: bool = False) -> tuple[str, str | None]:
+    """The key, or what is wrong: nothing is raised where it stands in a frame. Only other headers may hold `spaces`."""
     try:
         key = secret.reveal()
     except ConfigError as error:
         return "", str(error)
-    if not key.isascii() or not key.isprintable() or " " in key:
+    if not key.isascii() or not key.isprintable() or (" " in key and not spaces):
         return "", "the key holds a space or a sign that no header can carry"
     return key, None
 
@@ -155,8 +210,9 @@ _BETAS: Final = "anthropic-beta"
 
 
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
-    """With the target's settings, before which the request's own go."""
-    if not target.settings:
+    """With what the endpoint adds and the target's settings, before which the request's own go."""
+    added = dict(target.endpoint.quirks.added)
+    if not target.settings and not added:
         return request
     given = target.settings_dialect
     settings = dict(target.settings)
@@ -170,7 +226,7 @@ def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
     own = {} if extra is None else extra.fields
     if extra is not None and extra.dialect != target.dialect:
         own = carried(own, extra.dialect, target.dialect)
-    return replace(request, reasoning=reasoning, extra=Extra(target.dialect, {**settings, **own}))
+    return replace(request, reasoning=reasoning, extra=Extra(target.dialect, {**added, **settings, **own}))
 
 
 def _format(target: Target) -> formats.Format:
@@ -184,14 +240,26 @@ def _format(target: Target) -> formats.Format:
 
 def _base_url(target: Target) -> str:
     base = target.base_url or target.endpoint.base_url
+    known = PROVIDERS.get(target.provider)
+    like = f", like {known.address!r}" if known is not None and known.address else ""
     if base is None:
-        known = PROVIDERS.get(target.provider)
-        like = f", like {known.address!r}" if known is not None and known.address else ""
         raise ConfigError(
             f"target {target.name!r}: no address is known for provider {target.provider!r} "
             f"in the dialect {target.dialect!r}; give base_url={like}"
         )
-    return base.rstrip("/")
+    problem = ""
+    try:
+        return fill(base, target.endpoint.parts).rstrip("/")
+    except ConfigError as error:
+        problem = str(error)
+    raise ConfigError(f"target {target.name!r}: {problem}{like}")
+
+
+def _auth(target: Target, secret: Secret | None) -> str:
+    """Where the key goes: one that a function gives may be a token of another kind."""
+    endpoint = target.endpoint
+    by_function = secret is not None and secret.function is not None
+    return endpoint.token_auth if by_function and endpoint.token_auth is not None else endpoint.auth
 
 
 def _secret(target: Target) -> Secret | None:
@@ -230,7 +298,7 @@ class Limits:
     (a comment, half a line) does not wind it up. The deadline holds throughout.
     """
 
-    __slots__ = ("_attempt", "_clock", "_connect_by", "_started", "_until")
+    __slots__ = ("_attempt", "_begun", "_clock", "_connect_by", "_silence", "_started", "_until")
 
     def __init__(self, attempt: Try, clock: Clock) -> None:
         timeouts = attempt.timeouts
@@ -238,12 +306,18 @@ class Limits:
         self._clock = clock
         self._started = False
         now = clock.monotonic()
+        self._begun = now
         self._connect_by = now + timeouts.connect
-        self._until = now + (timeouts.first_content if attempt.stream else timeouts.whole_answer)
+        self._silence = timeouts.first_content if attempt.stream else timeouts.whole_answer
+        self._until = now + self._silence
 
     @property
     def target(self) -> str:
         return self._attempt.target.name
+
+    def connect_anew(self) -> None:
+        """A second request of this attempt has the whole time to connect again."""
+        self._connect_by = self._clock.monotonic() + self._attempt.timeouts.connect
 
     def connecting(self) -> float:
         """Seconds left to connect; 0 or less where there are none."""
@@ -257,10 +331,18 @@ class Limits:
         """From here on the clock runs from event to event."""
         self._started = True
 
-    def event_came(self) -> None:
-        """To be called before the next read, so that the time which the caller takes does not count."""
+    def event_came(self, *, thinking: bool) -> None:
+        """To be called before the next read, so that the time which the caller takes does not count.
+
+        A model that is seen to think may be silent for as long as a model that reasons.
+        """
+        timeouts = self._attempt.timeouts
         if self._started:
-            self._until = self._clock.monotonic() + self._attempt.timeouts.between_events
+            self._silence = max(timeouts.between_events, timeouts.reasoning if thinking else 0.0)
+            self._until = self._clock.monotonic() + self._silence
+        elif thinking and timeouts.reasoning > self._silence:
+            self._silence = timeouts.reasoning
+            self._until = self._begun + self._silence
 
     def drain(self, seconds: float) -> None:
         """Allows so much, and no more, for the end of a stream whose answer is complete."""
@@ -279,11 +361,11 @@ class Limits:
         elif connecting:
             what = f"no connection within {timeouts.connect:g} s"
         elif self._started:
-            what = f"nothing for {timeouts.between_events:g} s in the middle of the answer"
+            what = f"nothing for {self._silence:g} s in the middle of the answer"
         elif self._attempt.stream:
-            what = f"no content within {timeouts.first_content:g} s"
+            what = f"no content within {self._silence:g} s"
         else:
-            what = f"no answer within {timeouts.whole_answer:g} s"
+            what = f"no answer within {self._silence:g} s"
         return ProviderTimeout(f"{name!r}: {what}", target=name, cause=cause)
 
 
@@ -318,6 +400,11 @@ class Answer:
         if self._succeeded and kind == "text/event-stream":
             self._sse = SseDecoder()
             self._sniffed = True
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model is known to think now."""
+        return self._stream.thinking
 
     @property
     def finished(self) -> bool:

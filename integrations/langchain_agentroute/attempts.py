@@ -20,37 +20,38 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
-from agentroute import BadResponse, ProviderError, Router, Target
+from agentroute import ProviderError, Router, Target
 from agentroute.failover.effects import Done, Item, Sent, Try
 from agentroute.messages import Usage
+from agentroute.native.errors import cut_short
 from agentroute.native.limits import Phase, within
 from agentroute.providers import PROVIDERS
 
 from .answers import Shape
-from .conversation import keep_warm, thinks_as_it_can, told
+from .conversation import prepared
 from .messages import done_of, finish_of, has_content, read_usage
 from .native_errors import provider_error
 from .options import Options
 from .shown import Seen, shows_content
 from .wire_model import WireChatModel
 
-__all__ = ["AsyncModelPerformer", "ModelPerformer", "OnPartial", "Step"]
+__all__ = ["AsyncModelPerformer", "Attempts", "ModelPerformer", "OnPartial"]
 
 OnPartial: TypeAlias = Literal["raise", "restart"]
 
 
 @dataclass(slots=True, repr=False)
-class Step:
+class Attempts:
     """What every attempt of one call has in common. `attempts` counts them."""
 
     router: Router
-    models: Mapping[str, BaseChatModel]
     messages: list[BaseMessage]
     options: Options
     config: RunnableConfig
     target_kwargs: Mapping[str, Mapping[str, Any]]
     rate_limiter: BaseRateLimiter | None
     settings: Mapping[str, Any]
+    constraints: Mapping[str, Any]
     on_partial: OnPartial = "raise"
     attempts: int = 0
 
@@ -67,15 +68,13 @@ class Step:
             "agentroute_attempt": self.attempts,
         }
         own = self.target_kwargs.get(target.name, {})
-        model = self.models.get(target.name)
+        model: BaseChatModel | None = self.router.models.get(target.name)
         if model is not None:
             kwargs, warnings = self.options.for_native(model, target, own)
-            messages = told(self.messages, target, model, self.router.pool)
-            kwargs = keep_warm(model, messages, kwargs, agentic=self.options.tools is not None)
-            model, kwargs, thinking = thinks_as_it_can(model, messages, kwargs)
-            if self.settings:
-                model = model.model_copy(update=self.settings)
-            return _Attempt(model, messages, kwargs, config, seen, (*warnings, *thinking))
+            tools = kwargs.get("tools") or ()
+            call = prepared(model, self.messages, kwargs, target=target, pool=self.router.pool, tools=tools)
+            model = call.model.model_copy(update=self.settings) if self.settings else call.model
+            return _Attempt(model, call.messages, call.kwargs, config, seen, (*warnings, *call.warnings))
         request, warnings = self.options.for_wire(attempt.request, target, own)
         asynchronous = isinstance(callbacks, AsyncCallbackManager)
         wire = WireChatModel.of(
@@ -135,7 +134,7 @@ class _Attempt:
         """
         if isinstance(self.model, WireChatModel) or target.provider not in PROVIDERS or finish_of(self.said):
             return None
-        return BadResponse(f"target {target.name!r}: the answer ended without a finish reason", target=target.name)
+        return cut_short(target)
 
     def sent(self) -> tuple[Sent, ...]:
         """What our own transport had to change of the request, if anything."""
@@ -152,18 +151,18 @@ class ModelPerformer:
     A native model keeps to its own time limits: nothing can interrupt it.
     """
 
-    def __init__(self, step: Step, run: CallbackManagerForChainRun, shape: Shape) -> None:
-        self._step = step
+    def __init__(self, attempts: Attempts, run: CallbackManagerForChainRun, shape: Shape) -> None:
+        self._attempts = attempts
         self._run = run
         self._shape = shape
 
     def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
-        a = self._step.begin(attempt, self._run.get_child())
+        a = self._attempts.begin(attempt, self._run.get_child())
         whole: Item | None = None
         failure: ProviderError | None = None
         try:
-            if self._step.rate_limiter is not None:
-                self._step.rate_limiter.acquire(blocking=True)
+            if self._attempts.rate_limiter is not None:
+                self._attempts.rate_limiter.acquire(blocking=True)
             if self._shape == "message":
                 whole = a.item(a.model.invoke(a.messages, a.config, **a.kwargs))
             else:
@@ -180,7 +179,7 @@ class ModelPerformer:
                 a.model.close()
         yield from a.sent()
         if failure is not None:
-            shown = a.partial() if self._shape == "message" and self._step.on_partial == "raise" else None
+            shown = a.partial() if self._shape == "message" and self._attempts.on_partial == "raise" else None
             if shown is not None:
                 yield shown
             raise failure
@@ -200,25 +199,25 @@ class ModelPerformer:
 class AsyncModelPerformer:
     """The same on an event loop, where a native model is held to the time limits of the attempt too."""
 
-    def __init__(self, step: Step, run: AsyncCallbackManagerForChainRun, shape: Shape) -> None:
-        self._step = step
+    def __init__(self, attempts: Attempts, run: AsyncCallbackManagerForChainRun, shape: Shape) -> None:
+        self._attempts = attempts
         self._run = run
         self._shape = shape
 
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
-        a = self._step.begin(attempt, self._run.get_child())
+        a = self._attempts.begin(attempt, self._run.get_child())
         whole: Item | None = None
         failure: ProviderError | None = None
         try:
-            if self._step.rate_limiter is not None:
-                await self._step.rate_limiter.aacquire(blocking=True)
+            if self._attempts.rate_limiter is not None:
+                await self._attempts.rate_limiter.aacquire(blocking=True)
             if self._shape == "message":
                 answer = a.model.ainvoke(a.messages, a.config, **a.kwargs)
                 answer = await self._within(a, attempt, "whole_answer", answer)
                 whole = a.item(answer)
             else:
                 phase: Phase = "first_content"
-                since = self._step.router.clock.monotonic()
+                since = self._attempts.router.clock.monotonic()
                 async with aclosing(self._payloads(a)) as payloads:
                     while True:
                         payload = await self._within(a, attempt, phase, anext(payloads, None), since)
@@ -227,7 +226,7 @@ class AsyncModelPerformer:
                         item = a.item(payload)
                         yield item
                         if item.is_content:
-                            phase, since = "between_events", self._step.router.clock.monotonic()
+                            phase, since = "between_events", self._attempts.router.clock.monotonic()
             failure = a.unfinished(attempt.target)
         except Exception as error:
             failure = provider_error(error, attempt.target.name)
@@ -239,7 +238,7 @@ class AsyncModelPerformer:
         for sent in a.sent():
             yield sent
         if failure is not None:
-            shown = a.partial() if self._shape == "message" and self._step.on_partial == "raise" else None
+            shown = a.partial() if self._shape == "message" and self._attempts.on_partial == "raise" else None
             if shown is not None:
                 yield shown
             raise failure
@@ -263,4 +262,4 @@ class AsyncModelPerformer:
         """Our own transport sees to the limits itself."""
         if isinstance(a.model, WireChatModel):
             return await answer
-        return await within(attempt, phase, self._step.router.clock, answer, since=since)
+        return await within(attempt, phase, self._attempts.router.clock, answer, since=since)

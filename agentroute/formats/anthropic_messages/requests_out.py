@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
+from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.content import fit_content
 from agentroute.formats.fitting import fit, output_limit
@@ -39,6 +41,7 @@ def encode_request(
     fields are shared with the request, so the body is to be read or sent, not changed.
     """
     version = quirks.api_version or DEFAULT_VERSION
+    dated = version.removeprefix("vertex-")
     content = fit_content(request, DIALECT, rules, quirks)
     request = content.request
     changes: dict[str, None] = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
@@ -70,21 +73,32 @@ def encode_request(
     if choice is not None:
         body["tool_choice"] = choice
     _schema(request, body)
-    _sampling(request, body, version, thinks, changes)
+    _sampling(request, body, dated, thinks, changes)
     if stream:
         body["stream"] = True
-    return Encoded(body, "/messages", _headers(version, betas, body), tuple(changes), content.names)
+    headers = _betas(betas, body)
+    if quirks.model_in_path:
+        verb = "streamRawPredict" if stream else "rawPredict"
+        path = f"/models/{quote(_named(body.pop('model', None)), safe='@')}:{verb}"
+        return Encoded({"anthropic_version": version, **body}, path, headers, tuple(changes), content.names)
+    headers["anthropic-version"] = version
+    return Encoded(body, "/messages", headers, tuple(changes), content.names)
 
 
-def _headers(version: str, betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
-    """The version, and the betas: those that the caller named, and those without which a field is refused."""
+def _named(model: str | None) -> str:
+    if not model:
+        raise RequestError("`model` is missing: it is part of the path there")
+    return model
+
+
+def _betas(betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
+    """The header of the betas: those that the caller named, and those without which a field is refused."""
     named = list(map(str, betas)) if isinstance(betas, list | tuple) else []
     for field, beta in _BETAS.items():
         family = beta.rsplit("-", 3)[0]
         if field in body and not any(each.startswith(family) for each in named):
             named.append(beta)
-    headers = {"anthropic-version": version}
-    return {**headers, "anthropic-beta": ",".join(named)} if named else headers
+    return {"anthropic-beta": ",".join(named)} if named else {}
 
 
 _BETAS: Final = {"context_management": "context-management-2025-06-27"}
