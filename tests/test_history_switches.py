@@ -194,7 +194,9 @@ def test_thinking_goes_on_once_the_model_has_taken_a_step() -> None:
 def test_adaptive_thinking_is_left_alone() -> None:
     receiver = RECEIVERS["anthropic"]
     request = thinking(conversation(["openai"]), receiver, {"type": "adaptive"})
-    assert repair(request, receiver.target).request is request
+    knows = resolve(Target(provider="anthropic", model="claude-opus-4-6", tier="mid"))
+    assert repair(request, knows).request is request
+    assert any("switched off" in change for change in repair(request, receiver.target).changes)
 
 
 def test_what_was_sent_before_stays_the_same_as_the_conversation_grows() -> None:

@@ -24,7 +24,7 @@ def wire_names(names: Iterable[str], pattern: str | None, max_length: int | None
     of the prompt stays warm), and ends in a digest, so that no two become one.
 
     >>> wire_names(["admin.tools.list", "grep"], "[a-zA-Z0-9_-]{1,64}", 64)
-    {'admin.tools.list': 'admin_tools_list_1f7ab6'}
+    {'admin.tools.list': 'admin_tools_list_24ef8c'}
     """
     given = dict.fromkeys(names)
     taken = {name for name in given if _takes(name, pattern, max_length)}

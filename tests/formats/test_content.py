@@ -113,7 +113,7 @@ def test_json_of_any_shape_is_asked_for(name: str, messages: tuple[Message, ...]
     [
         (a_target("deepseek", "deepseek-v4-pro"), {"type": "json_object"}),
         (a_target("zai", "glm-5.2"), {"type": "json_object"}),
-        (a_target("minimax", "minimax-m3", base_url="http://127.0.0.1"), None),
+        (a_target("minimax", "minimax-m3", dialect="openai_chat", base_url="http://127.0.0.1"), None),
     ],
     ids=lambda held: held.provider if isinstance(held, Target) else "",
 )
