@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from agentroute import formats
+from agentroute.catalog import resolve
 from agentroute.history import repair
 from agentroute.messages import ChatRequest, Extra, Message, Text, Tool, ToolResult
+from agentroute.targets import Target
 
 from .receivers import RECEIVERS, Receiver
 
