@@ -107,8 +107,8 @@ class Constraints:
     deadline_s: float | None = None
     max_cost: Decimal | float | None = None
     content_filter_fallback: tuple[str, ...] = ()
-    strict_max_tokens: bool = False
     max_attempts: int | None = None
+    strict_max_tokens: bool = False
 
     @classmethod
     def of(

@@ -11,17 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    (
-        "errors",
-        "addresses",
-        "keys",
-        "providers",
-        "messages",
-        "model_rules",
-        "events",
-        "targets",
-        "decisions",
-    ),
+    ("errors", "addresses", "keys", "providers", "messages", "model_rules", "events", "targets", "decisions"),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),

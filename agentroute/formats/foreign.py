@@ -74,17 +74,17 @@ def foreign_tool(tool: Tool, dialect: str) -> bool:
     return kind not in (None, "function") or (tool.name in extra.fields and not tool.parameters)
 
 
-def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tuple[str, ...]:
+def left_out(request: ChatRequest, dialect: str, *, settings: bool = True, shared: bool = True) -> tuple[str, ...]:
     """In words, each once: the settings, tools, parts and marks that this dialect cannot hold.
 
     Raises RequestError for a document or a recording that cannot be said in it: a file is never left out.
 
     Reasoning is not named here: what becomes of it and of its signature is the history's business. `settings` False
-    passes over the request's own unknown fields.
+    passes over the request's own unknown fields; `shared` False means that none of them is carried over.
     """
     found: dict[str, None] = {}
     if settings and request.extra is not None and request.extra.dialect != dialect:
-        _name_settings(request, request.extra, dialect, found)
+        _name_settings(request, request.extra, dialect, found, shared)
     for tool in request.tools:
         if foreign_tool(tool, dialect):
             found[f"the tool `{tool.name}` left out: only {_dialect(tool.extra)} has it"] = None
@@ -96,9 +96,14 @@ def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tu
     return tuple(found)
 
 
-def _name_settings(request: ChatRequest, extra: Extra, dialect: str, found: dict[str, None]) -> None:
+def _name_settings(request: ChatRequest, extra: Extra, dialect: str, found: dict[str, None], shared: bool) -> None:
     """Reasoning has a setting of its own, and OpenAI's dialects have some in common: these are not lost."""
-    said = set(carried(extra.fields, extra.dialect, dialect))
+    said: set[str] = set()
+    if shared and extra.dialect in _OPENAI and dialect in _OPENAI:
+        said.update(SHARED_SETTINGS)
+        text = extra.fields.get("text")
+        if isinstance(text, Mapping) and set(text) <= {"verbosity"}:
+            said.add("text")
     if request.reasoning is not None:
         said.update(REASONING_FIELDS.get(extra.dialect, ()))
     _name(Extra(extra.dialect, {key: extra.fields[key] for key in extra.fields if key not in said}), dialect, found)

@@ -152,6 +152,8 @@ def fit(
     if setting is None:
         return None
     known = _efforts(rules, dialect)
+    if setting.effort == "none" and rules.thinking == "never":
+        return None
     if setting.effort == "none":
         return setting if can_be_off(rules) else _least(setting, rules, known, changes)
     if rules.thinking == "never" or (known == () and rules.budget is None and rules.thinking == "always"):

@@ -95,8 +95,7 @@ class Outgoing:
             "accept-encoding": "identity",
             "user-agent": f"agentroute/{__version__}",
             **_joined(
-                encoded.headers,
-                {name: value for name, value in target.endpoint.headers if isinstance(value, str)},
+                encoded.headers, {name: value for name, value in target.endpoint.headers if isinstance(value, str)}
             ),
         }
         self._headers: Final = tuple(
@@ -210,7 +209,7 @@ _BETAS: Final = "anthropic-beta"
 
 
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
-    """With what the endpoint adds and the target's settings, before which the request's own go."""
+    """With the target's settings, before which the request's own go, and what its endpoint wants added."""
     added = dict(target.endpoint.quirks.added)
     if not target.settings and not added:
         return request

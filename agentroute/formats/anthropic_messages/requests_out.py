@@ -76,13 +76,12 @@ def encode_request(
     _sampling(request, body, dated, thinks, changes)
     if stream:
         body["stream"] = True
-    headers = _betas(betas, body)
+    headers = _beta_headers(betas, body)
     if quirks.model_in_path:
         verb = "streamRawPredict" if stream else "rawPredict"
         path = f"/models/{quote(_named(body.pop('model', None)), safe='@')}:{verb}"
         return Encoded({"anthropic_version": version, **body}, path, headers, tuple(changes), content.names)
-    headers["anthropic-version"] = version
-    return Encoded(body, "/messages", headers, tuple(changes), content.names)
+    return Encoded(body, "/messages", {**headers, "anthropic-version": version}, tuple(changes), content.names)
 
 
 def _named(model: str | None) -> str:
@@ -91,8 +90,8 @@ def _named(model: str | None) -> str:
     return model
 
 
-def _betas(betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
-    """The header of the betas: those that the caller named, and those without which a field is refused."""
+def _beta_headers(betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
+    """The betas that the caller named, and those without which a field is refused."""
     named = list(map(str, betas)) if isinstance(betas, list | tuple) else []
     for field, beta in _BETAS.items():
         family = beta.rsplit("-", 3)[0]

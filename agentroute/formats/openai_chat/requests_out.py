@@ -53,7 +53,8 @@ def encode_request(
     """
     content = fit_content(request, DIALECT, rules, quirks)
     request = content.request
-    changes = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
+    left = left_out(request, DIALECT, shared=rules.openai_settings)
+    changes = dict.fromkeys((*content.changes, *left))
     extra = _own_fields(request, rules)
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
     fitted = fit(request, extra, rules, DIALECT, changes, stream=stream)

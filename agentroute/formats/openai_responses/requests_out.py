@@ -57,7 +57,8 @@ def encode_request(
     """
     content = fit_content(request, DIALECT, rules, quirks)
     request = content.request
-    changes: dict[str, None] = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
+    left = left_out(request, DIALECT, shared=rules.openai_settings)
+    changes: dict[str, None] = dict.fromkeys((*content.changes, *left))
     fitted = fit(request, _own_fields(request, rules), rules, DIALECT, changes, stream=stream)
     request, own = fitted.request, fitted.own
     beside = own.pop("text", {})
