@@ -50,9 +50,10 @@ class ModelRules:
     one request, the last three of its strict schemas together.
 
     **Tools.** `tool_name`: a regular expression that the whole name must match; `tool_name_length`: the longest one.
-    `strict`: whether `strict` of a tool is understood. `root_object`: a tool's schema must say `type: object` at its
-    root. `root_keywords_refused`: what may not stand there. `keywords_refused`: what may stand nowhere in a tool's
-    schema. `type_beside_any_of`: whether `type` may stand beside `anyOf`. `references`: whether `$ref` is understood.
+    `strict`: whether `strict` of a tool is understood. `freeform_tools`: whether a tool may take free text.
+    `root_object`: a tool's schema must say `type: object` at its root. `root_keywords_refused`: what may not stand
+    there. `keywords_refused`: what may stand nowhere in a tool's schema. `type_beside_any_of`: whether `type` may stand
+    beside `anyOf`. `references`: whether `$ref` is understood.
 
     **Schemas** of strict tools and of answers. `closed_objects`: which of them must say `additionalProperties: false`
     on every object (`strict`: strict tools and strict answers; `answer`: every answer's). `all_required`: each property
@@ -105,6 +106,7 @@ class ModelRules:
     tool_name: str | None = None
     tool_name_length: int | None = None
     strict: bool | None = None
+    freeform_tools: bool | None = None
     root_object: bool = False
     root_keywords_refused: tuple[str, ...] = ()
     keywords_refused: tuple[str, ...] = ()

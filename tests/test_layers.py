@@ -35,6 +35,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
     "formats": (
         "sse",
         "reading",
+        "forms",
         "base",
         "headers",
         "failures",
@@ -42,6 +43,9 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "reasoning",
         "foreign",
         "media",
+        "names",
+        "schemas",
+        "content",
         "fitting",
         "openai_chat",
         "anthropic_messages",

@@ -27,6 +27,8 @@ from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Message
 from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import CostField, Quirks
 
+from .forms import takes_free_text
+
 __all__ = [
     "PLAIN",
     "Encoded",
@@ -47,13 +49,15 @@ PLAIN: Final = Quirks()
 class Encoded:
     """A request as it goes on the wire: `path` is put behind the base URL, `headers` beside the key.
 
-    `changes` says in words what the dialect (or this version of it) cannot hold and was left out.
+    `changes` says in words what the dialect (or this version of it) cannot hold and was left out. `names` has the
+    caller's name of each tool that goes under another one, by that one.
     """
 
     body: dict[str, Any]
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class StreamDecoder(Protocol):
@@ -264,7 +268,7 @@ def stream_warnings(stream: StreamDecoder, calls: Iterable[ToolCall], *, spoke: 
 
 
 def _is_object(call: ToolCall) -> bool:
-    if call.extra is not None and call.extra.fields.get("type") == "custom":
+    if takes_free_text(call):
         return True
     try:
         call.parsed()

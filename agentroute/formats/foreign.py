@@ -14,8 +14,23 @@ __all__ = ["carried", "foreign_part", "foreign_tool", "left_out", "unsayable"]
 
 _OPENAI: Final = frozenset({"openai_chat", "openai_responses"})
 
-_SAID_OTHERWISE: Final = frozenset({"type", "id", "status", "field", "index", "call_id", "output_index", "max_tokens"})
-"""The form of a part, a number the provider gave it, an older name of a setting that we have: nothing is lost."""
+_SAID_OTHERWISE: Final = frozenset(
+    {
+        "type",
+        "id",
+        "status",
+        "field",
+        "index",
+        "call_id",
+        "output_index",
+        "max_tokens",
+        "namespace",
+        "name",
+        "additional_tools",
+    }
+)
+"""The form of a part or a tool, a number the provider gave it, an older name of a setting that we have: nothing is
+lost."""
 
 
 def foreign_part(part: Part, dialect: str) -> bool:
@@ -49,13 +64,13 @@ def unsayable(part: Document | Audio, dialect: str) -> str | None:
 
 
 def foreign_tool(tool: Tool, dialect: str) -> bool:
-    """Whether only another dialect's providers know this tool: they run it themselves, or it has no schema."""
+    """Whether only another dialect's providers know this tool: they run it themselves."""
     extra = tool.extra
     if extra is None or extra.dialect == dialect:
         return False
     kind = extra.fields.get("type")
     if kind == "custom":
-        return not tool.parameters
+        return False
     return kind not in (None, "function") or (tool.name in extra.fields and not tool.parameters)
 
 

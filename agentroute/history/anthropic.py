@@ -43,7 +43,8 @@ def thinks_as_it_can(request: ChatRequest, rules: ModelRules, changes: Changes) 
     """
     fields = request.extra.fields if request.extra is not None and request.extra.dialect == _DIALECT else {}
     thinking = fields.get("thinking")
-    named = isinstance(thinking, Mapping) and thinking.get("type") == "enabled"
+    kinds = ("enabled", "adaptive") if rules.adaptive is False else ("enabled",)
+    named = isinstance(thinking, Mapping) and thinking.get("type") in kinds
     setting = request.reasoning
     wanted = setting is not None and setting.effort != "none" and (setting.budget_tokens is not None or not named)
     budget = (named or (wanted and rules.adaptive is False)) and (rules.budget is not None or rules.adaptive is None)

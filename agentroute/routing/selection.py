@@ -390,17 +390,31 @@ def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | N
 
 
 def _unknown_tool(target: Target, request: ChatRequest) -> str | None:
-    """The name of a tool that providers of another dialect run themselves. A native model speaks its provider's."""
+    """The name of a tool that the request cannot do without and providers of another dialect run themselves.
+
+    One that is merely offered beside functions is a wish (coding agents offer a web search with each step): it is left
+    out where it is not known. A native model speaks its provider's dialects.
+    """
+    built_in = [tool for tool in request.tools if tool.extra is not None and not tool.parameters]
+    if not built_in:
+        return None
     dialects: tuple[str, ...] = (target.dialect,)
-    for tool in request.tools:
-        if tool.extra is None:
-            continue
-        if target.dialect == NATIVE:
-            provider = PROVIDERS.get(target.provider)
-            dialects = () if provider is None else tuple(endpoint.dialect for endpoint in provider.endpoints)
-        if dialects and all(foreign_tool(tool, dialect) for dialect in dialects):
-            return tool.name
-    return None
+    if target.dialect == NATIVE:
+        provider = PROVIDERS.get(target.provider)
+        dialects = () if provider is None else tuple(endpoint.dialect for endpoint in provider.endpoints)
+    if not dialects:
+        return None
+    unknown = [tool.name for tool in built_in if all(foreign_tool(tool, dialect) for dialect in dialects)]
+    if not unknown:
+        return None
+    choice = request.tool_choice
+    if choice is not None and choice.mode == "tool":
+        return choice.name if choice.name in unknown else None
+    extra = request.extra
+    chosen = extra.fields.get("tool_choice") if extra is not None and extra.dialect not in dialects else None
+    if isinstance(chosen, Mapping) and chosen.get("type") != "allowed_tools":
+        return unknown[0]
+    return unknown[0] if len(unknown) == len(request.tools) else None
 
 
 def _rank(

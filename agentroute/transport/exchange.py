@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
 from agentroute.formats.foreign import carried
+from agentroute.formats.forms import CallsBack
 from agentroute.formats.reading import money
 from agentroute.formats.reasoning import read
 from agentroute.formats.sse import SseDecoder
@@ -61,6 +63,8 @@ class Outgoing:
         "origin",
         "stream",
         "target",
+        "tool_names",
+        "tools",
         "url",
     )
 
@@ -83,6 +87,8 @@ class Outgoing:
             quirks=target.endpoint.quirks,
             rules=target.rules,
         )
+        self.tools: Final = attempt.request.tools
+        self.tool_names: Final = encoded.names
         self.changes: Final = (*repaired.changes, *encoded.changes)
         self.url: Final = base_url + encoded.path
         self.content: Final = _dump(encoded.body)
@@ -385,6 +391,7 @@ class Answer:
         self._body = bytearray()
         self._sse: SseDecoder | None = None
         self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost)
+        self._calls = CallsBack(outgoing.tools, outgoing.tool_names)
         self._warnings: list[str] = []
         self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -459,7 +466,7 @@ class Answer:
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 
     def _items(self, events: Iterator[Event] | list[Event]) -> Iterator[Item]:
-        for event in events:
+        for event in chain.from_iterable(map(self._calls.read, events)):
             content = is_content(event)
             if content:
                 self.content_came = True

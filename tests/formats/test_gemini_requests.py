@@ -441,7 +441,7 @@ class TestEncoding:
             )
         )
         assert encoded.body["contents"][0]["parts"] == [
-            {"inlineData": {"mimeType": "image/webp", "data": "/9j/4A=="}},
+            {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4A=="}},
             {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4A=="}},
             {"fileData": {"fileUri": "https://a.example/B.PNG?x=1", "mimeType": "image/png"}},
             {"fileData": {"fileUri": "https://a.example/b"}},

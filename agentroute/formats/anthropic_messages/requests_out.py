@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.content import fit_content
 from agentroute.formats.fitting import fit, output_limit
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.media import media_type_of, to_text
@@ -41,7 +42,9 @@ def encode_request(
     """
     version = quirks.api_version or DEFAULT_VERSION
     dated = version.removeprefix("vertex-")
-    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    changes: dict[str, None] = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
     fitted = fit(request, known_fields(request.extra), rules, DIALECT, changes, stream=stream)
     request, own = fitted.request, fitted.own
     sampling = request.sampling
@@ -69,7 +72,7 @@ def encode_request(
         changes["the tool choice left out: there are no tools"] = None
     if choice is not None:
         body["tool_choice"] = choice
-    _schema(request, body, changes)
+    _schema(request, body)
     _sampling(request, body, dated, thinks, changes)
     if stream:
         body["stream"] = True
@@ -77,8 +80,8 @@ def encode_request(
     if quirks.model_in_path:
         verb = "streamRawPredict" if stream else "rawPredict"
         path = f"/models/{quote(_named(body.pop('model', None)), safe='@')}:{verb}"
-        return Encoded({"anthropic_version": version, **body}, path, headers, tuple(changes))
-    return Encoded(body, "/messages", {**headers, "anthropic-version": version}, tuple(changes))
+        return Encoded({"anthropic_version": version, **body}, path, headers, tuple(changes), content.names)
+    return Encoded(body, "/messages", {**headers, "anthropic-version": version}, tuple(changes), content.names)
 
 
 def _named(model: str | None) -> str:
@@ -295,12 +298,9 @@ def _tool_choice(
     return raw
 
 
-def _schema(request: ChatRequest, body: dict[str, Any], changes: dict[str, None]) -> None:
+def _schema(request: ChatRequest, body: dict[str, Any]) -> None:
     schema = request.response_schema
-    if schema is None:
-        return
-    if schema.schema is None:
-        changes["JSON without a schema is not asked for: Anthropic has no such setting"] = None
+    if schema is None or schema.schema is None:
         return
     config = body.get("output_config")
     beside = config if isinstance(config, Mapping) else {}

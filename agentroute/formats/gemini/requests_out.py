@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.content import fit_content
 from agentroute.formats.fitting import Fitted, fit
 from agentroute.formats.foreign import foreign_tool, left_out
 from agentroute.formats.reading import json_object
@@ -38,7 +39,9 @@ def encode_request(
     some models take them inside. Arguments that are no JSON object stand under `INVALID_JSON`. All system messages
     become the one system instruction. Of `request.extra` what belongs into `generationConfig` is put there.
     """
-    changes = dict.fromkeys(left_out(request, DIALECT))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    changes = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
     extra = dict(camel(known_fields(request.extra)))
     fitted = fit(request, _generation_fields(extra), rules, DIALECT, changes, stream=stream)
     request = fitted.request
@@ -61,7 +64,7 @@ def encode_request(
         body["generationConfig"] = generation
     for key, value in extra.items():
         body.setdefault(key, value)
-    return Encoded(body, _path(model or request.model, stream), {}, tuple(changes))
+    return Encoded(body, _path(model or request.model, stream), {}, tuple(changes), content.names)
 
 
 def _path(model: str | None, stream: bool) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.content import fit_content
 from agentroute.formats.fitting import fit
 from agentroute.formats.foreign import carried, foreign_part, foreign_tool, left_out
 from agentroute.formats.media import file_data, file_name, sound_format
@@ -50,7 +51,10 @@ def encode_request(
     The dialect cannot say that a tool failed: `is_error` is left out and the result's own text goes as it is. Reasoning
     goes where `quirks.reasoning_field` says; a message that has nothing else is left out with it.
     """
-    changes = dict.fromkeys(left_out(request, DIALECT, shared=rules.openai_settings))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    left = left_out(request, DIALECT, shared=rules.openai_settings)
+    changes = dict.fromkeys((*content.changes, *left))
     extra = _own_fields(request, rules)
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
     fitted = fit(request, extra, rules, DIALECT, changes, stream=stream)
@@ -76,11 +80,7 @@ def encode_request(
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
     if request.response_schema is not None:
-        schema = request.response_schema
-        if schema.schema is not None and not quirks.json_schema:
-            schema = ResponseSchema()
-            changes["the schema of the answer left out: this server takes JSON without a schema only"] = None
-        body["response_format"] = _encode_response_format(schema, extra.pop("response_format", {}))
+        body["response_format"] = _encode_response_format(request.response_schema, extra.pop("response_format", {}))
     sampling = request.sampling
     for setting in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
         value = getattr(sampling, setting)
@@ -104,7 +104,7 @@ def encode_request(
         body["stream"] = True
         if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    return Encoded(body, "/chat/completions", changes=tuple(changes))
+    return Encoded(body, "/chat/completions", {}, tuple(changes), content.names)
 
 
 def _own_fields(request: ChatRequest, rules: ModelRules) -> dict[str, Any]:
