@@ -30,11 +30,11 @@ from agentroute.formats.failures import decode_error
 from agentroute.formats.foreign import carried
 from agentroute.formats.forms import CallsBack
 from agentroute.formats.reading import money
-from agentroute.formats.reasoning import read
+from agentroute.formats.reasoning import fit, read, thinks
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.keys import Secret
-from agentroute.messages import ChatRequest, Extra, Usage
+from agentroute.messages import ChatRequest, Extra, Reasoning, ToolCall, Usage
 from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Target
@@ -69,7 +69,7 @@ class Outgoing:
     )
 
     def __init__(self, attempt: Try) -> None:
-        target = attempt.target
+        target = _spoken(attempt.target, attempt.request)
         self.target: Final = target.name
         self.origin: Final = target.origin
         self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
@@ -209,6 +209,24 @@ def _joined(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str
 
 
 _BETAS: Final = "anthropic-beta"
+
+
+def _spoken(target: Target, request: ChatRequest) -> Target:
+    """The target in the dialect that this request needs: the one that its model's rules name is there for tools and
+    reasoning; a request with neither is said in the provider's usual one."""
+    known = PROVIDERS.get(target.provider)
+    rules = target.rules
+    if target.dialect_given or known is None or rules.dialect != target.dialect or rules.dialects or request.tools:
+        return target
+    setting = request.reasoning or read(target.settings_dialect, target.settings)
+    if thinks(fit(setting, rules, target.dialect, {}), rules):
+        return target
+    if request.extra is not None and request.extra.dialect == target.dialect:
+        return target
+    if any(isinstance(part, Reasoning | ToolCall) for message in request.messages for part in message.parts):
+        return target
+    usual = known.endpoint()
+    return replace(target, endpoint=usual, dialect=usual.dialect)
 
 
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
