@@ -16,16 +16,17 @@ from rich.text import Text
 
 from agentroute.catalog import facts, iter_models
 from agentroute.catalog.prices import price_id
+from agentroute.decisions import Complexity, Task
 from agentroute.errors import ConfigError
-from agentroute.routing.strategy import StrategyTable
+from agentroute.routing.strategy import Row, StrategyTable
 from agentroute.targets import Price, Target, Tier
 
-from .table import render_table
+from .options import stdout
 
-__all__ = ["command", "render", "rows", "to_json"]
+__all__ = ["command", "render", "render_table", "rows", "to_json"]
 
 _ABILITIES = {"tools": "T", "vision": "V", "structured_output": "S", "reasoning": "R", "documents": "D", "audio": "A"}
-_WIDTH = 100
+_COMPLEXITIES: tuple[Complexity, ...] = ("simple", "medium", "complex")
 
 
 def command(
@@ -41,8 +42,7 @@ def command(
 
     Any other model works too: its price and tier come from genai-prices where it is listed there, else from you.
     """
-    console = Console()
-    console = console if console.is_terminal else Console(width=_WIDTH)
+    console = stdout()
     if table and (as_json or provider or tier or everything):
         raise ConfigError("--table prints the strategy table alone; leave the other options out")
     if table:
@@ -181,3 +181,36 @@ def _legend(targets: Sequence[Target]) -> list[str]:
     if any(target.price and target.price.source == "runs locally" for target in targets):
         lines.append("Local models: nothing per token; the context is the model's, your server may serve less.")
     return lines
+
+
+# -- the strategy table --------------------------------------------------------------------------------------------
+
+
+def render_table(console: Console, strategies: StrategyTable) -> None:
+    """Prints one row a task where its complexities agree, else one for each complexity."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for heading in ("task", "complexity", "floor", "k", "tiers", "prefer"):
+        table.add_column(heading, justify="right" if heading in ("floor", "k") else "left", no_wrap=True)
+    for task in Task:
+        rows = [strategies.row(task, complexity) for complexity in _COMPLEXITIES]
+        if rows[0] == rows[1] == rows[2]:
+            table.add_row(task.value, "any", *_cells(rows[0]))
+        else:
+            for complexity, row in zip(_COMPLEXITIES, rows, strict=True):
+                table.add_row(task.value, complexity, *_cells(row))
+    console.print(table)
+    for line in (
+        f"version {strategies.version}",
+        "cheapest: least cost with P(tier suffices) >= floor",
+        "balanced: least cost + k x (cost of the step on the strongest target) x (1 - P)",
+        "best:     the cheapest with P >= the highest P - 0.01",
+    ):
+        console.print(Text(line, style="dim"))
+
+
+def _cells(row: Row) -> tuple[str, str, str, str]:
+    if row.min_tier is None and row.max_tier is None:
+        tiers = "all"
+    else:
+        tiers = f"{row.min_tier.value if row.min_tier else ''}..{row.max_tier.value if row.max_tier else ''}"
+    return f"{row.floor:.2f}", f"{row.k:g}", tiers, ", ".join(row.prefer)

@@ -15,30 +15,25 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.text import Text
 
 from agentroute.errors import ConfigError
+from agentroute.figures import count
 from agentroute.replay import GAP_S, ReplayReport, replay, replay_ledger
-from agentroute.replay.console import render
 from agentroute.replay.html import page
-from agentroute.replay.ledger_console import render_ledger
 from agentroute.replay.ledgers import holds_decisions
 from agentroute.replay.records import LogFormat
-from agentroute.replay.wording import count
 from agentroute.router import Router
 from agentroute.targets import Target
 
-from .pool import EXAMPLE_POOL, pool_options
+from .ledger_console import render_ledger
+from .options import EXAMPLE_POOL, ConfigOption, pool_options, stdout
+from .replay_console import render
 from .route import explain as explain_decision
 
 __all__ = ["command"]
 
-_WIDTH = 100
-"""Columns where the output goes to a file or a pipe."""
-
 
 def command(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL files, plain or gzip; or ledgers.")],
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A config file with your pool (docs/configuration.md).")
-    ] = None,
+    config: ConfigOption = None,
     targets: Annotated[
         str | None,
         typer.Option(help="The pool as provider/model, comma-separated, in place of a config file."),
@@ -115,7 +110,7 @@ def command(
 
 
 def _print(shown: RenderableType, *, example: bool) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    console = stdout()
     if example:
         names = ", ".join(f"{provider}/{model}" for provider, model in EXAMPLE_POOL)
         console.print(Text(f"the example pool ({names}); --config or --targets give yours\n", style="dim"))
@@ -191,7 +186,7 @@ def _format(name: str | None) -> LogFormat | None:
 def _show_explained(report: ReplayReport) -> None:
     explained = report.explained
     assert explained is not None
-    console = Console(soft_wrap=True)
+    console = stdout(soft_wrap=True)
     console.print(Text(f"step {explained.step:,}, {explained.place}\n", style="bold"))
     for name, decision in explained.decisions.items():
         console.print(Text(name, style="bold"))

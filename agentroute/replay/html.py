@@ -8,10 +8,11 @@ from decimal import Decimal
 from html import escape
 from typing import TypeAlias
 
+from agentroute.figures import count, percent, usd
 from agentroute.targets import Tier
 
 from .report import Bill, ReplayReport
-from .wording import caveats, count, headline, percent, saved, usd
+from .wording import caveats, headline, saved
 
 __all__ = ["page"]
 
@@ -126,7 +127,7 @@ def _bars(report: ReplayReport) -> str:
             parts.append(
                 f'<rect x="{left}" y="{y + offset}" width="{max(length, 1):.1f}" height="11" rx="2" '
                 f'fill="var(--{colour})" fill-opacity="{opacity}"/>'
-                f'<text class="soft" x="{left + length + 6:.1f}" y="{y + offset + 10}">{escape(_dollars(value))}</text>'
+                f'<text class="soft" x="{left + length + 6:.1f}" y="{y + offset + 10}">{escape(usd(value))}</text>'
             )
     return _figure(
         width, height, parts, "Cost of all steps: pale at list price, full with a modelled prompt cache (~)."
@@ -205,10 +206,6 @@ def _ticks(top: float) -> list[float]:
 
 def _tick(value: float) -> str:
     return f"${value:g}"
-
-
-def _dollars(value: Decimal) -> str:
-    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
 
 
 def _clip(name: str) -> str:

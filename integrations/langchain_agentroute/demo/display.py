@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentroute import Decision, Target, Tier
+from agentroute.figures import count, percent, usd
 
 __all__ = ["Bill", "Board", "show_bill", "show_fleet", "show_step"]
 
@@ -117,8 +118,8 @@ def _target(decision: Decision) -> Text:
     return cell.append(decision.target, style=_COLOURS[decision.tier])
 
 
-def _tokens(count: int | None) -> str:
-    return "?" if count is None else f"{count:,}"
+def _tokens(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
 
 
 def _input(decision: Decision) -> str:
@@ -130,12 +131,12 @@ def _output(decision: Decision) -> str:
 
 
 def _cached(decision: Decision) -> Text:
-    count = decision.usage.cache_read_tokens if decision.usage else None
-    return Text(_tokens(count), style="" if count else "dim")
+    number = decision.usage.cache_read_tokens if decision.usage else None
+    return Text(_tokens(number), style="" if number else "dim")
 
 
 def _usd(amount: Decimal | None) -> str:
-    return "unknown" if amount is None else f"{'-' if amount < 0 else ''}${abs(amount):.5f}"
+    return usd(amount, places=5)
 
 
 # `cached`, `out` and `who` come in as soon as all fixed widths and a space between each fit; `why` where it gets 29, as
@@ -194,8 +195,7 @@ def show_bill(console: Console, decisions: Sequence[Decision], bill: Bill, targe
         steps = sum(decision.target == target.name for decision in decisions)
         spent = _sum([decision.cost for decision in decisions if decision.target == target.name])
         bar = Text("\u2588" * steps, style=_COLOURS[_tier(target)])
-        count = f"{steps} step" if steps == 1 else f"{steps} steps"
-        table.add_row(target.name, _right(count), _right(_usd(spent)), bar)
+        table.add_row(target.name, _right(count(steps, "step")), _right(_usd(spent)), bar)
     console.print(table)
     console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
@@ -217,4 +217,4 @@ def _saved(bill: Bill) -> tuple[str, str]:
     savings = bill.savings
     if savings is None or not bill.baseline:
         return "unknown", ""
-    return f"{_usd(savings)} ({savings / bill.baseline:.0%})", "bold green" if savings > 0 else "bold red"
+    return f"{_usd(savings)} ({percent(savings / bill.baseline)})", "bold green" if savings > 0 else "bold red"
