@@ -3,60 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import replace
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from .accounting import Baseline, completed
 from .decisions import Decision
 from .errors import AgentRouteError, StreamInterrupted
 from .events import Event, fold
 from .failover.drivers import adrive, drive
-from .failover.effects import AsyncPerformer, Performer
+from .failover.effects import AsyncPerformer, Clock, Performer
 from .failover.flow import Log, Plan, flow
 from .messages import ChatRequest, ChatResponse
-from .routing.economics import step_cost
-from .routing.prefix import Prefix
 from .targets import Target
 
-if TYPE_CHECKING:
-    from .router import Router
-
 __all__ = ["AsyncResponseStream", "Call", "ResponseStream"]
-
-logger = logging.getLogger("agentroute")
 
 
 class Call:
     """One routed call: decided, and run at most once. `decision` is the plan before, the whole record after.
 
-    `baseline_warm` tokens lie in the baseline's cache, had it served the conversation so far; `baseline_alone` says
-    that nobody else did, as far as is known, so that its own bill is the baseline where it serves this step too.
-
-    With a performer of its own, an integration runs native models through the same chain: payloads are then whatever
-    its performer yields, untouched.
+    Integrations run ready models through the same failover flow with a performer of their own: payloads are then
+    whatever that performer yields, untouched. `performer` and `async_performer` give our own transport when it is first
+    needed; `finished` is called once, with the whole record.
     """
 
     def __init__(
         self,
-        router: Router,
-        request: ChatRequest,
         decision: Decision,
         plan: Plan,
-        prefix: Prefix,
-        baseline_warm: int,
+        baseline: Baseline,
         *,
-        baseline_alone: bool,
+        clock: Clock,
+        performer: Callable[[], Performer],
+        async_performer: Callable[[], AsyncPerformer],
+        finished: Callable[[Decision], None],
     ) -> None:
-        self.request = request
         self.decision = decision
-        self._router = router
         self._plan = plan
-        self._prefix = prefix
-        self._baseline_warm = baseline_warm
-        self._baseline_alone = baseline_alone
+        self._baseline = baseline
+        self._clock = clock
+        self._performer = performer
+        self._async_performer = async_performer
+        self._finished = finished
         self._begun = False
+
+    @property
+    def request(self) -> ChatRequest:
+        return self._plan.request
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -64,12 +58,11 @@ class Call:
         return self._plan.targets
 
     def run(self, performer: Performer | None = None) -> Generator[Any, None, None]:
-        """Performs the call and yields its payloads (our events on our own transport). Raises RuntimeError where begun
-        already."""
+        """Performs the call and yields its payloads (our events on our own transport). Raises RuntimeError if it has
+        begun already."""
         log = self._begin()
-        clock = self._router.clock
         try:
-            yield from drive(flow(self._plan, log, clock), performer or self._router.performer, clock)
+            yield from drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock)
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
@@ -83,10 +76,9 @@ class Call:
             self._finish(log)
 
     async def arun(self, performer: AsyncPerformer | None = None) -> AsyncGenerator[Any, None]:
-        """`run` on an event loop. Close the iterator (`aclose`) where it is not read to its end."""
+        """`run` on an event loop. Close the iterator (`aclose`) if it is not read to its end."""
         log = self._begin()
-        clock = self._router.clock
-        payloads = adrive(flow(self._plan, log, clock), performer or self._router.async_performer, clock)
+        payloads = adrive(flow(self._plan, log, self._clock), performer or self._async_performer(), self._clock)
         try:
             async for payload in payloads:
                 yield payload
@@ -112,43 +104,9 @@ class Call:
         return Log()
 
     def _finish(self, log: Log) -> None:
-        if self.decision.outcome != "planned":
-            return
-        router, planned, usage, served = self._router, self.decision, log.usage, log.winner
-        baseline_cost = planned.baseline_cost
-        # A target with several keys is served by a copy that holds one of them.
-        if (
-            served is not None
-            and served.name == router.baseline.name
-            and self._baseline_alone
-            and log.attempts[-1].cost is not None
-        ):
-            baseline_cost = log.attempts[-1].cost
-        elif usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
-            baseline_cost = step_cost(
-                router.baseline, usage.input_tokens, usage.output_tokens, self._baseline_warm
-            ).cost
-        self.decision = replace(
-            planned,
-            target=served.name if served is not None else planned.target,
-            tier=served.tier if served is not None and served.tier is not None else planned.tier,
-            attempts=tuple(log.attempts),
-            usage=usage,
-            cost=_spent(log),
-            baseline_cost=baseline_cost,
-            outcome="abandoned" if log.outcome == "planned" else log.outcome,
-            warnings=tuple(log.warnings),
-        )
-        try:
-            router.ledger.append(self.decision)
-        except Exception:
-            logger.exception("the ledger did not take decision %s", self.decision.id)
-        if served is None or log.outcome != "ok":
-            return
-        try:
-            router.observe(self._prefix, served.name, usage, planned.estimated_usage)
-        except Exception:
-            logger.exception("the affinity did not take decision %s", self.decision.id)
+        if self.decision.outcome == "planned":
+            self.decision = completed(self.decision, log, self._baseline)
+            self._finished(self.decision)
 
 
 class ResponseStream:
@@ -223,18 +181,3 @@ class AsyncResponseStream:
     def response(self) -> ChatResponse:
         """What has arrived so far; the whole response once the stream has ended."""
         return replace(fold(self._events), decision=self.decision)
-
-
-def _spent(log: Log) -> Decimal | None:
-    """The cost of all attempts, or None where one that gave content has no known cost.
-
-    An attempt that failed before its first content is taken to be free; where it may have been billed all the same, its
-    record says so (`possible_duplicate_cost`).
-    """
-    total = Decimal(0)
-    for attempt in log.attempts:
-        if attempt.cost is not None:
-            total += attempt.cost
-        elif attempt.outcome != "failed":
-            return None
-    return total

@@ -9,10 +9,12 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from . import transport
+from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import build_pool
 from .decisions import Constraints, Decision, StepContext, Strategy
@@ -256,7 +258,28 @@ class Router:
             content_filter_fallback=selection.content_filter_fallback,
         )
         alone = recall.last_target in (None, self.baseline.name)
-        return Call(self, request, decision, plan, prefix, baseline_warm, baseline_alone=alone)
+        return Call(
+            decision,
+            plan,
+            Baseline(self.baseline, baseline_warm, alone=alone),
+            clock=self._clock,
+            performer=lambda: self.performer,
+            async_performer=lambda: self.async_performer,
+            finished=partial(self._finished, prefix),
+        )
+
+    def _finished(self, prefix: Prefix, decision: Decision) -> None:
+        """Records the step, and remembers which target has read its prefix."""
+        try:
+            self.ledger.append(decision)
+        except Exception:
+            logger.exception("the ledger did not take decision %s", decision.id)
+        if decision.outcome != "ok":
+            return
+        try:
+            self.observe(prefix, decision.target, decision.usage, decision.estimated_usage)
+        except Exception:
+            logger.exception("the affinity did not take decision %s", decision.id)
 
     def _digest(self, mark: Mark) -> str:
         return hashlib.blake2b(str(mark.key).encode(), key=self._digest_key, digest_size=16).hexdigest()

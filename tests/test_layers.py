@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "figures", "providers", "messages", "events", "targets", "decisions"),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
-    ("config", "call", "router"),
+    ("config", "accounting", "call", "router"),
     ("replay", "testing", "cli"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""

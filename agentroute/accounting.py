@@ -1,0 +1,70 @@
+"""What a call came to: the planned decision and the log of its attempts become the whole record. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from .decisions import Decision
+from .failover.flow import Log
+from .routing.economics import step_cost
+from .targets import Target
+
+__all__ = ["Baseline", "completed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What savings are counted against.
+
+    `warm_tokens`: how much of this prompt the baseline would have cached by now. `alone`: as far as is known, the
+    baseline served every earlier step, so its real bill is used if it serves this one too.
+    """
+
+    target: Target
+    warm_tokens: int = 0
+    alone: bool = False
+
+
+def completed(planned: Decision, log: Log, baseline: Baseline) -> Decision:
+    """The decision with its attempts, usage, cost and outcome. A call that was given up is `abandoned`."""
+    served = log.winner
+    return replace(
+        planned,
+        target=served.name if served is not None else planned.target,
+        tier=served.tier if served is not None and served.tier is not None else planned.tier,
+        attempts=tuple(log.attempts),
+        usage=log.usage,
+        cost=_spent(log),
+        baseline_cost=_baseline_cost(planned, log, baseline),
+        outcome="abandoned" if log.outcome == "planned" else log.outcome,
+        warnings=tuple(log.warnings),
+    )
+
+
+def _baseline_cost(planned: Decision, log: Log, baseline: Baseline) -> Decimal | None:
+    """USD: the baseline's own bill if it served, else its price for the tokens that were used, else the estimate."""
+    served, usage = log.winner, log.usage
+    # A target with several keys is served by a copy that holds one of them.
+    if served is not None and served.name == baseline.target.name and baseline.alone:
+        paid = log.attempts[-1].cost
+        if paid is not None:
+            return paid
+    if usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
+        return step_cost(baseline.target, usage.input_tokens, usage.output_tokens, baseline.warm_tokens).cost
+    return planned.baseline_cost
+
+
+def _spent(log: Log) -> Decimal | None:
+    """USD for all attempts; None if one that gave content has no known cost.
+
+    An attempt that failed before its first content is taken to be free; if it may have been billed all the same, its
+    record says so (`possible_duplicate_cost`).
+    """
+    total = Decimal(0)
+    for attempt in log.attempts:
+        if attempt.cost is not None:
+            total += attempt.cost
+        elif attempt.outcome != "failed":
+            return None
+    return total
