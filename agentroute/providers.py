@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
 
-from .errors import ConfigError
+from .errors import ConfigError, unknown_key
 
 __all__ = [
     "DEAF",
@@ -21,6 +23,7 @@ __all__ = [
     "Endpoint",
     "Provider",
     "Quirks",
+    "sends_in_the_clear",
     "url_problem",
 ]
 
@@ -47,6 +50,8 @@ _SWITCHES: Final = (
     "strict_turns",
     "reasoning_required",
 )
+_METHODS: Final = ("/chat/completions", "/completions", "/responses", "/messages", "/models")
+_NOT_PUBLIC: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid", ".example")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEVER: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key"})
@@ -234,11 +239,33 @@ def url_problem(url: object) -> str | None:
     """What is wrong with a base URL, without showing it: it may hold a key."""
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         return "is no http:// or https:// URL"
+    try:
+        urlsplit(url).port
+    except ValueError:
+        return "is no URL: its host or port cannot be read"
     if "@" in url.split("/")[2]:
         return "has a user or password before the host; put the key into `api_key`"
     if "?" in url or "#" in url:
         return "has a query or fragment, where the path of the API would be put behind; put a key into `api_key`"
+    method = next((path for path in _METHODS if url.rstrip("/").endswith(path)), None)
+    if method is not None:
+        return f"ends in {method!r}, which is put behind it for each call; leave that part out"
     return None
+
+
+def sends_in_the_clear(url: str | None) -> bool:
+    """Whether a key sent there could be read on its way: plain http to a host that is on no network of one's own.
+
+    One's own are this machine, private and link-local addresses, names without a dot (of a container or a service) and
+    names that no public DNS has (RFC 2606, 6761, 8375; `.internal` is reserved by ICANN, 2024).
+    """
+    if url is None or not url.startswith("http://"):
+        return False
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith(_NOT_PUBLIC)
 
 
 def _endpoint(dialect: Any, facts: Mapping[str, Any], known: Endpoint | None) -> Endpoint:
@@ -312,7 +339,7 @@ def _key_names(facts: Mapping[str, Any]) -> tuple[str, ...]:
 def _no_others(facts: Mapping[str, Any], known: Iterable[str], where: str = "") -> None:
     unknown = set(facts) - set(known)
     if unknown:
-        raise ConfigError(f"unknown key '{where}{sorted(unknown)[0]}'; known are {', '.join(sorted(known))}")
+        raise ConfigError(unknown_key(sorted(unknown)[0], known, where))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
@@ -12,11 +13,13 @@ from typing import Any, Final
 
 from .errors import ConfigError
 from .messages import Usage
-from .providers import DEAF, PROVIDERS, Endpoint, Provider, url_problem
+from .providers import DEAF, PROVIDERS, Endpoint, Provider, sends_in_the_clear, url_problem
 
 __all__ = ["ABILITIES", "Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Secret", "Target", "Tier"]
 
 _MILLION = Decimal(1_000_000)
+_VARIABLE_LIKE: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_(KEY|TOKEN|SECRET|PAT)(_?\d+)?")
+"""`OPENAI_API_KEY` where a key should stand: no provider's keys look like this."""
 
 
 class Tier(Enum):
@@ -73,6 +76,8 @@ class Secret:
             raise ConfigError(
                 f"the key is {what}; give its text or 'env:NAME', or leave `api_key` out if none is needed"
             )
+        if _VARIABLE_LIKE.fullmatch(literal):
+            raise ConfigError("the key looks like the name of a variable; write it as 'env:NAME' to read that variable")
         self._literal = literal
         self.env_name = None
 
@@ -314,6 +319,12 @@ class Target:
         if problem is not None:
             base_url = None
             raise ConfigError(f"target {name!r}: `base_url` {problem}")
+        in_the_clear = sends_in_the_clear(base_url or endpoint.base_url)
+        if in_the_clear and endpoint.auth != "none" and (api_key is not None or usual_keys):
+            raise ConfigError(
+                f"target {name!r}: `base_url` is plain http to a public host, where anybody on the way could read the "
+                f"key; use https, or leave the key out"
+            )
         for key, value, kind in (
             ("price", price, Price),
             ("capabilities", capabilities, Capabilities),

@@ -13,7 +13,14 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute import __version__, formats
-from agentroute.errors import BadResponse, ConfigError, ProviderError, ProviderTimeout, RequestError
+from agentroute.errors import (
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    ProviderError,
+    ProviderTimeout,
+    RequestError,
+)
 from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
@@ -66,9 +73,18 @@ class Outgoing:
         }
 
     def key_header(self) -> tuple[str, str] | None:
-        """The header that holds the key, made at the moment of sending. Never keep it."""
+        """The header that holds the key, made at the moment of sending. Never keep it.
+
+        Raises AuthenticationFailed for a variable that is not set: another target may have its key.
+        """
         if self._secret is None or self._auth == "none":
             return None
+        if self._secret.env_name is not None and not self._secret.present:
+            raise AuthenticationFailed(
+                f"target {self.target!r}: the environment variable {self._secret.env_name} is not set; it should hold "
+                f"the key",
+                target=self.target,
+            )
         key, problem = _key(self._secret)
         if problem is not None:
             raise ConfigError(f"target {self.target!r}: {problem}")
