@@ -7,7 +7,7 @@ import logging
 import pickle
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from . import transport
 from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import build_pool
+from .catalog.checking import doubts
 from .decisions import Constraints, Decision, StepContext, Strategy
 from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
@@ -29,6 +30,7 @@ from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.prefix import Mark, Prefix
 from .routing.reasoning_state import live_state
+from .routing.roles import constraints_for, read_roles, role_of
 from .routing.selection import select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
@@ -53,7 +55,8 @@ class Router:
     `baseline` names the target that savings are counted against (default: the dearest of the top tier).
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
-    file's path. Raises ConfigError for an empty pool or a name that is not in it.
+    file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
+    step's own are put over. Raises ConfigError for an empty pool or a name that is not in it.
 
     A copy, shallow or deep, is the same router. A pickle holds the settings, keys by their variables' names only, and
     gives a router that has seen nothing yet; see `docs/configuration.md`.
@@ -77,6 +80,7 @@ class Router:
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
+        roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
         new_id: Callable[[], str] | None = None,
     ) -> None:
         if targets is None:
@@ -88,6 +92,7 @@ class Router:
         self.pool: Pool = build_pool(targets)
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
+        self.roles: Mapping[str, Constraints] = read_roles(roles, self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -105,6 +110,9 @@ class Router:
         self._lock = threading.Lock()
         self._performer: transport.HttpPerformer | None = None
         self._async_performer: transport.AsyncHttpPerformer | None = None
+        for target in self.pool:
+            for doubt in doubts(target):
+                logger.warning("target %r: %s", target.name, doubt)
         for pair in self.pool.dominated:
             logger.warning(
                 "target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by
@@ -147,6 +155,7 @@ class Router:
             "ledger": None if self._opened_ledger is None else self._opened_ledger.path,
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
+            "roles": self.roles,
         }
         return _unpickled, (type(self), settings)
 
@@ -191,6 +200,8 @@ class Router:
             if not isinstance(value, kind):
                 hint = "; ChatRequest.from_openai reads a chat-completions body" if kind is ChatRequest else ""
                 raise RequestError(f"`{name}` is a {type(value).__name__}; give a {kind.__name__}{hint}")
+        role = role_of(self.roles, context)
+        constraints = constraints if role is None else constraints_for(self.roles[role], constraints)
         if not request.messages:
             raise RequestError("`request.messages` is empty; give at least one message")
         now = self._clock.monotonic()
@@ -224,6 +235,8 @@ class Router:
         baseline_warm = self._baseline_warm(recall, now)
         baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm)
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
+        if role is not None:
+            reasons = (*reasons, f"policy of role {role!r}")
         decision = Decision(
             id=self._new_id(),
             created_at=self._clock.now(),

@@ -50,6 +50,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "classifier",
         "economics",
         "strategy",
+        "roles",
         "selection",
     ),
 }

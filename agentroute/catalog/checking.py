@@ -11,7 +11,7 @@ from agentroute.targets import Secret, Target
 
 from . import facts, prices
 
-__all__ = ["address_doubt", "address_problem", "key_problem", "misspelt_provider", "model_doubt"]
+__all__ = ["address_doubt", "address_problem", "doubts", "key_problem", "misspelt_provider", "model_doubt"]
 
 
 def address_problem(target: Target) -> str | None:
@@ -22,11 +22,12 @@ def address_problem(target: Target) -> str | None:
     known = PROVIDERS.get(provider)
     if known is not None:
         like = f", like {known.address!r}" if known.address else ""
-        return f"no address is known for provider {provider!r} in the dialect {target.dialect!r}; give base_url={like}"
+        return f"no address is known for provider {provider!r} in the dialect {target.dialect!r}; give `base_url`{like}"
     remedy = "give the `base_url` of an endpoint that speaks one of our dialects, or [provider.NAME] in the config file"
     if any(price_id == prices.price_id(provider) for price_id in _priced()):
         return f"the catalog knows models of {provider!r}, but no address of it; {remedy}"
-    return f"no provider is named {provider!r}{nearest(provider, PROVIDERS)}; {remedy}"
+    near = nearest(provider, PROVIDERS)
+    return f"no provider is named {provider!r}{near + ' Else' if near else ';'} {remedy}"
 
 
 def address_doubt(target: Target) -> str | None:
@@ -57,6 +58,19 @@ def _named(keys: tuple[Secret, ...]) -> str:
     if len(names) == 1:
         return f"the environment variable {names[0]} is not set"
     return f"none of the environment variables {', '.join(names)} is set"
+
+
+def doubts(target: Target) -> Iterator[str]:
+    """What may keep it from being called, so far as its user has asked for it to be called.
+
+    Nothing is said of an address or a usual key that is not there: a pool without either still decides.
+    """
+    address = address_doubt(target)
+    if address is not None:
+        yield address
+    key = None if target.api_key is None else key_problem(target)
+    if key is not None:
+        yield key
 
 
 def misspelt_provider(target: Target) -> str | None:
