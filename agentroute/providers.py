@@ -240,7 +240,7 @@ def url_problem(url: object) -> str | None:
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         return "is no http:// or https:// URL"
     try:
-        urlsplit(url).port
+        _ = urlsplit(url).port
     except ValueError:
         return "is no URL: its host or port cannot be read"
     if "@" in url.split("/")[2]:

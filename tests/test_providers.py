@@ -132,7 +132,9 @@ class TestWhereTheKeyGoes:
 
     def test_a_provider_whose_address_is_yours(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", "usual")
-        with pytest.raises(ConfigError, match=r"give base_url=, like 'https://RESOURCE\.openai\.azure\.com/openai/v1'"):
+        with pytest.raises(
+            ConfigError, match=r"give `base_url`, like 'https://RESOURCE\.openai\.azure\.com/openai/v1'"
+        ):
             outgoing(Target(provider="azure", model="m"))
         mine = Target(provider="azure", model="m", base_url="https://mine.openai.azure.com/openai/v1/")
         sent = outgoing(mine, max_tokens=5)

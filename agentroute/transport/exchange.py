@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute import __version__, formats
+from agentroute.catalog.checking import address_problem
 from agentroute.errors import (
     AuthenticationFailed,
     BadResponse,
@@ -28,7 +29,7 @@ from agentroute.formats.failures import decode_error
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.messages import ChatRequest, Extra
-from agentroute.providers import NATIVE, PROVIDERS
+from agentroute.providers import NATIVE
 from agentroute.targets import Secret, Target
 
 __all__ = ["MAX_BODY_BYTES", "Answer", "Limits", "Outgoing"]
@@ -157,12 +158,7 @@ def _format(target: Target) -> formats.Format:
 def _base_url(target: Target) -> str:
     base = target.base_url or target.endpoint.base_url
     if base is None:
-        known = PROVIDERS.get(target.provider)
-        like = f", like {known.address!r}" if known is not None and known.address else ""
-        raise ConfigError(
-            f"target {target.name!r}: no address is known for provider {target.provider!r} "
-            f"in the dialect {target.dialect!r}; give base_url={like}"
-        )
+        raise ConfigError(f"target {target.name!r}: {address_problem(target)}")
     return base.rstrip("/")
 
 
