@@ -136,7 +136,7 @@ PLAIN = TARGET + 'base_url = "http://llm.shop.com/v1"\n'
         ),
         (
             TARGET + "price = { input = 1, output = 1, cached = 1 }",
-            "unknown key 'target.1.price.cached'; did you mean 'cache_read'? known",
+            "unknown key 'target.1.price.cached'; did you mean 'cache_read'?",
         ),
         ("[timeouts]\nconect = 3\n" + TARGET, "'timeouts.conect'; did you mean 'connect'? known are between_events,"),
         ("[provider.acme]\nbaseurl = 3\n" + TARGET, "unknown key 'baseurl'; did you mean 'base_url'? known are"),

@@ -32,7 +32,8 @@ def address_problem(target: Target) -> str | None:
 
 def address_doubt(target: Target) -> str | None:
     """What is unusual about its `base_url`: no path, although the provider's own address has one."""
-    usual = target.endpoint.base_url
+    known = PROVIDERS.get(target.provider)
+    usual = target.endpoint.base_url or (known.address if known is not None else None)
     if target.base_url is None or usual is None or target.dialect == NATIVE:
         return None
     path = urlsplit(usual).path.rstrip("/")

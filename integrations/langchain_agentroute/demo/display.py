@@ -65,7 +65,7 @@ class Board:
 
     def show_head(self) -> None:
         self._print([Text(column.title, style="dim") for column in self._columns])
-        self._console.rule(style="dim")
+        self._console.rule(characters="-" if self._console.options.ascii_only else "─", style="dim")
 
     def show_hidden(self) -> None:
         """Which columns found no room, and the width of a terminal that shows each; nothing where none is missing."""
@@ -84,7 +84,11 @@ class Board:
         row = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False, expand=stretches)
         for column in self._columns:
             row.add_column(
-                justify=column.justify, no_wrap=True, overflow="ellipsis", width=column.width, ratio=column.ratio
+                justify=column.justify,
+                no_wrap=True,
+                overflow=_cut(self._console),
+                width=column.width,
+                ratio=column.ratio,
             )
         row.add_row(*cells)
         self._console.print(row)
@@ -98,6 +102,11 @@ class _Column:
     width: int | None = None
     ratio: int | None = None
     from_width: int = 0
+
+
+def _cut(console: Console) -> Literal["crop", "ellipsis"]:
+    """How what is too long is cut: ASCII has no ellipsis."""
+    return "crop" if console.options.ascii_only else "ellipsis"
 
 
 def _who(decision: Decision) -> str:
@@ -181,10 +190,10 @@ def show_step(console: Console, number: int, decision: Decision) -> None:
     kind = f"{decision.step_kind.value}, {decision.task.value}"
     console.print(Text(f"Why step {number} ({kind}) went to {decision.target}", style="bold"))
     for reason in decision.reasons:
-        console.print(Text(f"  - {reason}"), no_wrap=True, overflow="ellipsis")
+        console.print(Text(f"  - {reason}"), no_wrap=True, overflow=_cut(console))
     for candidate in decision.candidates:
         line = Text.assemble("  ", (f"{candidate.target:<11}", _COLOURS[candidate.tier]), (candidate.reason, "dim"))
-        console.print(line, no_wrap=True, overflow="ellipsis")
+        console.print(line, no_wrap=True, overflow=_cut(console))
     console.print()
 
 
@@ -194,7 +203,7 @@ def show_bill(console: Console, decisions: Sequence[Decision], bill: Bill, targe
     for target in targets:
         steps = sum(decision.target == target.name for decision in decisions)
         spent = _sum([decision.cost for decision in decisions if decision.target == target.name])
-        bar = Text("\u2588" * steps, style=_COLOURS[_tier(target)])
+        bar = Text(("#" if console.options.ascii_only else "\u2588") * steps, style=_COLOURS[_tier(target)])
         table.add_row(target.name, _right(count(steps, "step")), _right(_usd(spent)), bar)
     console.print(table)
     console.print()
