@@ -2,19 +2,18 @@
 
 Start with `Router`:
 
->>> from agentroute import ChatRequest, Router, Target
->>> router = Router(
-...     targets=[
-...         Target(name="small", provider="openai", model="gpt-4.1-nano"),
-...         Target(name="strong", provider="anthropic", model="claude-opus-4-6"),
-...     ]
-... )
->>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hello"}]})).target
+>>> from agentroute import Router
+>>> router = Router({"small": "openai/gpt-4.1-nano", "strong": "anthropic/claude-opus-4-6"})
+>>> router.route("hello").target
 'small'
+
+What this package exports is the public interface, with `agentroute.messages`, `.events`, `.testing`, `.replay` and
+`.ledger` (docs/api.md).
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .decisions import (
@@ -48,13 +47,17 @@ from .errors import (
     RequestError,
     StreamInterrupted,
 )
-from .events import Event, fold
-from .messages import ChatRequest, ChatResponse, Message, Tool, ToolCall, ToolResult, Usage
+from .events import Event, TextDelta, fold
+from .messages import ChatRequest, ChatResponse, Message, Text, Tool, ToolCall, ToolResult, Usage
 from .providers import Endpoint, Provider, Quirks
 from .targets import Capabilities, Pool, Price, Secret, Target, Tier
 
 if TYPE_CHECKING:
+    from .failover.breaker import Breakers
+    from .failover.effects import Timeouts
+    from .ledger import SqliteLedger
     from .router import Router
+    from .routing.strategy import StrategyTable
 
 __all__ = [
     "AgentRouteError",
@@ -62,6 +65,7 @@ __all__ = [
     "Attempt",
     "AuthenticationFailed",
     "BadResponse",
+    "Breakers",
     "Candidate",
     "Capabilities",
     "ChatRequest",
@@ -92,12 +96,17 @@ __all__ = [
     "RequestError",
     "Router",
     "Secret",
+    "SqliteLedger",
     "StepContext",
     "StepKind",
+    "StrategyTable",
     "StreamInterrupted",
     "Target",
     "Task",
+    "Text",
+    "TextDelta",
     "Tier",
+    "Timeouts",
     "Tool",
     "ToolCall",
     "ToolResult",
@@ -108,11 +117,18 @@ __all__ = [
 __version__ = "0.1.0.dev0"
 
 
-def __getattr__(name: str) -> Any:
-    """`Router` brings asyncio, the formats and the routing along, so it is loaded when it is first asked for."""
-    if name == "Router":
-        from .router import Router
+_LATER = {
+    "Breakers": "failover.breaker",
+    "Router": "router",
+    "SqliteLedger": "ledger",
+    "StrategyTable": "routing.strategy",
+    "Timeouts": "failover.effects",
+}
+"""These bring asyncio, sqlite3, the formats and the routing along, so they are loaded when they are first asked for."""
 
-        globals()[name] = Router
-        return Router
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        found = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

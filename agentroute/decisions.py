@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
@@ -89,10 +90,11 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """The caller's policy for one step. `target` pins; `max_cost` is expected USD; `deadline_s` seconds.
+    """What the caller allows for one step. `target` pins (by name, or by model); `max_cost` is expected USD;
+    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included.
 
-    `content_filter_fallback` names the targets that may be asked, in this order, where one refused the content by
-    policy. Without it such a refusal goes to the caller unchanged.
+    `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
+    Without it such a refusal goes to the caller unchanged.
     """
 
     target: str | None = None
@@ -104,6 +106,24 @@ class Constraints:
     deadline_s: float | None = None
     max_cost: Decimal | float | None = None
     content_filter_fallback: tuple[str, ...] = ()
+    max_attempts: int | None = None
+
+    @classmethod
+    def of(
+        cls, value: Constraints | Mapping[str, Any] | None, base: Constraints | Mapping[str, Any] | None = None
+    ) -> Constraints:
+        """Constraints from what a person writes, laid over those of `base`: a mapping of fields, or Constraints, of
+        which what is left at its default gives way. Raises ConfigError for a key that is none.
+
+        >>> Constraints.of({"max_tier": "mid"}, {"strategy": "best"}).strategy
+        'best'
+        """
+        if isinstance(value, Constraints) and base is None:
+            return value
+        if value is None:
+            return _UNCONSTRAINED if base is None else cls.of(base)
+        over, under = _fields_of(value), {} if base is None else _fields_of(base)
+        return cls(**{**under, **over})
 
     def __post_init__(self) -> None:
         for name in ("tier", "max_tier"):
@@ -128,6 +148,27 @@ class Constraints:
                 raise ConfigError(f"{name} is {value!r}; give a number above 0")
         if self.deadline_s is not None:
             object.__setattr__(self, "deadline_s", float(self.deadline_s))
+        count = self.max_attempts
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise ConfigError(f"max_attempts is {count!r}; give a whole number, 1 or more")
+
+
+_CONSTRAINTS = tuple(each.name for each in fields(Constraints))
+_UNCONSTRAINED = Constraints()
+
+
+def _fields_of(value: Constraints | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(value, Constraints):
+        known = {name: getattr(value, name) for name in _CONSTRAINTS}
+        return {name: each for name, each in known.items() if each != getattr(_UNCONSTRAINED, name)}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"constraints are {value!r}; give a dict, for example {{'max_tier': 'mid'}}")
+    for key in value:
+        if key not in _CONSTRAINTS:
+            near = get_close_matches(str(key), _CONSTRAINTS, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_CONSTRAINTS)}"
+            raise ConfigError(f"{key!r} is no constraint; {remedy}")
+    return dict(value)
 
 
 @dataclass(frozen=True, slots=True)

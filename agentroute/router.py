@@ -7,7 +7,7 @@ import logging
 import pickle
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import Plan
+from .figures import usd
 from .ledger import Ledger, MemoryLedger
-from .messages import ChatRequest, ChatResponse, Usage
+from .messages import ChatRequest, ChatResponse, Usage, check_request
+from .native.targets import NativeTarget, read_targets, wrapped
 from .routing.affinity import Affinity, Recall
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
@@ -44,14 +46,18 @@ __all__ = ["AsyncResponseStream", "Call", "ResponseStream", "Router"]
 
 logger = logging.getLogger("agentroute")
 
+SLOW_S = 30.0
+"""A call that took this long is told at INFO: people who wait for an agent's step ask by then what it is doing."""
+
 _NO_CONTEXT = StepContext()
-_NO_CONSTRAINTS = Constraints()
 
 
 class Router:
     """Sends each step to the cheapest target that will do it right. Safe in threads and tasks.
 
-    `targets` in any order; without any, one is made for each tier of every provider whose key is in the environment.
+    `targets`: a list of Targets, `"provider/model"` texts and ready models (`native(model)` of an integration), in any
+    order, or a dict of names to these, in which a tier's name (`budget`, ...) sets the tier. Without any, one is made
+    for each tier of every provider whose key is in the environment.
     `baseline` names the target that savings are counted against (default: the dearest of the top tier).
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
@@ -61,14 +67,17 @@ class Router:
     A copy, shallow or deep, is the same router. A pickle holds the settings, keys by their variables' names only, and
     gives a router that has seen nothing yet; see `docs/configuration.md`.
 
-    >>> router = Router(targets=[Target(provider="openai", model="gpt-4.1-nano")])
-    >>> router.route(ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]})).target
-    'gpt-4.1-nano'
+    Every call takes a text, a list of messages, an OpenAI body or a ChatRequest, and constraints as a dict or
+    Constraints.
+
+    >>> router = Router(["openai/gpt-4.1-nano", "anthropic/claude-opus-4-6"])
+    >>> router.route("hello", constraints={"max_tier": "mid"}).target
+    'openai/gpt-4.1-nano'
     """
 
     def __init__(
         self,
-        targets: Iterable[Target] | None = None,
+        targets: Mapping[str, Any] | Iterable[Any] | None = None,
         *,
         strategy: Strategy = "balanced",
         baseline: str | None = None,
@@ -87,9 +96,8 @@ class Router:
             from .config import targets_from_environment
 
             targets = targets_from_environment()
-        elif isinstance(targets, Target):
-            raise ConfigError(f"`targets` is the target {targets.name!r}; give a list of targets")
-        self.pool: Pool = build_pool(targets)
+        ours, self.models = read_targets(targets)
+        self.pool: Pool = build_pool(ours)
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
         self.roles: Mapping[str, Constraints] = read_roles(roles, self.pool)
@@ -130,6 +138,36 @@ class Router:
             problem = str(error)
         raise ConfigError(f"{path}: {problem}")
 
+    @classmethod
+    def given(
+        cls,
+        router: Router | None,
+        targets: Any,
+        native: Callable[[Any], NativeTarget[Any]],
+        kind: type,
+        options: Mapping[str, Any],
+    ) -> Router:
+        """For integrations: the router that was given, or a new one over `targets`, whose ready models `native` wraps.
+
+        `options` are settings of the new router (`strategy`, `ledger`, ...); None is not given. Raises ConfigError if
+        both or neither were given, for options beside a router, which has its own, and for a router that holds ready
+        models of another kind.
+        """
+        options = {name: value for name, value in options.items() if value is not None}
+        if (router is None) == (targets is None):
+            raise ConfigError("give either `router` or `targets`, and not both")
+        if router is None:
+            return cls(wrapped(targets, native), **options)
+        if not isinstance(router, Router):
+            raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
+        for name in options:
+            raise ConfigError(f"`{name}` is given beside a router, which has its own; make it Router(..., {name}=...)")
+        for name, model in router.models.items():
+            if not isinstance(model, kind):
+                held = type(model).__name__
+                raise ConfigError(f"target {name!r} is a ready {held}; here only a {kind.__name__} can be called")
+        return router
+
     # -- copies ----------------------------------------------------------------------------------------------------
 
     def __copy__(self) -> Self:
@@ -139,15 +177,26 @@ class Router:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The settings. Raises ConfigError where the classifier cannot be pickled."""
-        problem = _why_not_pickled(self.classifier)
+        """The settings. Raises ConfigError if the classifier or a ready model cannot be pickled."""
+        problem = None if type(self.classifier) is StandardClassifier else _why_not_pickled(self.classifier)
         if problem is not None:
             raise ConfigError(
                 f"the router cannot be pickled: its classifier {type(self.classifier).__name__} cannot ({problem}); "
                 f"make it of picklable parts, or build the router where it is used"
             )
+        for name, model in self.models.items():
+            problem = _why_not_pickled(model)
+            if problem is not None:
+                raise ConfigError(
+                    f"the router cannot be pickled: its target {name!r} is a ready {type(model).__name__}, which "
+                    f"cannot ({problem}); give it as a Target with api_key='env:NAME', or build the router where it is "
+                    f"used"
+                )
         settings = {
-            "targets": self.pool.targets,
+            "targets": [
+                NativeTarget(self.models[target.name], target) if target.name in self.models else target
+                for target in self.pool
+            ],
             "strategy": self.strategy,
             "baseline": self.baseline.name,
             "table": self.table,
@@ -163,10 +212,10 @@ class Router:
 
     def route(
         self,
-        request: ChatRequest,
+        request: ChatRequest | Mapping[str, Any] | Sequence[Any] | str,
         *,
         context: StepContext | None = None,
-        constraints: Constraints | None = None,
+        constraints: Constraints | Mapping[str, Any] | None = None,
     ) -> Decision:
         """The decision that would be taken now, with its reasons. Makes no call and writes no state.
 
@@ -177,33 +226,25 @@ class Router:
 
     def prepare(
         self,
-        request: ChatRequest,
+        request: ChatRequest | Mapping[str, Any] | Sequence[Any] | str,
         *,
         context: StepContext | None = None,
-        constraints: Constraints | None = None,
+        constraints: Constraints | Mapping[str, Any] | None = None,
         stream: bool = True,
     ) -> Call:
         """A decided call that has not begun: what integrations build on. See `Call.run`."""
         with _SEALED:
-            return self._decided(request, context, constraints, stream)
+            return self._decided(ChatRequest.of(request), context, Constraints.of(constraints), stream)
 
     def _decided(
-        self, request: ChatRequest, context: StepContext | None, constraints: Constraints | None, stream: bool
+        self, request: ChatRequest, context: StepContext | None, constraints: Constraints, stream: bool
     ) -> Call:
+        check_request(request)
         context = _NO_CONTEXT if context is None else context
-        constraints = _NO_CONSTRAINTS if constraints is None else constraints
-        for name, value, kind in (
-            ("request", request, ChatRequest),
-            ("context", context, StepContext),
-            ("constraints", constraints, Constraints),
-        ):
-            if not isinstance(value, kind):
-                hint = "; ChatRequest.from_openai reads a chat-completions body" if kind is ChatRequest else ""
-                raise RequestError(f"`{name}` is a {type(value).__name__}; give a {kind.__name__}{hint}")
+        if not isinstance(context, StepContext):
+            raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
         role = role_of(self.roles, context)
         constraints = constraints if role is None else constraints_for(self.roles[role], constraints)
-        if not request.messages:
-            raise RequestError("`request.messages` is empty; give at least one message")
         now = self._clock.monotonic()
         prefix = Prefix.of(request.messages, request.tools)
         recall = self.affinity.recall(prefix, self.pool, now)
@@ -269,6 +310,7 @@ class Router:
             deadline=None if deadline_s is None else now + deadline_s,
             breakers=self.breakers,
             content_filter_fallback=selection.content_filter_fallback,
+            max_attempts=constraints.max_attempts,
         )
         alone = recall.last_target in (None, self.baseline.name)
         return Call(
@@ -283,6 +325,7 @@ class Router:
 
     def _finished(self, prefix: Prefix, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
+        _log(decision)
         try:
             self.ledger.append(decision)
         except Exception:
@@ -318,10 +361,10 @@ class Router:
 
     def complete(
         self,
-        request: ChatRequest,
+        request: ChatRequest | Mapping[str, Any] | Sequence[Any] | str,
         *,
         context: StepContext | None = None,
-        constraints: Constraints | None = None,
+        constraints: Constraints | Mapping[str, Any] | None = None,
     ) -> ChatResponse:
         """The whole answer, with `.decision`.
 
@@ -337,10 +380,10 @@ class Router:
 
     async def acomplete(
         self,
-        request: ChatRequest,
+        request: ChatRequest | Mapping[str, Any] | Sequence[Any] | str,
         *,
         context: StepContext | None = None,
-        constraints: Constraints | None = None,
+        constraints: Constraints | Mapping[str, Any] | None = None,
     ) -> ChatResponse:
         """`complete` on an event loop."""
         with _SEALED:
@@ -353,10 +396,10 @@ class Router:
 
     def stream(
         self,
-        request: ChatRequest,
+        request: ChatRequest | Mapping[str, Any] | Sequence[Any] | str,
         *,
         context: StepContext | None = None,
-        constraints: Constraints | None = None,
+        constraints: Constraints | Mapping[str, Any] | None = None,
     ) -> ResponseStream:
         """The answer as events, while it comes.
 
@@ -369,10 +412,10 @@ class Router:
 
     def astream(
         self,
-        request: ChatRequest,
+        request: ChatRequest | Mapping[str, Any] | Sequence[Any] | str,
         *,
         context: StepContext | None = None,
-        constraints: Constraints | None = None,
+        constraints: Constraints | Mapping[str, Any] | None = None,
     ) -> AsyncResponseStream:
         """`stream` on an event loop: `async with`, `async for`."""
         with _SEALED:
@@ -459,14 +502,29 @@ def _unpickled(kind: type[Router], settings: dict[str, Any]) -> Router:
     return kind(**settings)
 
 
-def _why_not_pickled(classifier: Classifier) -> str | None:
-    if type(classifier) is StandardClassifier:
-        return None
+def _why_not_pickled(value: object) -> str | None:
     try:
-        pickle.dumps(classifier)
+        pickle.dumps(value)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _log(decision: Decision) -> None:
+    """One line for a step, DEBUG, or INFO if it was slow: names, counts and times; nothing of what was said."""
+    seconds = sum(attempt.duration_s for attempt in decision.attempts)
+    logger.log(
+        logging.INFO if seconds >= SLOW_S else logging.DEBUG,
+        "step %s (%s, %s): %s from %r after %.1f s, %d attempts, cost %s",
+        decision.id,
+        decision.step_kind.value,
+        decision.task.value,
+        decision.outcome,
+        decision.target,
+        seconds,
+        len(decision.attempts),
+        usd(decision.cost, places=5),
+    )
 
 
 def _open(path: str | Path) -> SqliteLedger:

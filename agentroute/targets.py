@@ -169,6 +169,20 @@ class Price:
     steps: tuple[PriceStep, ...] = ()
     source: str = ""
 
+    @classmethod
+    def of(cls, value: Price | Mapping[str, Any]) -> Price:
+        """A price from a mapping of its fields, as a config file has it. Raises ConfigError for an unknown key."""
+        if isinstance(value, Price):
+            return value
+        known = [each.name for each in fields(cls)]
+        for key in value:
+            if key not in known:
+                raise ConfigError(f"price has the unknown key {key!r}; known are {', '.join(known)}")
+        for key in ("input", "output"):
+            if key not in value:
+                raise ConfigError(f"price lacks `{key}`; give USD per million tokens")
+        return cls(**value)
+
     def cost(self, usage: Usage) -> Decimal | None:
         """USD for this usage, or None where its input or output tokens are unknown."""
         if usage.input_tokens is None or usage.output_tokens is None:
@@ -277,7 +291,7 @@ class Target:
         tier: str | Tier | None = None,
         base_url: str | None = None,
         api_key: str | Secret | Sequence[str | Secret] | None = None,
-        price: Price | None = None,
+        price: Price | Mapping[str, Any] | None = None,
         context_window: int | None = None,
         max_output_tokens: int | None = None,
         capabilities: Capabilities | None = None,
@@ -325,6 +339,8 @@ class Target:
                 f"target {name!r}: `base_url` is plain http to a public host, where anybody on the way could read the "
                 f"key; use https, or leave the key out"
             )
+        if isinstance(price, Mapping):
+            price = Price.of(price)
         for key, value, kind in (
             ("price", price, Price),
             ("capabilities", capabilities, Capabilities),

@@ -26,7 +26,7 @@ with ScriptedProvider(script, provider="openai") as provider:
     given = {} if os.environ.get("OPENAI_API_KEY") else {"targets": scripted}  # with a key, those of the file
     router = Router.from_config(Path(__file__).with_name("policy.toml"), **given)
     llm = RoutedLLM(router=router)
-    handles = {role: llm.for_role(role, **policy) for role, policy in POLICIES.items()}
+    handles = {role: llm.for_agent(role, **policy) for role, policy in POLICIES.items()}
     agents = [Agent(role=r, goal=goal, backstory="Knows the sea.", llm=handles[r]) for r, goal in ROLES.items()]
     tasks = [Task(description=f"{a.goal} on tides.", expected_output="text", agent=a) for a in agents]
     output = Crew(agents=agents, tasks=tasks).kickoff()

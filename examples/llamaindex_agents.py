@@ -25,8 +25,8 @@ def script(request: ChatRequest) -> ScriptedReply:
 async def main(llm: RoutedLLM) -> None:
     index = VectorStoreIndex.from_documents([Document(text="Refund rule: 30 days.")], embed_model=MockEmbedding(8))
     rules = QueryEngineTool.from_defaults(index.as_query_engine(llm=llm), name="rules", description="The shop's rules")
-    research = FunctionAgent(name="research", description="Finds out", tools=[rules], llm=llm.bind(agent="research"))
-    pinned = llm.bind(agent="writer", target="strong")
+    research = FunctionAgent(name="research", description="Finds out", tools=[rules], llm=llm.for_agent("research"))
+    pinned = llm.for_agent("writer", target="strong")
     writer = FunctionAgent(name="writer", description="Writes", llm=pinned, can_handoff_to=[])
     print(await AgentWorkflow(agents=[research, writer], root_agent="research").run("How is a lamp returned?"))
     for step in llm.router.ledger.decisions:

@@ -33,6 +33,7 @@ from agentroute import (
 from agentroute.decisions import Prediction
 from agentroute.failover.effects import Timeouts
 from agentroute.ledger import MemoryLedger, SqliteLedger
+from agentroute.native.targets import NativeTarget
 from agentroute.routing.classifier import StandardClassifier
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import StrategyTable
@@ -68,18 +69,21 @@ REQUESTS = (
 )
 
 
-def targets() -> list[Target]:
+def targets() -> list[Target | NativeTarget[Any]]:
     return [
         Target(provider="openai", model="gpt-4.1-nano", name="small", api_key=f"env:{VARIABLE}"),
         Target(provider="anthropic", model="claude-haiku-4-5", name="mid", settings={"thinking": {"type": "disabled"}}),
         Target(provider="anthropic", model="claude-opus-4-5", name="big", api_key=["env:A", "env:B"]),
-        Target(
-            provider="x",
-            model="ready",
-            name="ready",
-            dialect="native",
-            tier="standard",
-            price=Price(Decimal(1), Decimal(2)),
+        NativeTarget(
+            ("a ready model",),
+            Target(
+                provider="x",
+                model="ready",
+                name="ready",
+                dialect="native",
+                tier="standard",
+                price=Price(Decimal(1), Decimal(2)),
+            ),
         ),
     ]
 

@@ -24,6 +24,7 @@ from agentroute import (
     Constraints,
     Decision,
     InvalidRequest,
+    Message,
     NoCandidateError,
     Overloaded,
     Price,
@@ -34,12 +35,15 @@ from agentroute import (
     StepKind,
     StreamInterrupted,
     Target,
+    Text,
     Tier,
+    ToolResult,
 )
 from agentroute.events import Finished
 from agentroute.failover.breaker import Breakers
 from agentroute.failover.effects import Done, Item, Try
 from agentroute.ledger import MemoryLedger
+from agentroute.messages import ToolChoice
 from agentroute.routing.affinity import Affinity
 from agentroute.targets import ABILITIES
 from agentroute.testing import Fault, FrozenClock, ScriptedProvider, ScriptedReply, nth, tool_call
@@ -486,17 +490,81 @@ def test_dominated_targets_are_named_when_the_pool_is_built(caplog: pytest.LogCa
 @pytest.mark.parametrize(
     ("arguments", "options", "names"),
     [
-        (("hi",), {}, "`request` is a str; give a ChatRequest; ChatRequest.from_openai reads"),
-        (({"messages": []},), {}, "`request` is a dict"),
-        ((ChatRequest(messages=()),), {}, "`request.messages` is empty"),
+        ((5,), {}, "`request` is a int; give a text, a list of messages or an OpenAI body"),
+        (({"messages": []},), {}, "`messages` is empty"),
+        (([],), {}, "`messages` is empty"),
+        (([5],), {}, "`messages` holds a int; give a Message"),
+        ((ChatRequest(messages=()),), {}, "`messages` is empty"),
         ((ask(),), {"context": {}}, "`context` is a dict; give a StepContext"),
-        ((ask(),), {"constraints": {"tier": "mid"}}, "`constraints` is a dict; give a Constraints"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: tuple[Any, ...], options: dict[str, Any], names: str) -> None:
     router = Router(targets=[Target(name="m", provider="x", model="x", tier="mid")])
     with pytest.raises(RequestError, match=names):
         router.route(*arguments, **options)
+
+
+T = Text("hello")
+HELLO = Message("user", (T,))
+
+
+def asks(*parts: Any, role: Any = "user", **settings: Any) -> ChatRequest:
+    return ChatRequest((Message(role, parts),), **settings)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        (lambda: ChatRequest([{"role": "user"}]), r"`messages\[0\]` is a dict; give a Message; ChatRequest.of reads"),
+        (lambda: ChatRequest("hi"), "`messages` is a str; give a tuple of Message; ChatRequest.of"),
+        (lambda: asks(T, role="usr"), r"`messages\[0\].role` is 'usr'; use one of assistant"),
+        (lambda: ChatRequest((Message("user", "hi"),)), r"`messages\[0\].parts` is a str; give a tuple of parts"),
+        (lambda: asks("hi"), r"`messages\[0\].parts\[0\]` is a str; give a part"),
+        (lambda: asks(T, Text(5)), r"`messages\[0\].parts\[1\].text` is a int; give a str"),
+        (lambda: asks(ToolResult("c", "42"), role="tool"), r"parts\[0\].content` is a str; give a tuple"),
+        (lambda: asks(ToolResult("c", (Text(4),)), role="tool"), r"content\[0\].text` is a int"),
+        (lambda: asks(ToolResult("c", ({},)), role="tool"), r"content\[0\]` is a dict; give a Text"),
+        (lambda: asks(T, sampling={}), "`sampling` is a dict; give a Sampling"),
+        (lambda: asks(T, tools=({},)), r"`tools\[0\]` is a dict; give a Tool"),
+        (lambda: asks(T, tool_choice="auto"), "`tool_choice` is a str; give a ToolChoice"),
+        (lambda: asks(T, tool_choice=ToolChoice("any")), "`tool_choice.mode` is a str; use one"),
+        (lambda: asks(T, response_schema={}), "`response_schema` is a dict"),
+    ],
+)
+def test_a_wrong_value_in_a_canonical_object_is_named(wrong: Callable[[], ChatRequest], names: str) -> None:
+    router = Router(targets=[Target(name="m", provider="x", model="x", tier="mid")])
+    with pytest.raises(RequestError, match=names):
+        router.route(wrong())
+
+
+@pytest.mark.parametrize(
+    "request_",
+    ["hello", [{"role": "user", "content": "hello"}], {"messages": [{"role": "user", "content": "hello"}]}, [HELLO]],
+    ids=["text", "dicts", "body", "messages"],
+)
+def test_what_a_person_has_is_a_request(provider: ScriptedProvider, request_: Any) -> None:
+    with Router([provider.target(name="m", model="x", tier="mid"), "openai/gpt-4.1-nano"]) as router:
+        assert router.route(request_, constraints={"tier": "mid"}).target == "m"
+        assert router.complete(request_, constraints={"target": "x"}).text == "It was Ada."
+        with router.stream(request_, constraints={"target": "m"}) as stream:
+            assert list(stream)
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [("m", "m"), ("x-1", "m"), ("gpt-4.1-nano", "openai/gpt-4.1-nano"), ("openai/gpt-4.1-nano", "openai/gpt-4.1-nano")],
+)
+def test_a_bodys_model_pins_by_name_or_model(model: str, target: str) -> None:
+    pool = [
+        Target(name="m", provider="x", model="x-1", tier="mid", price={"input": 5, "output": 9}),
+        "openai/gpt-4.1-nano",
+    ]
+    assert Router(pool).route({"model": model, "messages": [{"role": "user", "content": "hi"}]}).target == target
+
+
+def test_a_name_goes_before_a_model() -> None:
+    pool = [Target(name=name, provider="x", model=model, tier="mid") for name, model in (("a", "b"), ("b", "c"))]
+    assert Router(pool).route("hi", constraints={"target": "b"}).target == "b"
 
 
 def test_a_single_target_is_no_list_and_auto_is_no_name() -> None:

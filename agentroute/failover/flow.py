@@ -19,7 +19,17 @@ from agentroute.targets import Target
 
 from .breaker import Breakers, Permit
 from .effects import Clock, Done, Effect, Emit, Failed, Flow, Item, Next, Reply, Sent, Timeouts, Try, Wait
-from .rules import RETRY_S, final_error, interrupted, may_be_billed, may_return, retries_at_once, rule_for, worth_trying
+from .rules import (
+    RETRY_S,
+    final_error,
+    interrupted,
+    label,
+    may_be_billed,
+    may_return,
+    retries_at_once,
+    rule_for,
+    worth_trying,
+)
 
 __all__ = ["Log", "Plan", "flow"]
 
@@ -30,7 +40,8 @@ _TIMEOUTS: Final = Timeouts()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to try: at least one target, in order. `deadline` is on the monotonic clock (seconds); None for no limit.
+    """What to try: at least one target, in order. `deadline` is on the monotonic clock (seconds), `max_attempts` bounds
+    the attempts; None for no limit.
 
     `breakers` knows who is sick now. `content_filter_fallback` are those who may be asked after ContentFiltered.
     """
@@ -42,6 +53,7 @@ class Plan:
     deadline: float | None = None
     breakers: Breakers = field(default_factory=Breakers)
     content_filter_fallback: tuple[Target, ...] = ()
+    max_attempts: int | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +105,10 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
             log.outcome = "failed"
             raise final_error(failures, tuple(log.attempts)) if failures else _nothing_tried()
         target, permit = _next(waiting, plan.breakers, log, clock.monotonic())
+        if failures:
+            before, failed = failures[-1]
+            how = "retry of" if before.name == target.name else f"fallback from {before.name!r} to"
+            logger.warning("%s %r after %s", how, target.name, label(failed))
         error = yield from _attempt(plan, target, permit, bool(waiting), log, clock, begun)
         if error is None:
             return
@@ -105,6 +121,9 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
         if rule.loud:
             log.warnings.append(f"{type(error).__name__}: {target.name}")
             logger.warning("%s; check its key and its model name", error)
+        if plan.max_attempts is not None and len(log.attempts) >= plan.max_attempts:
+            waiting = []
+            continue
         now = clock.monotonic()
         if retries_at_once(error) and target.name not in asked_again:
             asked_again.add(target.name)

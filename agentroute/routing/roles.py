@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import Any, Final
+from dataclasses import replace
 
 from agentroute.decisions import Constraints, StepContext
-from agentroute.errors import ConfigError, nearest, unknown_key
+from agentroute.errors import ConfigError, nearest
 from agentroute.providers import PROVIDERS
 from agentroute.targets import Pool
 
 __all__ = ["constraints_for", "read_roles", "role_of"]
-
-_UNSET: Final = Constraints()
-_FIELDS: Final = tuple(field.name for field in fields(Constraints))
 
 
 def read_roles(roles: object, pool: Pool) -> dict[str, Constraints]:
@@ -29,23 +25,11 @@ def read_roles(roles: object, pool: Pool) -> dict[str, Constraints]:
     found = {}
     for name, told in roles.items():
         try:
-            found[name] = _constraints(told)
+            found[name] = Constraints.of(told)
             _check_names(found[name], pool)
         except ConfigError as error:
             raise ConfigError(f"role {name!r}: {error}") from None
     return found
-
-
-def _constraints(told: object) -> Constraints:
-    if isinstance(told, Constraints):
-        return told
-    if not isinstance(told, Mapping):
-        raise ConfigError(f"{told!r} is no table of constraints; known are {', '.join(sorted(_FIELDS))}")
-    unknown = sorted(set(told) - set(_FIELDS))
-    if unknown:
-        raise ConfigError(unknown_key(unknown[0], _FIELDS))
-    facts: dict[str, Any] = dict(told)
-    return Constraints(**facts)
 
 
 def _check_names(constraints: Constraints, pool: Pool) -> None:
@@ -56,7 +40,7 @@ def _check_names(constraints: Constraints, pool: Pool) -> None:
         ("content_filter_fallback", constraints.content_filter_fallback),
     ):
         for name in told:
-            if name not in pool:
+            if name not in pool and all(target.model != name for target in pool):
                 near = nearest(name, names) or ";"
                 raise ConfigError(f"{field}: no target is named {name!r}{near} the pool has {', '.join(names)}")
     providers = {*PROVIDERS, *(target.provider for target in pool)}
@@ -80,6 +64,5 @@ def constraints_for(policy: Constraints, told: Constraints) -> Constraints:
 
     Denied providers add up, since a step that denies one more has not allowed the others.
     """
-    own = {name: value for name in _FIELDS if (value := getattr(told, name)) != getattr(_UNSET, name)}
     denied = tuple(dict.fromkeys((*policy.deny_providers, *told.deny_providers)))
-    return replace(policy, **{**own, "deny_providers": denied})
+    return replace(Constraints.of(told, policy), deny_providers=denied)

@@ -73,15 +73,22 @@ _Order: TypeAlias = tuple[float, float, float, float]
 
 
 def pinned(request: ChatRequest, constraints: Constraints, pool: Pool) -> str | None:
-    """The one target that must serve, or None. Raises ConfigError for a name that is not in the pool."""
-    name = constraints.target if constraints.target is not None else request.model
-    if name is None or (name == "auto" and constraints.target is None):
+    """The name of the one target that must serve, or None. A pin is a target's name or else its model.
+
+    Raises ConfigError for one that is not in the pool.
+    """
+    wanted = constraints.target if constraints.target is not None else request.model
+    if wanted is None or (wanted == "auto" and constraints.target is None):
         return None
-    if name not in pool:
-        raise ConfigError(
-            f"no target is named {name!r}; use 'auto' or one of {', '.join(target.name for target in pool)}"
-        )
-    return name
+    if wanted in pool:
+        return wanted
+    of_model = next((target.name for target in pool if target.model == wanted), None)
+    if of_model is not None:
+        return of_model
+    names = [target.name for target in pool]
+    near = get_close_matches(wanted, [*names, *(target.model for target in pool)], n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else f"use 'auto' to let the router choose, or {', '.join(names)}"
+    raise ConfigError(f"no target is named {wanted!r}, and none has that model; {remedy}")
 
 
 def _check_denied(constraints: Constraints, pool: Pool) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentroute.decisions import Candidate, Constraints, Decision, StepContext, StepKind, Task
-from agentroute.messages import ChatRequest, Message, Text
+from agentroute.messages import ChatRequest
 from agentroute.targets import Tier
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ __all__ = ["assert_route", "describe"]
 
 def assert_route(
     routed: Router | Decision,
-    request: ChatRequest | Mapping[str, Any] | str | None = None,
+    request: ChatRequest | Mapping[str, Any] | Sequence[Any] | str | None = None,
     *,
     context: StepContext | None = None,
-    constraints: Constraints | None = None,
+    constraints: Constraints | Mapping[str, Any] | None = None,
     target: str | None = None,
     tier: str | Tier | None = None,
     min_tier: str | Tier | None = None,
@@ -34,7 +34,7 @@ def assert_route(
 
     Args:
         routed: a router, with a request; or a decision, without one.
-        request: a ChatRequest, an OpenAI chat-completions body, or the text of a first user message.
+        request: the text of a user message, a list of messages, an OpenAI chat-completions body, or a ChatRequest.
         context, constraints: as for `Router.route`.
         target: the name of the target that would be called first.
         tier, min_tier, max_tier: its tier.
@@ -74,9 +74,9 @@ def assert_route(
 
 def _decide(
     routed: Router | Decision,
-    request: ChatRequest | Mapping[str, Any] | str | None,
+    request: ChatRequest | Mapping[str, Any] | Sequence[Any] | str | None,
     context: StepContext | None,
-    constraints: Constraints | None,
+    constraints: Constraints | Mapping[str, Any] | None,
 ) -> Decision:
     if isinstance(routed, Decision):
         if request is not None or context is not None or constraints is not None:
@@ -84,10 +84,6 @@ def _decide(
         return routed
     if request is None:
         raise TypeError("assert_route needs a request to route: a ChatRequest, an OpenAI body or a text")
-    if isinstance(request, str):
-        request = ChatRequest(messages=(Message("user", (Text(request),)),))
-    elif not isinstance(request, ChatRequest):
-        request = ChatRequest.from_openai(request)
     return routed.route(request, context=context, constraints=constraints)
 
 

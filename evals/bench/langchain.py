@@ -244,8 +244,7 @@ def ready(calls_tool: bool) -> dict[str, BaseChatModel]:
 
 def over_native(*, calls_tool: bool = True) -> RoutedChatModel:
     entries = [native(model, name=name) for name, model in ready(calls_tool).items()]
-    models = {entry.target.name: entry.model for entry in entries}
-    return RoutedChatModel(router=TimedRouter([entry.target for entry in entries]), models=models)
+    return RoutedChatModel(router=TimedRouter(entries))
 
 
 def over_wire(*, calls_tool: bool = True) -> RoutedChatModel:

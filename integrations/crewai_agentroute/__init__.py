@@ -1,11 +1,11 @@
 """agentroute for CrewAI: an LLM for agents and crews that routes each of its calls.
 
     from crewai import Agent, Crew, Task
-    from crewai_agentroute import RoutedLLM, crew_llms
+    from crewai_agentroute import RoutedLLM, route_crew
 
     llm = RoutedLLM(targets=[Target(name="small", ...), native(LLM(model="openai/gpt-4.1"), name="strong")])
     crew = Crew(agents=[researcher, writer], tasks=[...])
-    crew_llms(crew, llm)
+    route_crew(crew, llm)
     crew.kickoff()
     [(step.context.role, step.target, step.cost) for step in llm.router.ledger.decisions]
 
@@ -18,9 +18,9 @@ from __future__ import annotations
 from agentroute.native.targets import NativeTarget
 
 from .converter import RoutedConverter
-from .crews import crew_llms
+from .crews import route_crew
 from .events import RoutedStepEvent, decision_of
 from .llm import RoutedLLM
 from .pool import native
 
-__all__ = ["NativeTarget", "RoutedConverter", "RoutedLLM", "RoutedStepEvent", "crew_llms", "decision_of", "native"]
+__all__ = ["NativeTarget", "RoutedConverter", "RoutedLLM", "RoutedStepEvent", "decision_of", "native", "route_crew"]

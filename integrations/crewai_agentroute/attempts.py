@@ -22,7 +22,7 @@ from .events import Announcer
 from .pool import Heard, hearing, without_clients
 from .requests import Asked, for_wire
 
-__all__ = ["AsyncLLMPerformer", "LLMPerformer", "NativeAnswer", "Step"]
+__all__ = ["AsyncLLMPerformer", "Attempts", "LLMPerformer", "NativeAnswer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,11 @@ class NativeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Attempts:
     """What every attempt of one call has in common. `stop` and `stream` are those of the call, `settings` what the
     handle sets for every target."""
 
     router: Router
-    models: Mapping[str, BaseLLM]
     asked: Asked
     announcer: Announcer
     stop: list[str]
@@ -50,7 +49,7 @@ class Step:
         return replace(attempt, request=for_wire(attempt.request, attempt.target))
 
     def native(self, target: Target) -> BaseLLM | None:
-        llm = self.models.get(target.name)
+        llm: BaseLLM | None = self.router.models.get(target.name)
         return llm if llm is None or not self.settings else llm.model_copy(update=self.settings)
 
     def arguments(self) -> dict[str, Any]:
@@ -89,10 +88,10 @@ class _Wire:
     A plain answer is held back until it is complete, so that an empty one has shown nothing.
     """
 
-    def __init__(self, attempt: Try, step: Step) -> None:
+    def __init__(self, attempt: Try, attempts: Attempts) -> None:
         self._target = attempt.target.name
         self._stream = attempt.stream
-        self._step = step
+        self._attempts = attempts
         self._held: list[Sent | Item | Done] = []
         self._text: list[str] = []
         self._calls = False
@@ -104,7 +103,7 @@ class _Wire:
             elif isinstance(item.payload, ToolCallStarted):
                 self._calls = True
         self._held.append(item)
-        if isinstance(item, Done) and not self._calls and not cut("".join(self._text), self._step.stop):
+        if isinstance(item, Done) and not self._calls and not cut("".join(self._text), self._attempts.stop):
             yield from (Item(None, False, each.usage) for each in self._held if isinstance(each, Item) and each.usage)
             raise _empty(self._target)
         if self._stream or isinstance(item, Done):
@@ -125,16 +124,16 @@ def _empty(target: str) -> BadResponse:
 class LLMPerformer:
     """Performs attempts synchronously."""
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
 
     def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
-        llm = self._step.native(attempt.target)
+        llm = self._attempts.native(attempt.target)
         if llm is not None:
             yield from self._native(llm, attempt.target.name)
             return
-        wire = _Wire(attempt, self._step)
-        items = self._step.router.performer.perform(self._step.wire(attempt))
+        wire = _Wire(attempt, self._attempts)
+        items = self._attempts.router.performer.perform(self._attempts.wire(attempt))
         try:
             for item in items:
                 yield from wire.take(item)
@@ -142,11 +141,11 @@ class LLMPerformer:
             items.close()
 
     def _native(self, llm: BaseLLM, target: str) -> Iterator[Item | Done]:
-        self._step.announcer.given_over(f"next: {target}")
+        self._attempts.announcer.given_over(f"next: {target}")
         value, failure = None, None
-        with self._step.around(llm, self._step.stream) as heard:
+        with self._attempts.around(llm, self._attempts.stream) as heard:
             try:
-                value = llm.call(**self._step.arguments())
+                value = llm.call(**self._attempts.arguments())
             except Exception as error:
                 failure = native_error(error, target)
                 if failure is None:
@@ -157,17 +156,17 @@ class LLMPerformer:
 class AsyncLLMPerformer:
     """The same on an event loop."""
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
 
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
-        llm = self._step.native(attempt.target)
+        llm = self._attempts.native(attempt.target)
         if llm is not None:
             async for outcome in self._native(llm, attempt.target.name):
                 yield outcome
             return
-        wire = _Wire(attempt, self._step)
-        items = self._step.router.async_performer.perform(self._step.wire(attempt))
+        wire = _Wire(attempt, self._attempts)
+        items = self._attempts.router.async_performer.perform(self._attempts.wire(attempt))
         try:
             async for item in items:
                 for taken in wire.take(item):
@@ -177,16 +176,16 @@ class AsyncLLMPerformer:
 
     async def _native(self, llm: BaseLLM, target: str) -> AsyncIterator[Item | Done]:
         """Each call has an asynchronous client of its own: CrewAI calls on event loops that it makes for a moment."""
-        self._step.announcer.given_over(f"next: {target}")
+        self._attempts.announcer.given_over(f"next: {target}")
         llm = llm.model_copy()
         without_clients(llm)
         value, failure = None, None
         # CrewAI's OpenAI client asks for no schema in an asynchronous stream.
-        stream = self._step.stream if self._step.asked.response_model is None else False
+        stream = self._attempts.stream if self._attempts.asked.response_model is None else False
         try:
-            with self._step.around(llm, stream) as heard:
+            with self._attempts.around(llm, stream) as heard:
                 try:
-                    value = await llm.acall(**self._step.arguments())
+                    value = await llm.acall(**self._attempts.arguments())
                 except Exception as error:
                     failure = native_error(error, target)
                     if failure is None:

@@ -9,13 +9,13 @@ from crewai.hooks.dispatch import HookAborted
 from crewai.llms.base_llm import LLMCallBlockedError
 from pydantic import BaseModel
 
-from agentroute import AgentRouteError, BadResponse, StreamInterrupted
+from agentroute import AgentRouteError, BadResponse, Constraints, StreamInterrupted
 from agentroute.call import Call
 from agentroute.events import Event, fold
 
 from .answers import made_call, tool_calls, written_usage
-from .attempts import NativeAnswer, Step, cut
-from .context import constraints_of, context_of
+from .attempts import Attempts, NativeAnswer, cut
+from .context import context_of
 from .errors import told_to_crewai
 from .events import Announcer
 from .requests import Asked, read_request
@@ -42,7 +42,7 @@ class RoutedCall:
         self._native: Any = None
         self._counted = False
 
-    def open(self, messages: str | list[Any]) -> tuple[Step, Call]:
+    def open(self, messages: str | list[Any]) -> tuple[Attempts, Call]:
         llm, asked = self._llm, self._asked
         asked.messages = [dict(message) for message in llm._format_messages(messages)]
         llm._invoke_before_llm_call_hooks(asked.messages, asked.from_agent)  # type: ignore[arg-type]
@@ -54,19 +54,18 @@ class RoutedCall:
         self._call = call = llm.router.prepare(
             request,
             context=context_of(llm.role, asked.from_agent, asked.from_task, asked.tools, asked.response_model),
-            constraints=constraints_of(llm.policy),
+            constraints=Constraints.of(llm.constraints),
             stream=bool(self._stream),
         )
-        step = Step(
+        attempts = Attempts(
             router=llm.router,
-            models=llm.models,
             asked=asked,
             announcer=self._announcer,
             stop=self._stop,
             stream=self._stream,
             settings=settings,
         )
-        return step, call
+        return attempts, call
 
     def take(self, payload: Event | NativeAnswer | None) -> None:
         if isinstance(payload, NativeAnswer):

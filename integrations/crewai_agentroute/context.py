@@ -1,16 +1,13 @@
-"""What CrewAI says about a step: who calls, in which task, what for; and the policy for it."""
+"""What CrewAI says about a step: who calls, in which task, and what for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final
 
-from agentroute import ConfigError, Constraints, StepContext
+from agentroute import StepContext
 
-__all__ = ["constraints_of", "context_of", "iteration_of"]
-
-_CONSTRAINTS = tuple(field.name for field in fields(Constraints))
+__all__ = ["context_of", "iteration_of"]
 
 _BY_ROLE: Final = {
     "Crew Manager": "manager",
@@ -58,14 +55,6 @@ def iteration_of(agent: Any) -> int | None:
     """Which round of its loop the calling agent is in, from 0; None outside of one."""
     count = getattr(getattr(getattr(agent, "agent_executor", None), "state", None), "iterations", None)
     return count if isinstance(count, int) else None
-
-
-def constraints_of(policy: Mapping[str, Any]) -> Constraints:
-    """Any field of Constraints by its name. Raises ConfigError for another key."""
-    for key in policy:
-        if key not in _CONSTRAINTS:
-            raise ConfigError(f"{key!r} is no policy of a step; known are {', '.join(_CONSTRAINTS)}")
-    return Constraints(**policy)
 
 
 def _kind(

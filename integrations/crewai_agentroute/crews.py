@@ -13,27 +13,28 @@ from agentroute import ConfigError, Router
 
 from .llm import RoutedLLM
 
-__all__ = ["crew_llms"]
+__all__ = ["route_crew"]
 
 _MANAGER, _PLANNER = "Crew Manager", "Task Execution Planner"
 
 
-def crew_llms(
-    crew: Crew, source: Router | RoutedLLM, policies: Mapping[str, Mapping[str, Any]] | None = None
+def route_crew(
+    crew: Crew, source: Router | RoutedLLM, constraints: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, RoutedLLM]:
     """Gives every agent of the crew (with the guardrails of its tasks), its manager and its planner a handle of their
     own, and returns them by role.
 
     CrewAI adds up what the LLM of each agent has counted, so agents that share one LLM are counted several times
-    (crewAI #7259); handles share the router alone. `source` is a router, or a RoutedLLM whose settings and native
-    models hold for all. `policies` are fields of Constraints for single roles. Whatever LLMs the crew had are replaced.
+    (crewAI #7259); handles share the router alone. `source` is a router, or a RoutedLLM whose settings and ready
+    LLMs hold for all. `constraints` are fields of Constraints for single roles. The LLMs that the
+    crew had are replaced.
     """
     base = source if isinstance(source, RoutedLLM) else RoutedLLM(router=source)
-    policies = policies or {}
+    constraints = constraints or {}
     handles: dict[str, RoutedLLM] = {}
 
     def handle(role: str) -> RoutedLLM:
-        made = base.for_role(role, **policies.get(role, {}))
+        made = base.for_agent(role, **constraints.get(role, {}))
         handles.setdefault(role, made)
         return made
 
@@ -50,7 +51,7 @@ def crew_llms(
         crew.manager_llm = handle(_MANAGER)
     if crew.planning:
         crew.planning_llm = handle(_PLANNER)
-    unknown = set(policies) - set(handles)
+    unknown = set(constraints) - set(handles)
     if unknown:
         raise ConfigError(f"no agent of the crew has the role {sorted(unknown)[0]!r}; roles are {sorted(handles)}")
     return handles

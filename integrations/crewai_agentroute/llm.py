@@ -5,21 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, closing
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 from crewai.agents.agent_builder import base_agent
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
-from agentroute import ConfigError, Decision, Router
-from agentroute.native.targets import check_models, read_targets
+from agentroute import ConfigError, Constraints, Decision, Router
+from agentroute.decisions import Strategy
+from agentroute.ledger import Ledger
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
 
 from .answers import written_usage
 from .attempts import AsyncLLMPerformer, LLMPerformer
 from .calls import RoutedCall
-from .context import constraints_of
 from .pool import native, usable_window
 from .requests import Asked, read_request
 from .restoring import Shared
@@ -42,22 +44,26 @@ def _not_retried(method: _Method) -> _Method:
 class RoutedLLM(BaseLLM):
     """An LLM that sends each call to the cheapest of its targets that will do it right.
 
-    Give `targets`: a list of agentroute Targets, ready CrewAI LLMs and `native(...)`, or a dict of names to any of
-    these, where a key that is a tier's name (`budget`, ...) also sets the tier. Or give a `router` of your own, with
-    `models`: the LLM behind each native target in it. `temperature`, `top_p`, `max_tokens`, `seed`, `stop` and the
-    penalties hold for every target; `additional_params` are further fields of a chat-completions body.
+    Args:
+        targets: a list of ready CrewAI LLMs, agentroute Targets, `"provider/model"` texts and `native(...)`, or a dict
+            of names to any of these, in which a tier's name (`budget`, ...) sets the tier.
+        strategy, ledger, baseline, deadline_s: settings of the router that is made of `targets`.
+        router: a Router of your own instead, which may hold ready LLMs too (`native(llm)`).
+        temperature, top_p, max_tokens, seed, stop, and the penalties: hold for every target.
+        additional_params: further fields of a chat-completions body.
+        role: stands in if CrewAI does not say who calls.
+        constraints: fields of Constraints (`max_tier`, `strategy`, ...) for every call.
 
-    Each agent needs a handle of its own, for CrewAI adds up the counts of every agent's LLM: `for_role` makes one,
-    `crew_llms` one for each agent. `role` stands in where CrewAI does not say who calls; `policy` are fields of
-    Constraints. `last_decision` is the latest call's. Raises ConfigError for a wrong setting, and what
-    `Router.complete` raises for a call.
+    Each agent needs a handle of its own, for CrewAI adds up the counts of every agent's LLM: `for_agent` makes one,
+    `route_crew` one for each agent. `last_decision` is the latest call's. Raises ConfigError for a wrong setting, and
+    what `Router.complete` raises for a call.
     """
 
     llm_type: str = _NAME
     model: str = _NAME
     provider: str = _NAME
     role: str | None = None
-    policy: dict[str, Any] = Field(default_factory=dict)
+    constraints: dict[str, Any] = Field(default_factory=dict)
     _shared: Shared = PrivateAttr()
     _counted_by: RoutedLLM | None = PrivateAttr(default=None)
     _last: Decision | None = PrivateAttr(default=None)
@@ -67,15 +73,19 @@ class RoutedLLM(BaseLLM):
         *,
         router: Router | Mapping[str, Any] | None = None,
         targets: Any = None,
-        models: Mapping[str, BaseLLM] | None = None,
+        strategy: Strategy | None = None,
+        ledger: Ledger | str | Path | None = None,
+        baseline: str | None = None,
+        deadline_s: float | None = None,
         **settings: Any,
     ) -> None:
         for name, value in settings.items():
             _check_setting(name, value)
         super().__init__(**{"model": _NAME, "provider": _NAME, **settings})
-        constraints_of(self.policy)
+        Constraints.of(self.constraints)
+        options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
         # CrewAI writes the class down, and of an agent's `function_calling_llm` nothing that is not every LLM's.
-        self._shared = _shared(router, targets, models, copied="llm_type" in settings)
+        self._shared = _shared(router, targets, options, copied="llm_type" in settings)
 
     @property
     def router(self) -> Router:
@@ -85,23 +95,23 @@ class RoutedLLM(BaseLLM):
     @property
     def models(self) -> Mapping[str, BaseLLM]:
         """The CrewAI LLM behind each native target, by the target's name."""
-        return self._shared.models
+        return self._shared.router.models
 
     @property
     def last_decision(self) -> Decision | None:
         """The decision of the call of this handle that ended last, or None."""
         return self._last
 
-    def for_role(self, role: str, **policy: Any) -> RoutedLLM:
-        """A handle on the same router for one role, with counters of its own.
+    def for_agent(self, name: str | None = None, role: str | None = None, **constraints: Any) -> RoutedLLM:
+        """A handle on the same router for one agent, with counters of its own.
 
-        `policy` are fields of Constraints (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle.
-        Raises ConfigError for another one.
+        CrewAI's name of an agent is its role; `role` is for another one. `constraints` are fields of Constraints
+        (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle. Raises ConfigError for another one.
         """
         made = self._copied()
-        made.role = role
-        made.policy = {**self.policy, **policy}
-        constraints_of(made.policy)
+        made.role = role or name or self.role
+        made.constraints = {**self.constraints, **constraints}
+        Constraints.of(made.constraints)
         made._counted_by = None
         return made
 
@@ -125,8 +135,8 @@ class RoutedLLM(BaseLLM):
         with llm_call_context() as call_id:
             routed = RoutedCall(self, asked, call_id)
             try:
-                step, call = routed.open(messages)
-                with closing(call.run(LLMPerformer(step))) as payloads:
+                attempts, call = routed.open(messages)
+                with closing(call.run(LLMPerformer(attempts))) as payloads:
                     for payload in payloads:
                         routed.take(payload)
                 return routed.result()
@@ -152,8 +162,8 @@ class RoutedLLM(BaseLLM):
         with llm_call_context() as call_id:
             routed = RoutedCall(self, asked, call_id)
             try:
-                step, call = routed.open(messages)
-                async with aclosing(call.arun(AsyncLLMPerformer(step))) as payloads:
+                attempts, call = routed.open(messages)
+                async with aclosing(call.arun(AsyncLLMPerformer(attempts))) as payloads:
                     async for payload in payloads:
                         routed.take(payload)
                 return routed.result()
@@ -218,7 +228,7 @@ class RoutedLLM(BaseLLM):
         made = BaseLLM.__copy__(self)
         made.stop = list(self.stop)
         made.additional_params = dict(self.additional_params)
-        made.policy = dict(self.policy)
+        made.constraints = dict(self.constraints)
         made._token_usage = dict.fromkeys(self._token_usage, 0)
         made._last = None
         return made
@@ -245,25 +255,21 @@ def _check_setting(name: str, value: Any) -> None:
         raise ConfigError(f"`{name}` is no setting of a RoutedLLM; each of its targets has its own")
     if name in ("model", "provider") and value != _NAME:
         raise ConfigError(f"`{name}` is {value!r}; a RoutedLLM has `targets`, and its own name is {_NAME!r}")
+    if name == "models":
+        raise ConfigError("`models` is no setting; give ready LLMs in `targets`, or Router(targets=[native(llm), ...])")
     if name not in RoutedLLM.model_fields and name != "stop_sequences":
-        raise ConfigError(f"RoutedLLM has no setting {name!r}; fields of a provider's own go into `additional_params`")
+        known = [*RoutedLLM.model_fields, "targets", "strategy", "ledger", "baseline", "deadline_s"]
+        near = get_close_matches(name, known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else "fields of a provider's own go into `additional_params`"
+        raise ConfigError(f"RoutedLLM has no setting {name!r}; {remedy}")
 
 
-def _shared(router: Any, targets: Any, models: Mapping[str, BaseLLM] | None, *, copied: bool) -> Shared:
+def _shared(router: Any, targets: Any, options: Mapping[str, Any], *, copied: bool) -> Shared:
     if copied and router is None and targets is None:
         return Shared.lost("CrewAI has copied this LLM without its router; give it to the agent again")
-    if (router is None) == (targets is None):
-        raise ConfigError("RoutedLLM needs either `router` or `targets`, and not both")
-    if router is None:
-        ours, models = read_targets(targets, native)
-        router = Router(targets=ours)
-    elif isinstance(router, Mapping):
+    if isinstance(router, Mapping):
         return Shared.restored(router)
-    elif not isinstance(router, Router):
-        raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
-    models = dict(models or {})
-    check_models(router.pool, models)
-    return Shared(router, models)
+    return Shared(Router.given(router, targets, native, BaseLLM, options))
 
 
 # CrewAI looks up here which class a written agent's LLM is of.

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from crewai.llms.base_llm import BaseLLM
-
 from agentroute import Capabilities, ConfigError, Price, Router, Target
 from agentroute.native.targets import NATIVE
 from agentroute.targets import PriceStep, Secret
@@ -18,11 +16,10 @@ __all__ = ["Shared"]
 
 
 class Shared:
-    """A router and the CrewAI LLMs behind its native targets. Never copied, so that copies of a handle share it."""
+    """A router, or why there is none. Never copied, so that copies of a handle share it."""
 
-    def __init__(self, router: Router | None, models: Mapping[str, BaseLLM]) -> None:
+    def __init__(self, router: Router | None) -> None:
         self._router = router
-        self.models = models
         self._problem = ""
         self._id = secrets.token_hex(16)
         _here[self._id] = self
@@ -37,7 +34,7 @@ class Shared:
     @classmethod
     def lost(cls, problem: str) -> Shared:
         """One without a router: every use raises ConfigError with this text."""
-        made = cls(None, {})
+        made = cls(None)
         made._problem = problem
         return made
 
@@ -63,10 +60,10 @@ class Shared:
         if lost or not targets:
             return cls.lost(
                 f"this agent was restored, and the LLM behind its target {(lost or ['?'])[0]!r} was not written down; "
-                f"give its crew the router again: crew_llms(crew, router)"
+                f"give its crew the router again: route_crew(crew, router)"
             )
         pool = [_read(target) for target in targets]
-        return cls(Router(pool, strategy=data["strategy"], baseline=data["baseline"]), {})
+        return cls(Router(pool, strategy=data["strategy"], baseline=data["baseline"]))
 
     def __copy__(self) -> Shared:
         return self
@@ -75,12 +72,12 @@ class Shared:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        for name in self.models:
+        for name in self._router.models if self._router is not None else ():
             raise ConfigError(
                 f"target {name!r} is a CrewAI LLM, which holds a key and connections and cannot be pickled; "
                 f"build the RoutedLLM anew in the other process, or give the target as an agentroute Target"
             )
-        return (Shared.lost, (self._problem,)) if self._router is None else (Shared, (self._router, {}))
+        return (Shared.lost, (self._problem,)) if self._router is None else (Shared, (self._router,))
 
 
 _here: weakref.WeakValueDictionary[str, Shared] = weakref.WeakValueDictionary()

@@ -34,23 +34,23 @@ from .options import Options
 from .shown import Seen, shows_content
 from .wire_model import WireChatModel
 
-__all__ = ["AsyncModelPerformer", "ModelPerformer", "OnPartial", "Step"]
+__all__ = ["AsyncModelPerformer", "Attempts", "ModelPerformer", "OnPartial"]
 
 OnPartial: TypeAlias = Literal["raise", "restart"]
 
 
 @dataclass(slots=True, repr=False)
-class Step:
+class Attempts:
     """What every attempt of one call has in common. `attempts` counts them."""
 
     router: Router
-    models: Mapping[str, BaseChatModel]
     messages: list[BaseMessage]
     options: Options
     config: RunnableConfig
     target_kwargs: Mapping[str, Mapping[str, Any]]
     rate_limiter: BaseRateLimiter | None
     settings: Mapping[str, Any]
+    constraints: Mapping[str, Any]
     on_partial: OnPartial = "raise"
     attempts: int = 0
 
@@ -67,7 +67,7 @@ class Step:
             "agentroute_attempt": self.attempts,
         }
         own = self.target_kwargs.get(target.name, {})
-        model = self.models.get(target.name)
+        model: BaseChatModel | None = self.router.models.get(target.name)
         if model is not None:
             kwargs, warnings = self.options.for_native(model, target, own)
             messages = told(self.messages, target, model, self.router.pool)
@@ -152,18 +152,18 @@ class ModelPerformer:
     A native model keeps to its own time limits: nothing can interrupt it.
     """
 
-    def __init__(self, step: Step, run: CallbackManagerForChainRun, shape: Shape) -> None:
-        self._step = step
+    def __init__(self, attempts: Attempts, run: CallbackManagerForChainRun, shape: Shape) -> None:
+        self._attempts = attempts
         self._run = run
         self._shape = shape
 
     def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
-        a = self._step.begin(attempt, self._run.get_child())
+        a = self._attempts.begin(attempt, self._run.get_child())
         whole: Item | None = None
         failure: ProviderError | None = None
         try:
-            if self._step.rate_limiter is not None:
-                self._step.rate_limiter.acquire(blocking=True)
+            if self._attempts.rate_limiter is not None:
+                self._attempts.rate_limiter.acquire(blocking=True)
             if self._shape == "message":
                 whole = a.item(a.model.invoke(a.messages, a.config, **a.kwargs))
             else:
@@ -180,7 +180,7 @@ class ModelPerformer:
                 a.model.close()
         yield from a.sent()
         if failure is not None:
-            shown = a.partial() if self._shape == "message" and self._step.on_partial == "raise" else None
+            shown = a.partial() if self._shape == "message" and self._attempts.on_partial == "raise" else None
             if shown is not None:
                 yield shown
             raise failure
@@ -200,25 +200,25 @@ class ModelPerformer:
 class AsyncModelPerformer:
     """The same on an event loop, where a native model is held to the time limits of the attempt too."""
 
-    def __init__(self, step: Step, run: AsyncCallbackManagerForChainRun, shape: Shape) -> None:
-        self._step = step
+    def __init__(self, attempts: Attempts, run: AsyncCallbackManagerForChainRun, shape: Shape) -> None:
+        self._attempts = attempts
         self._run = run
         self._shape = shape
 
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
-        a = self._step.begin(attempt, self._run.get_child())
+        a = self._attempts.begin(attempt, self._run.get_child())
         whole: Item | None = None
         failure: ProviderError | None = None
         try:
-            if self._step.rate_limiter is not None:
-                await self._step.rate_limiter.aacquire(blocking=True)
+            if self._attempts.rate_limiter is not None:
+                await self._attempts.rate_limiter.aacquire(blocking=True)
             if self._shape == "message":
                 answer = a.model.ainvoke(a.messages, a.config, **a.kwargs)
                 answer = await self._within(a, attempt, "whole_answer", answer)
                 whole = a.item(answer)
             else:
                 phase: Phase = "first_content"
-                since = self._step.router.clock.monotonic()
+                since = self._attempts.router.clock.monotonic()
                 async with aclosing(self._payloads(a)) as payloads:
                     while True:
                         payload = await self._within(a, attempt, phase, anext(payloads, None), since)
@@ -227,7 +227,7 @@ class AsyncModelPerformer:
                         item = a.item(payload)
                         yield item
                         if item.is_content:
-                            phase, since = "between_events", self._step.router.clock.monotonic()
+                            phase, since = "between_events", self._attempts.router.clock.monotonic()
             failure = a.unfinished(attempt.target)
         except Exception as error:
             failure = provider_error(error, attempt.target.name)
@@ -239,7 +239,7 @@ class AsyncModelPerformer:
         for sent in a.sent():
             yield sent
         if failure is not None:
-            shown = a.partial() if self._shape == "message" and self._step.on_partial == "raise" else None
+            shown = a.partial() if self._shape == "message" and self._attempts.on_partial == "raise" else None
             if shown is not None:
                 yield shown
             raise failure
@@ -263,4 +263,4 @@ class AsyncModelPerformer:
         """Our own transport sees to the limits itself."""
         if isinstance(a.model, WireChatModel):
             return await answer
-        return await within(attempt, phase, self._step.router.clock, answer, since=since)
+        return await within(attempt, phase, self._attempts.router.clock, answer, since=since)

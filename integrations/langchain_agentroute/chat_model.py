@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
+from difflib import get_close_matches
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -35,20 +37,21 @@ from langchain_core.runnables import (
 )
 from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
-from agentroute import ConfigError, Router, StreamInterrupted
+from agentroute import ConfigError, Constraints, Router, StreamInterrupted
 from agentroute.call import Call
-from agentroute.native.targets import check_models, read_targets
+from agentroute.decisions import Strategy
+from agentroute.ledger import Ledger
 
 from .answers import Answer, Chunks, Events, Whole
-from .attempts import AsyncModelPerformer, ModelPerformer, OnPartial, Step
+from .attempts import AsyncModelPerformer, Attempts, ModelPerformer, OnPartial
 from .context import DECISION_EVENT, constraints_of, context_of, decision_of
 from .event_streams import feed, feed_async
 from .messages import origin_of
 from .model_errors import model_error
 from .options import Options
-from .pool import native, pool_profile
+from .pool import native, pool_profile, with_key
 from .structured import Method, Structured, replay, wire_parser
 from .tool_sources import KnownTools
 
@@ -63,13 +66,19 @@ _TOLD = ("on_custom_event", "ignore_custom_event", DECISION_EVENT)
 class RoutedChatModel(BaseChatModel):
     """A chat model that sends each call to the cheapest of its targets that will do it right.
 
-    Give `targets`: a list of agentroute Targets, ready LangChain chat models and `native(...)`, or a dict of names to
-    any of these, where a key that is a tier's name (`budget`, ...) also sets the tier. Or give a `router` of your own,
-    with `models`: the LangChain model behind each native target in it. `temperature`, `max_tokens` and `stop` hold for
-    every target; `target_kwargs` are further arguments for one, by its name.
+    Args:
+        targets: a list of ready LangChain chat models, agentroute Targets, `"provider/model"` texts and `native(...)`,
+            or a dict of names to any of these, in which a tier's name (`budget`, ...) sets the tier.
+        strategy, ledger, baseline, deadline_s: settings of the router that is made of `targets`.
+        router: a Router of your own instead, which may hold ready models too (`native(model)`).
+        temperature, max_tokens, stop: hold for every target.
+        target_kwargs: further arguments for one target, by its name.
+        timeout: seconds for a whole call, fallbacks included.
+        max_retries: how many further attempts a call may make, at any target; no SDK below retries by itself.
+        api_key: for targets of ours that have none, if all of them are of one provider.
 
-    The answer's `response_metadata["agentroute"]` is the decision; `decision_of` reads it. The policy of one call is
-    `config={"configurable": {"agentroute": {"target": ..., "tier": ..., "max_tier": ..., "strategy": ...}}}`.
+    The answer's `response_metadata["agentroute"]` is the decision; `decision_of` reads it. The constraints of one call
+    are `config={"configurable": {"agentroute": {"target": ..., "max_tier": ..., "strategy": ...}}}`.
     Raises ConfigError for a wrong setting, and, for a call, what `Router.complete` raises, as a
     member of LangChain's ModelError family too.
     """
@@ -77,29 +86,52 @@ class RoutedChatModel(BaseChatModel):
     model_config = ConfigDict(extra="forbid")
 
     router: Router = Field(exclude=True)
-    models: Mapping[str, BaseChatModel] = Field(default_factory=dict, exclude=True, repr=False)
     temperature: float | None = None
     max_tokens: int | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
     stop: list[str] | None = None
     streaming: bool | None = None
     target_kwargs: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     on_partial: OnPartial = "raise"
     _known_tools: KnownTools = PrivateAttr(default_factory=KnownTools)
 
-    def __init__(self, *, router: Router | None = None, targets: Any = None, **settings: Any) -> None:
-        if (router is None) == (targets is None):
-            raise ConfigError("RoutedChatModel needs either `router` or `targets`, and not both")
-        if router is None:
-            ours, settings["models"] = read_targets(targets, native)
-            router = Router(targets=ours)
-        elif not isinstance(router, Router):
-            raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
+    def __init__(
+        self,
+        *,
+        router: Router | None = None,
+        targets: Any = None,
+        strategy: Strategy | None = None,
+        ledger: Ledger | str | Path | None = None,
+        baseline: str | None = None,
+        deadline_s: float | None = None,
+        api_key: str | SecretStr | None = None,
+        **settings: Any,
+    ) -> None:
+        for name in settings:
+            if name not in type(self).model_fields:
+                raise ConfigError(_no_setting(name))
+        options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
+        router = Router.given(router, with_key(targets, api_key), native, BaseChatModel, options)
         super().__init__(**{"router": router, **settings})
-        check_models(router.pool, self.models)
+        self.constraints()
         for name in self.target_kwargs:
             router.pool[name]
         if self.profile is None:
             self.profile = pool_profile(router.pool, self.models)
+
+    def constraints(self) -> Mapping[str, Any]:
+        """What `timeout` and `max_retries` mean for a call. Raises ConfigError for a wrong value."""
+        attempts = None if self.max_retries is None else self.max_retries + 1
+        known = {"deadline_s": self.timeout, "max_attempts": attempts}
+        given = {name: value for name, value in known.items() if value is not None}
+        Constraints.of(given)
+        return given
+
+    @property
+    def models(self) -> Mapping[str, BaseChatModel]:
+        """The LangChain model behind each native target, by the target's name."""
+        return self.router.models
 
     @property
     def known_tools(self) -> KnownTools:
@@ -195,18 +227,18 @@ class RoutedChatModel(BaseChatModel):
         # A run named like the graph's node would pass for the node itself in LangGraph's message stream.
         node = (config.get("metadata") or {}).get("langgraph_node")
         settings = {"output_version": self.output_version, "cache": self.cache}
-        step = Step(
+        attempts = Attempts(
             router=self.router,
-            models=self.models,
             messages=messages,
             options=Options.of(arguments, stop=stop if stop is not None else self.stop),
             config=config,
             target_kwargs=self.target_kwargs,
             rate_limiter=self.rate_limiter,
             settings={name: value for name, value in settings.items() if value is not None},
+            constraints=self.constraints(),
             on_partial=self.on_partial,
         )
-        return _Opened(step, run_id, run_name if run_name and run_name != node else _NAME, self.verbose)
+        return _Opened(attempts, run_id, run_name if run_name and run_name != node else _NAME, self.verbose)
 
     # -- what goes through `invoke` ------------------------------------------------------------------------------
 
@@ -335,14 +367,14 @@ class RoutedChatModel(BaseChatModel):
 class _Opened:
     """One call that has been read and not yet routed."""
 
-    step: Step
+    attempts: Attempts
     run_id: UUID | None
     name: str
     verbose: bool
 
     @property
     def inputs(self) -> dict[str, Any]:
-        return {"messages": self.step.messages}
+        return {"messages": self.attempts.messages}
 
     def manager(self) -> CallbackManager:
         return CallbackManager.configure(**self._callbacks())
@@ -351,7 +383,7 @@ class _Opened:
         return AsyncCallbackManager.configure(**self._callbacks())
 
     def _callbacks(self) -> dict[str, Any]:
-        config = self.step.config
+        config = self.attempts.config
         return {
             "inheritable_callbacks": config.get("callbacks"),
             "inheritable_tags": config.get("tags"),
@@ -366,7 +398,7 @@ class _Opened:
         try:
             call = self.prepare(stream=answer.shape != "message")
             _tell(run, call)
-            with closing(call.run(ModelPerformer(self.step, run, answer.shape))) as payloads:
+            with closing(call.run(ModelPerformer(self.attempts, run, answer.shape))) as payloads:
                 for payload in payloads:
                     if (shown := answer.take(payload)) is not None:
                         yield shown
@@ -393,7 +425,7 @@ class _Opened:
         try:
             call = self.prepare(stream=answer.shape != "message")
             await _atell(run, call)
-            async with aclosing(call.arun(AsyncModelPerformer(self.step, run, answer.shape))) as payloads:
+            async with aclosing(call.arun(AsyncModelPerformer(self.attempts, run, answer.shape))) as payloads:
                 async for payload in payloads:
                     if (shown := answer.take(payload)) is not None:
                         yield shown
@@ -414,11 +446,11 @@ class _Opened:
         yield last
 
     def prepare(self, *, stream: bool) -> Call:
-        step = self.step
-        return step.router.prepare(
-            step.options.request(step.messages, step.router.pool),
-            context=context_of(step.config, step.messages),
-            constraints=constraints_of(step.config),
+        attempts = self.attempts
+        return attempts.router.prepare(
+            attempts.options.request(attempts.messages, attempts.router.pool),
+            context=context_of(attempts.config, attempts.messages),
+            constraints=constraints_of(attempts.config, attempts.constraints),
             stream=stream,
         )
 
@@ -440,6 +472,15 @@ def _raised(error: BaseException, answer: Answer) -> BaseException:
     if isinstance(error, StreamInterrupted) and error.partial is None:
         error.partial = answer.partial()
     return model_error(error)
+
+
+def _no_setting(name: str) -> str:
+    if name == "models":
+        return "`models` is no setting; give ready models in `targets`, or Router(targets=[native(model), ...])"
+    known = [*RoutedChatModel.model_fields, "targets", "strategy", "ledger", "baseline", "deadline_s"]
+    near = get_close_matches(name, known, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "arguments of one target go into `target_kwargs`"
+    return f"RoutedChatModel has no setting {name!r}; {remedy}"
 
 
 def _listened_to(run: BaseRunManager) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -17,7 +16,6 @@ DECISION_EVENT: Final = "agentroute_decision"
 """The custom event that tells interfaces of a decision: when it is taken, and again when it is complete."""
 
 _KEY = "agentroute"
-_CONSTRAINTS = tuple(field.name for field in fields(Constraints))
 
 
 def context_of(config: RunnableConfig, messages: Sequence[BaseMessage]) -> StepContext:
@@ -41,20 +39,11 @@ def context_of(config: RunnableConfig, messages: Sequence[BaseMessage]) -> StepC
     )
 
 
-def constraints_of(config: RunnableConfig) -> Constraints:
-    """The `agentroute` entry of the config's `configurable`: any field of Constraints by its name.
-
-    Raises ConfigError for another key.
+def constraints_of(config: RunnableConfig, base: Mapping[str, Any]) -> Constraints:
+    """The `agentroute` entry of the config's `configurable`, over those of the model (`base`): any field of Constraints
+    by its name. Raises ConfigError for another key.
     """
-    given = (config.get("configurable") or {}).get(_KEY)
-    if given is None or isinstance(given, Constraints):
-        return given or Constraints()
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"configurable[{_KEY!r}] is {given!r}; give a dict, for example {{'max_tier': 'mid'}}")
-    for key in given:
-        if key not in _CONSTRAINTS:
-            raise ConfigError(f"configurable[{_KEY!r}] has the key {key!r}; known are {', '.join(_CONSTRAINTS)}")
-    return Constraints(**given)
+    return Constraints.of((config.get("configurable") or {}).get(_KEY), base)
 
 
 def decision_of(message: BaseMessage) -> Decision | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,6 @@ from agentroute import AgentRouteError, ConfigError, Router, StreamInterrupted
 from agentroute.call import Call
 from agentroute.decisions import Decision
 
-from .attempts import OnPartial
 from .chat_model import RoutedChatModel
 from .context import DECISION_EVENT, constraints_of, context_of
 from .handled_attempts import AsyncHandler, AsyncHandlerPerformer, HandledStep, Handler, HandlerPerformer, answer_of
@@ -32,8 +30,8 @@ __all__ = ["RoutingMiddleware"]
 class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
     """Sends each model call of a `create_agent` agent to the cheapest of its targets that will do it right.
 
-    Give it a RoutedChatModel, to share its router, policy, ledger and circuits, or what one is made of: `targets`, or a
-    `router` and `models`. The agent's own model is not called. Middleware that changes the request for one provider
+    Give it a RoutedChatModel, to share its router, ledger and circuits, or the settings of one (`targets` or `router`,
+    and so on). The agent's own model is not called. Middleware that changes the request for one provider
     comes after it in the list: there it sees the model that was chosen.
 
         routing = RoutingMiddleware(targets={"budget": ChatOpenAI(model="gpt-4.1-nano"), "premium": Target(...)})
@@ -45,21 +43,9 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
     def __init__(
         self,
         model: RoutedChatModel | None = None,
-        *,
-        router: Router | None = None,
-        targets: Any = None,
-        models: Mapping[str, Any] | None = None,
-        target_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
-        on_partial: OnPartial | None = None,
+        **settings: Any,
     ) -> None:
-        given = {
-            "router": router,
-            "targets": targets,
-            "models": models,
-            "target_kwargs": target_kwargs,
-            "on_partial": on_partial,
-        }
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in settings.items() if value is not None}
         if model is not None:
             if not isinstance(model, RoutedChatModel):
                 raise ConfigError(f"`model` is a {type(model).__name__}; give a RoutedChatModel, or `targets`")
@@ -138,7 +124,7 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
         return self.router.prepare(
             Options.of(arguments, stop=stop).request(messages, self.router.pool),
             context=context_of(config, messages),
-            constraints=constraints_of(config),
+            constraints=constraints_of(config, self.model.constraints()),
             stream=False,
         )
 

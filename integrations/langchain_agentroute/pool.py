@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel, ModelProfile
+from pydantic import SecretStr
 
-from agentroute import ConfigError, Pool, Price, Target, Tier
+from agentroute import ConfigError, Pool, Price, Secret, Target, Tier
 from agentroute.native.loops import on_every_loop
 from agentroute.native.targets import NATIVE, NativeTarget
 
-__all__ = ["native", "pool_profile", "without_retries"]
+__all__ = ["native", "pool_profile", "with_key"]
 
 _PROVIDERS = {
     "amazon_bedrock": "aws",
@@ -45,18 +47,25 @@ def native(
         price=price,
         dialect=NATIVE,
     )
-    return NativeTarget(without_retries(model), target)
+    return NativeTarget(_prepared(model), target)
 
 
-def without_retries(model: BaseChatModel) -> BaseChatModel:
-    """A copy that does not retry by itself, where the model can be told so: retries belong to the chain alone.
+def _prepared(model: BaseChatModel) -> BaseChatModel:
+    """A copy that does not retry by itself, if the model can be told so: the failover flow alone retries.
 
-    Where the model was given no HTTP client or proxy of one's own, the copy also has connections for each event loop.
+    The copy asks for the usage of a stream if the user left that open (langchain-openai asks only at OpenAI's own
+    address). If the model was given no HTTP client or proxy of one's own, it has connections for each event loop.
     OpenAI's clients are built when the model is, Anthropic's when first used; both remember the number of retries.
     """
-    if "max_retries" not in type(model).model_fields:
+    fields = type(model).model_fields
+    update: dict[str, Any] = {"max_retries": 0} if "max_retries" in fields else {}
+    if "stream_usage" in fields and getattr(model, "stream_usage", False) is None:
+        update["stream_usage"] = True
+    if not update:
         return model
-    copy = model.model_copy(update={"max_retries": 0})
+    copy = model.model_copy(update=update)
+    if "max_retries" not in fields:
+        return copy
     for name in ("_client", "_async_client"):
         copy.__dict__.pop(name, None)
     for root, resource in (("root_client", "client"), ("root_async_client", "async_client")):
@@ -70,6 +79,27 @@ def without_retries(model: BaseChatModel) -> BaseChatModel:
     if hasattr(type(copy), "_async_client") and getattr(copy, "anthropic_proxy", None) is None:
         copy.__dict__["_async_client"] = on_every_loop(cast("Any", copy)._async_client)
     return copy
+
+
+def with_key(targets: Any, api_key: str | SecretStr | None) -> Any:
+    """The targets, of which ours without a key have this one. Raises ConfigError if those are of several providers: a
+    key must not go to another one."""
+    if api_key is None:
+        return targets
+    key = Secret(api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key)
+
+    def has_none(value: Any) -> bool:
+        if not isinstance(value, Target) or value.dialect == NATIVE or value.api_key is not None:
+            return False
+        return not any(usual.present for usual in value.usual_keys)
+
+    values = list(targets.values() if isinstance(targets, Mapping) else targets or ())
+    providers = sorted({value.provider for value in values if has_none(value)})
+    if len(providers) > 1:
+        raise ConfigError(f"`api_key` would go to {' and '.join(providers)}; give each target its own")
+    if isinstance(targets, Mapping):
+        return {name: replace(value, api_key=key) if has_none(value) else value for name, value in targets.items()}
+    return [replace(value, api_key=key) if has_none(value) else value for value in values] if targets else targets
 
 
 def pool_profile(pool: Pool, models: Mapping[str, BaseChatModel]) -> ModelProfile:

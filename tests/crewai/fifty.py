@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from crewai.events import crewai_event_bus
-    from crewai_agentroute import RoutedLLM, crew_llms
+    from crewai_agentroute import RoutedLLM, route_crew
 
     from tests.crewai.crews import SMALL, adds, ready, serving, two_agents
 
@@ -51,7 +51,7 @@ def sockets() -> int:
 
 def run(index: int, llm: Any) -> None:
     crew = two_agents(llm, stream=index % 5 == 4)
-    crew_llms(crew, llm)
+    route_crew(crew, llm)
     if index % 5 == 4:
         for _ in crew.kickoff():
             pass

@@ -171,8 +171,8 @@ async def test_r07_stop_is_what_holds_for_this_call(kind: str, way: str) -> None
 async def test_r07_stop_is_sent_to_models_that_do_not_reason_alone() -> None:
     with serving("hello") as provider:
         llm = made(RoutedLLM(targets=[provider.target(model=SMALL), provider.target(model="gpt-5-mini")], stop=["X"]))
-        llm.for_role("a", target=SMALL).call("hello")
-        llm.for_role("b", target="gpt-5-mini").call("hello")
+        llm.for_agent("a", target=SMALL).call("hello")
+        llm.for_agent("b", target="gpt-5-mini").call("hello")
         assert [request.body.get("stop") for request in provider.requests] == [["X"], None]
 
 
@@ -200,22 +200,22 @@ async def test_settings_that_are_wrong_are_named() -> None:
         ({"targets": [target], "temprature": 1}, "no setting 'temprature'"),
         ({"targets": [target], "api_key": "sk-1"}, "`api_key` is no setting"),
         ({"targets": [target], "model": "gpt-4"}, "`model` is 'gpt-4'"),
-        ({"targets": [target], "policy": {"teir": "mid"}}, "'teir' is no policy"),
-        ({"targets": ["gpt-4"]}, "a target is a str"),
+        ({"targets": [target], "constraints": {"teir": "mid"}}, "'teir' is no constraint"),
+        ({"targets": ["gpt-4"]}, "names no model; write 'provider/model'"),
     ):
         with pytest.raises(ConfigError, match=problem):
             RoutedLLM(**settings)
 
 
-async def test_policy_of_a_handle() -> None:
+async def test_constraints_of_a_handle() -> None:
     with serving("hello") as provider:
         llm = routed("wire", provider)
-        pinned = llm.for_role("writer", target="strong")
+        pinned = llm.for_agent("writer", target="strong")
         pinned.call("hello")
         llm.call("hello")
         assert [request.model for request in provider.requests] == [STRONG, SMALL]
-        with pytest.raises(ConfigError, match="'teir' is no policy"):
-            llm.for_role("writer", teir="mid")
+        with pytest.raises(ConfigError, match="'teir' is no constraint; did you mean 'tier'"):
+            llm.for_agent("writer", teir="mid")
 
 
 async def test_a_malformed_message_is_the_callers_own_error() -> None:

@@ -10,7 +10,7 @@ from crewai.agent.planning_config import PlanningConfig
 from crewai.memory.analyze import analyze_for_save, extract_memories_from_content
 from crewai.utilities.agent_utils import handle_max_iterations_exceeded
 from crewai.utilities.converter import Converter
-from crewai_agentroute import RoutedStepEvent, crew_llms
+from crewai_agentroute import RoutedStepEvent, route_crew
 
 from agentroute import ChatRequest, StepKind
 from agentroute.testing import ScriptedReply, tool_call
@@ -48,7 +48,7 @@ def test_r02_a_named_task_is_the_node() -> None:
 def test_r02_where_crewai_does_not_say_who_calls_the_handles_role_stands_in() -> None:
     """The converter, the forced final answer, memory: none of them passes the agent."""
     with serving(adds) as provider:
-        llm = routed("wire", provider).for_role("researcher")
+        llm = routed("wire", provider).for_agent("researcher")
         Converter(llm=llm, model=Report, text="two", instructions="convert").to_pydantic()
         messages = [{"role": "user", "content": "go on"}]
         handle_max_iterations_exceeded(_printer(), messages, llm, [], verbose=False)
@@ -69,7 +69,7 @@ def test_r03_the_manager_delegates() -> None:
         llm = routed("wire", provider)
         writer = agent("Writer", llm)
         crew = Crew(agents=[writer], tasks=[task("Have it written.", None)], process="hierarchical", manager_llm=llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         crew.kickoff()
         assert seen(llm)[:2] == [("Crew Manager", "manager"), ("Writer", None)]
         assert llm.router.ledger.decisions[0].step_kind is StepKind.DELEGATE
@@ -88,7 +88,7 @@ def test_r03_the_planner_of_a_crew() -> None:
     with serving(adds) as provider:
         llm = routed("wire", provider)
         crew = two_agents(llm, planning=True, planning_llm=llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         crew.kickoff()
         assert ("Task Execution Planner", "planner") in seen(llm)
         assert len({id(handle) for handle in (crew.planning_llm, *(each.llm for each in crew.agents))}) == 3
@@ -119,13 +119,13 @@ def test_r03_a_guardrail() -> None:
 def test_r03_the_evaluator_of_a_test_run() -> None:
     with serving(adds) as provider:
         llm = routed("wire", provider)
-        two_agents(llm).test(n_iterations=1, eval_llm=llm.for_role("judge"))
+        two_agents(llm).test(n_iterations=1, eval_llm=llm.for_agent("judge"))
         assert ("Task Execution Evaluator", "evaluator") in seen(llm)
 
 
 def test_r03_memory() -> None:
     with serving(adds) as provider:
-        llm = routed("wire", provider).for_role("memory")
+        llm = routed("wire", provider).for_agent("memory")
         analyze_for_save("we met in Lisbon", [], [], llm)
         assert seen(llm) == [("memory", "memory")]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from crewai import Agent, Crew
-from crewai_agentroute import RoutedLLM, crew_llms
+from crewai_agentroute import RoutedLLM, route_crew
 
 from agentroute import Capabilities, ConfigError, Price, Router, Target
 from agentroute.targets import PriceStep
@@ -22,7 +22,7 @@ both = pytest.mark.parametrize("kind", POOLS)
 
 @both
 @pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda llm: llm.model_copy(), lambda llm: llm.for_role("x")]
+    "copied", [copy.copy, copy.deepcopy, lambda llm: llm.model_copy(), lambda llm: llm.for_agent("x")]
 )
 def test_r11_a_copy_shares_the_router_and_nothing_that_changes(kind: str, copied: Any) -> None:
     with serving(adds) as provider:
@@ -35,15 +35,15 @@ def test_r11_a_copy_shares_the_router_and_nothing_that_changes(kind: str, copied
         assert other.call("hello") == llm.call("hello")
         other.stop.append("Y")
         other.additional_params["user"] = "you"
-        other.policy["tier"] = "mid"
-        assert (llm.stop, llm.additional_params, llm.policy) == (["X"], {"user": "me"}, {})
+        other.constraints["tier"] = "mid"
+        assert (llm.stop, llm.additional_params, llm.constraints) == (["X"], {"user": "me"}, {})
 
 
 def test_r11_a_deep_copy_of_an_agent_and_a_crew() -> None:
     with serving(adds) as provider:
         llm = routed("wire", provider)
         crew = two_agents(llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         assert crew.copy().kickoff().raw == "Two and three make five."
         twin = copy.deepcopy(crew.agents[1].llm)
         assert twin.role == "Writer"
@@ -56,12 +56,12 @@ def test_r11_a_pickle_keeps_settings_and_the_names_of_keys(monkeypatch: pytest.M
         target = Target(
             name="small", provider="mine", model="m", tier="mid", base_url=provider.base_url, api_key="env:SCRIPTED_KEY"
         )
-        llm = made(RoutedLLM(targets=[target], temperature=0.5)).for_role("writer", tier="mid")
+        llm = made(RoutedLLM(targets=[target], temperature=0.5)).for_agent("writer", tier="mid")
         llm.call("hello")
         pickled = pickle.dumps(llm)
         assert provider.api_key.encode() not in pickled
         back = made(pickle.loads(pickled))
-        assert (back.role, back.temperature, back.policy) == ("writer", 0.5, {"tier": "mid"})
+        assert (back.role, back.temperature, back.constraints) == ("writer", 0.5, {"tier": "mid"})
         assert back.get_token_usage_summary().total_tokens == 0
         assert back.last_decision is None
         assert back.call("hello") == "hello"
@@ -88,13 +88,13 @@ def test_r11_a_native_llm_is_not_pickled(kind: str) -> None:
 def test_r11_a_written_agent_comes_back_to_its_router(kind: str) -> None:
     with serving(adds) as provider:
         llm = routed(kind, provider)
-        who = agent("Writer", llm.for_role("Writer", max_tier="mid"))
+        who = agent("Writer", llm.for_agent("Writer", max_tier="mid"))
         written = json.loads(json.dumps(who.model_dump(mode="json")))
         assert provider.api_key not in json.dumps(written["llm"])
         back = Agent.model_validate(written, context={"from_checkpoint": True})
         assert type(back.llm) is RoutedLLM
         assert back.llm.router is llm.router
-        assert (back.llm.role, back.llm.policy) == ("Writer", {"max_tier": "mid"})
+        assert (back.llm.role, back.llm.constraints) == ("Writer", {"max_tier": "mid"})
         assert Crew(agents=[back], tasks=[task("Write.", back)]).kickoff().raw == "Two and three make five."
         assert llm.router.ledger.decisions[-1].context.role == "Writer"
 
@@ -137,9 +137,9 @@ def test_r11_what_cannot_come_back_says_what_to_do() -> None:
         with pytest.raises(ConfigError, match=r"'small'.*env:NAME"):
             literal.call("hello")
         mixed = RoutedLLM(**elsewhere(routed("mixed", provider).model_dump()))
-        with pytest.raises(ConfigError, match=r"'strong' was not written down.*crew_llms"):
+        with pytest.raises(ConfigError, match=r"'strong' was not written down.*route_crew"):
             mixed.call("hello")
         who = agent("Writer", mixed)
         crew = Crew(agents=[who], tasks=[task("Write.", who)])
-        crew_llms(crew, routed("wire", provider))
+        route_crew(crew, routed("wire", provider))
         assert crew.kickoff().raw == "hello"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from crewai import Crew, Process
 from crewai.flow import Flow, listen, start
-from crewai_agentroute import RoutedLLM, crew_llms
+from crewai_agentroute import RoutedLLM, route_crew
 
 from agentroute import ChatRequest, StepKind
 from agentroute.testing import ScriptedReply, tool_call
@@ -28,7 +28,7 @@ def test_r14_a_crew_of_two_with_a_tool(kind: str) -> None:
     with serving(adds) as provider:
         llm = routed(kind, provider)
         crew = two_agents(llm)
-        handles = crew_llms(crew, llm)
+        handles = route_crew(crew, llm)
         output = crew.kickoff()
         decisions = llm.router.ledger.decisions
         assert said(output) == DONE
@@ -72,7 +72,7 @@ def test_r14_a_manager_who_delegates(kind: str) -> None:
         llm = routed(kind, provider)
         workers = [agent("Writer", llm), agent("Reader", llm)]
         crew = Crew(agents=workers, tasks=[task("Go.", None)], process=Process.hierarchical, manager_llm=llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         assert crew.kickoff().raw == "One line."
         roles = [step.context.role for step in llm.router.ledger.decisions]
         assert roles == ["Crew Manager", "Writer", "Crew Manager"]
@@ -84,7 +84,7 @@ async def test_r14_on_an_event_loop(kind: str, way: str) -> None:
     with serving(adds) as provider:
         llm = routed(kind, provider)
         crew = two_agents(llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         assert said(await getattr(crew, way)()) == DONE
         assert len(provider.requests) == 3
 
@@ -94,7 +94,7 @@ def test_r14_streamed(kind: str) -> None:
     with serving(adds) as provider:
         llm = routed(kind, provider)
         crew = two_agents(llm, stream=True)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         output = crew.kickoff()
         text = "".join(chunk.content for chunk in output if chunk.content)
         assert DONE[0] in text
@@ -111,7 +111,7 @@ def test_r14_five_tasks_at_once(kind: str) -> None:
         tasks = [task(f"Add {index}.", each, async_execution=True) for index, each in enumerate(agents)]
         last = agent("Writer", llm)
         crew = Crew(agents=[*agents, last], tasks=[*tasks, task("Write.", last, context=tasks)])
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         output = crew.kickoff()
         assert said(output) == [DONE[0]] * 5 + [DONE[1]]
         assert output.token_usage.successful_requests == len(provider.requests) == 11
@@ -142,12 +142,12 @@ def test_r14_a_flow(kind: str) -> None:
             @start()
             def first(self) -> str:
                 crew = two_agents(llm)
-                crew_llms(crew, llm)
+                route_crew(crew, llm)
                 return str(crew.kickoff().raw)
 
             @listen(first)
             def then(self, text: str) -> str:
-                return str(llm.for_role("editor").call(f"Shorten: {text}"))
+                return str(llm.for_agent("editor").call(f"Shorten: {text}"))
 
         assert Adding().kickoff() == "Two and three make five."
         assert llm.router.ledger.decisions[-1].context.role == "editor"
@@ -158,9 +158,9 @@ def test_r14_copied_and_tested(kind: str) -> None:
     with serving(adds) as provider:
         llm = routed(kind, provider)
         crew = two_agents(llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         assert said(crew.copy().kickoff()) == DONE
-        crew.test(n_iterations=1, eval_llm=llm.for_role("judge"))
+        crew.test(n_iterations=1, eval_llm=llm.for_agent("judge"))
         roles = {step.context.role for step in llm.router.ledger.decisions}
         assert roles == {"Researcher", "Writer", "Task Execution Evaluator"}
 
@@ -182,7 +182,7 @@ def test_r14_an_agent_at_the_end_of_its_rounds_is_made_to_answer() -> None:
 
     with serving(never_done) as provider:
         llm = routed("wire", provider)
-        who = agent("Researcher", llm.for_role("Researcher"), tools=[add], max_iter=2)
+        who = agent("Researcher", llm.for_agent("Researcher"), tools=[add], max_iter=2)
         assert "enough" in Crew(agents=[who], tasks=[task("Add.", who)]).kickoff().raw
         assert {step.context.role for step in llm.router.ledger.decisions} == {"Researcher"}
 

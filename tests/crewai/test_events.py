@@ -19,7 +19,7 @@ from crewai.hooks import (
     unregister_before_llm_call_hook,
 )
 from crewai.llms.base_llm import LLMCallBlockedError
-from crewai_agentroute import RoutedStepEvent, crew_llms, decision_of
+from crewai_agentroute import RoutedStepEvent, decision_of, route_crew
 
 from agentroute.testing import Fault
 
@@ -127,7 +127,7 @@ def test_events_of_a_crew_name_agent_and_task(kind: str) -> None:
     with serving(adds) as provider:
         llm = routed(kind, provider)
         crew = two_agents(llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         with heard(RoutedStepEvent, *PAIR) as events:
             crew.kickoff()
         assert [e.agent_role for e in events if isinstance(e, RoutedStepEvent)] == ["Researcher"] * 2 + ["Writer"]

@@ -21,7 +21,7 @@ def test_r12_a_crew_refuses_it_as_function_calling_llm_and_an_agent_takes_it() -
         llm = routed("wire", provider)
         with pytest.raises(ValidationError, match="function_calling_llm"):
             two_agents(llm, function_calling_llm=llm)
-        who = agent("Researcher", llm, function_calling_llm=llm.for_role("caller"))
+        who = agent("Researcher", llm, function_calling_llm=llm.for_agent("caller"))
         assert Crew(agents=[who], tasks=[task("Go.", who)]).kickoff().raw == "Two and three make five."
 
 
@@ -29,7 +29,7 @@ def test_r12_a_copied_agent_has_lost_the_router_of_its_function_calling_llm() ->
     """CrewAI copies of it what every LLM has, and nothing else."""
     with serving(adds) as provider:
         llm = routed("wire", provider)
-        twin = agent("Researcher", llm, function_calling_llm=llm.for_role("caller")).copy()
+        twin = agent("Researcher", llm, function_calling_llm=llm.for_agent("caller")).copy()
         assert twin.llm.router is llm.router
         with pytest.raises(ConfigError, match="give it to the agent again"):
             twin.function_calling_llm.call("hello")
@@ -40,7 +40,7 @@ def test_r13_planning_without_a_planning_llm_wants_openai() -> None:
         llm = routed("wire", provider)
         with pytest.raises(Exception, match="OPENAI_API_KEY"):
             two_agents(llm, planning=True).kickoff()
-        assert two_agents(llm, planning=True, planning_llm=llm.for_role("planner")).kickoff().raw
+        assert two_agents(llm, planning=True, planning_llm=llm.for_agent("planner")).kickoff().raw
 
 
 def test_r13_memory_embeds_with_openai_unless_told_otherwise() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from crewai import Crew, Process
 from crewai.memory.unified_memory import _non_streaming_analysis_llm
-from crewai_agentroute import RoutedLLM, crew_llms
+from crewai_agentroute import RoutedLLM, route_crew
 
 from agentroute import ChatRequest, ConfigError, Router, Usage
 from agentroute.testing import Fault, ScriptedReply, nth
@@ -42,7 +42,7 @@ def test_r08_a_crews_total_is_the_servers(kind: str, count: int) -> None:
     with serving(counting()) as provider:
         llm = routed(kind, provider)
         crew = crew_of(count, llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         output = crew.kickoff()
         assert len(provider.requests) == 2 * count
         assert is_all_of(output.token_usage, 2 * count)
@@ -56,7 +56,7 @@ def test_r08_two_crews_on_one_router(kind: str) -> None:
         llm = routed(kind, provider)
         for _ in range(2):
             crew = crew_of(2, llm)
-            crew_llms(crew, llm)
+            route_crew(crew, llm)
             assert is_all_of(crew.kickoff().token_usage, 4)
         assert len(llm.router.ledger.decisions) == len(provider.requests) == 8
 
@@ -69,7 +69,7 @@ def test_r08_fallbacks_and_answers_that_were_none_are_counted_too(kind: str) -> 
     with serving(silent_once) as silent, serving(counting()) as other:
         llm = routed(kind, silent, other)
         crew = crew_of(2, llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         usage = crew.kickoff().token_usage
         answers = len(silent.requests) + len(other.requests)
         assert usage.total_tokens == 15 * answers
@@ -82,7 +82,7 @@ def test_r08_an_error_counts_nothing(kind: str, capsys: pytest.CaptureFixture[st
     with serving(counting(), fault=nth(1, Fault.error(503))) as provider:
         llm = routed(kind, provider)
         crew = crew_of(1, llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         assert is_all_of(crew.kickoff().token_usage, 2)
         assert len(provider.requests) == 4
         assert "pairing mismatch" not in capsys.readouterr().out
@@ -94,7 +94,7 @@ def test_r08_a_manager_is_counted(kind: str) -> None:
         llm = routed(kind, provider)
         workers = [agent("Writer", llm), agent("Reader", llm)]
         crew = Crew(agents=workers, tasks=[task("Go.", None)], process=Process.hierarchical, manager_llm=llm)
-        handles = crew_llms(crew, llm)
+        handles = route_crew(crew, llm)
         assert set(handles) == {"Writer", "Reader", "Crew Manager"}
         assert is_all_of(crew.kickoff().token_usage, len(provider.requests))
 
@@ -107,7 +107,7 @@ def test_r08_a_guardrail_is_counted_with_its_agent(kind: str, form: str) -> None
         who = agent("Writer", ready(provider))
         rule = "It must be polite."
         crew = Crew(agents=[who], tasks=[task("Write.", who, **{form: rule if form == "guardrail" else [rule]})])
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         usage = crew.kickoff().token_usage
         assert len(llm.router.ledger.decisions) == len(provider.requests) >= 2
         assert is_all_of(usage, len(provider.requests))
@@ -118,7 +118,7 @@ def test_r08_copies_of_a_crew_count_for_themselves(kind: str) -> None:
     with serving(counting()) as provider:
         llm = routed(kind, provider)
         crew = crew_of(2, llm)
-        crew_llms(crew, llm)
+        route_crew(crew, llm)
         assert is_all_of(crew.kickoff().token_usage, 4)
         assert is_all_of(crew.copy().kickoff().token_usage, 4)
         assert is_all_of(crew.calculate_usage_metrics(), 4)
@@ -144,7 +144,7 @@ async def test_r08_the_native_llms_own_counters_are_not_touched_and_calls_at_onc
 
     with serving(counting()) as provider:
         llm = routed("native", provider)
-        handles = [llm.for_role(f"Role {index}") for index in range(6)]
+        handles = [llm.for_agent(f"Role {index}") for index in range(6)]
         await asyncio.gather(*(asyncio.to_thread(handle.call, "hello") for handle in handles for _ in range(3)))
         assert all(is_all_of(handle.get_token_usage_summary(), 3) for handle in handles)
 
@@ -157,19 +157,19 @@ def test_r08_what_a_provider_does_not_count_is_a_request_without_tokens() -> Non
         assert (usage.total_tokens, usage.successful_requests) == (0, 1)
 
 
-# ---- crew_llms -------------------------------------------------------------------------------------------------------
+# ---- route_crew ------------------------------------------------------------------------------------------------------
 
 
-def test_crew_llms_takes_a_router_or_a_handle_and_policies_by_role() -> None:
+def test_route_crew_takes_a_router_or_a_handle_and_policies_by_role() -> None:
     with serving(adds) as provider:
         router = Router([provider.target(name="small", model="gpt-4.1-nano"), provider.target(model="gpt-4.1")])
         llm = made(RoutedLLM(router=router))
         crew = two_agents(llm)
-        handles = crew_llms(crew, router, {"Writer": {"target": "gpt-4.1"}})
+        handles = route_crew(crew, router, {"Writer": {"target": "gpt-4.1"}})
         assert [each.llm for each in crew.agents] == [handles["Researcher"], handles["Writer"]]
         crew.kickoff()
         assert [step.target for step in router.ledger.decisions] == ["small", "small", "gpt-4.1"]
-        settled = crew_llms(crew, RoutedLLM(router=router, temperature=0.5))
+        settled = route_crew(crew, RoutedLLM(router=router, temperature=0.5))
         assert all(handle.temperature == 0.5 and handle.router is router for handle in settled.values())
         with pytest.raises(ConfigError, match="no agent of the crew has the role 'Wirter'"):
-            crew_llms(crew, router, {"Wirter": {"tier": "mid"}})
+            route_crew(crew, router, {"Wirter": {"tier": "mid"}})

@@ -67,7 +67,7 @@ def test_r10_a_history_that_is_too_long_is_compacted() -> None:
         who = agent("Reader", llm)
         messages = [{"role": "user", "content": LONG}, {"role": "assistant", "content": LONG}]
         assert llm.is_context_window_overflowing_threshold(messages)
-        llm.for_role("Reader").summarize_messages(messages, [])
+        llm.for_agent("Reader").summarize_messages(messages, [])
         assert len(messages) == 1
         assert not llm.is_context_window_overflowing_threshold(messages)
         assert len(provider.requests) >= 2

@@ -165,7 +165,7 @@ def through_llama_index(on: Watched, length: int) -> Arrived:
         call("c2", "Porto"),
         result("c2", FAILURE),
     ]
-    IndexLLM(router=on).bind(agent=ROLE).chat_with_tools([index_tool()], chat_history=messages[:length])
+    IndexLLM(router=on).for_agent(ROLE).chat_with_tools([index_tool()], chat_history=messages[:length])
     return on.arrived[-1]
 
 

@@ -58,7 +58,7 @@ def crewai(on: Watched) -> str:
 def llama_index(on: Watched) -> str:
     async def main() -> str:
         try:
-            llm = IndexLLM(router=on).bind(agent=ROLE)
+            llm = IndexLLM(router=on).for_agent(ROLE)
             agent = FunctionAgent(name=ROLE, tools=[index_tool()], llm=llm, system_prompt=RULES)
             return str(await agent.run(ASK))
         finally:

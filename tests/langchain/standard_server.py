@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 from langchain_agentroute import native
 from langchain_anthropic import ChatAnthropic
-from langchain_core.language_models import BaseChatModel
 
 from agentroute import Router
 from agentroute.messages import ChatRequest, Tool, Usage
-from agentroute.native.targets import read_targets
+from agentroute.native.targets import wrapped
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
 from .pools import chat_openai
@@ -119,7 +118,6 @@ class Running:
 
     targets: dict[str, Any]
     router: Router
-    models: dict[str, BaseChatModel]
     first: ScriptedProvider
 
 
@@ -133,12 +131,11 @@ async def running() -> AsyncIterator[Mapping[tuple[Kind, Provider], Running]]:
             second: Provider = "anthropic" if first == "openai" else "openai"
             tried = {"budget": first, "premium": second}
             targets = {tier: _target(kind, provider, tier, servers[provider]) for tier, provider in tried.items()}
-            ours, models = read_targets(targets, native)
-            found[kind, first] = Running(targets, Router(targets=ours), models, servers[first])
+            found[kind, first] = Running(targets, Router(wrapped(targets, native)), servers[first])
         yield found
         for pool in found.values():
             await pool.router.aclose()
-            for model in pool.models.values():
+            for model in pool.router.models.values():
                 # ChatAnthropic keeps its asynchronous client for the whole process.
                 client = getattr(model, "_async_client", None)
                 if client is not None:

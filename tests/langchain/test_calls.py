@@ -26,8 +26,10 @@ from agentroute import (
     RequestError,
     Router,
     StreamInterrupted,
+    Target,
 )
 from agentroute.failover.effects import Timeouts
+from agentroute.native.targets import NativeTarget, wrapped
 from agentroute.testing import Fault, ScriptedProvider, nth
 
 from .pools import POOLS, SMALL, STRONG, Runs, pool, ready
@@ -359,10 +361,17 @@ class TestSettings:
         for wrong in ({}, {"router": router, "targets": targets}):
             with pytest.raises(ConfigError, match="either `router` or `targets`"):
                 RoutedChatModel(**wrong)
-        with pytest.raises(ConfigError, match="'small'"):
-            RoutedChatModel(router=RoutedChatModel(targets=pool("native", provider)).router)
-        with pytest.raises(ValueError, match="temprature"):
+        ready = RoutedChatModel(targets=pool("native", provider)).router
+        assert RoutedChatModel(router=ready).models == ready.models
+        other = NativeTarget("no model", Target(name="odd", provider="x", model="y", dialect="native", tier="mid"))
+        with pytest.raises(ConfigError, match="target 'odd' is a ready str; here only a BaseChatModel"):
+            RoutedChatModel(router=Router([other]))
+        with pytest.raises(ConfigError, match="no setting 'temprature'; did you mean 'temperature'"):
             RoutedChatModel(router=router, temprature=1)
+        with pytest.raises(ConfigError, match="`models` is no setting; give ready models in `targets`"):
+            RoutedChatModel(router=router, models={})
+        with pytest.raises(ConfigError, match="`strategy` is given beside a router, which has its own"):
+            RoutedChatModel(router=router, strategy="best")
         with pytest.raises(ConfigError, match="'smal'"):
             RoutedChatModel(router=router, target_kwargs={"smal": {}})
 
@@ -421,16 +430,15 @@ def test_a_ready_model_is_held_to_the_time_limits_on_an_event_loop(stream: bool)
 
     async def go() -> tuple[str, Any]:
         with serve(nth(1, Fault.stall(), model=SMALL)) as provider:
-            router_of = RoutedChatModel(targets=pool("native", provider))
-            router = Router(router_of.router.pool, timeouts=Timeouts(first_content=0.3, whole_answer=0.3))
-            model = RoutedChatModel(router=router, models=router_of.models)
+            limits = Timeouts(first_content=0.3, whole_answer=0.3)
+            model = RoutedChatModel(router=Router(wrapped(pool("native", provider), native), timeouts=limits))
             text = ""
             if stream:
                 async for chunk in model.astream("hello", TO_SMALL):
                     text += str(chunk.text)
             else:
                 text = str((await model.ainvoke("hello", TO_SMALL)).text)
-            (decision,) = router.ledger.decisions  # type: ignore[attr-defined]
+            (decision,) = model.router.ledger.decisions  # type: ignore[attr-defined]
             return text, decision
 
     text, decision = asyncio.run(go())
@@ -468,9 +476,8 @@ def test_empty_chunks_do_not_begin_the_time_for_the_first_content_anew() -> None
             yield ChatGenerationChunk(message=AIMessageChunk(content="late"))
 
     async def go() -> Any:
-        made = RoutedChatModel(targets=[native(Slow(messages=iter(())), name="slow", tier="budget")])
-        router = Router(made.router.pool, timeouts=Timeouts(first_content=0.2))
-        model = RoutedChatModel(router=router, models=made.models)
+        slow = native(Slow(messages=iter(())), name="slow", tier="budget")
+        model = RoutedChatModel(router=Router([slow], timeouts=Timeouts(first_content=0.2)))
         with pytest.raises(ProviderTimeout, match="first_content"):
             async for _ in model.astream("hello"):
                 pass

@@ -23,7 +23,6 @@ from langchain_openai import ChatOpenAI
 
 from agentroute import ChatRequest, Router
 from agentroute.failover.effects import Timeouts
-from agentroute.native.targets import read_targets
 from agentroute.testing import ScriptedProvider, ScriptedReply, tool_call
 
 from .pools import POOLS, SMALL, STRONG
@@ -77,8 +76,8 @@ def routed(kind: str, provider: ScriptedProvider) -> RoutedChatModel:
     wire = {"small": provider.target(model=SMALL), "strong": provider.target(model=STRONG)}
     models = {"small": native(ready(provider, SMALL)), "strong": native(ready(provider, STRONG))}
     mixed = {"small": wire["small"], "strong": models["strong"]}
-    targets, ours = read_targets({"wire": wire, "native": models, "mixed": mixed}[kind], native)
-    return RoutedChatModel(router=Router(targets, timeouts=PATIENT), models=ours)
+    targets: Any = {"wire": wire, "native": models, "mixed": mixed}[kind]
+    return RoutedChatModel(router=Router(targets, timeouts=PATIENT))
 
 
 def given(token: str, run: int) -> tuple[dict[str, Any], Any]:

@@ -10,7 +10,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_openai import ChatOpenAI
 
 from agentroute import Capabilities, ConfigError, Price, Target, Tier
-from agentroute.native.targets import read_targets
+from agentroute.native.targets import read_targets, wrapped
 
 pytestmark = pytest.mark.requires("langchain", "langchain_openai")
 
@@ -36,14 +36,15 @@ def test_the_catalog_knows_a_ready_model() -> None:
 
 def test_name_tier_and_price_of_ones_own() -> None:
     price = Price(1, 2)
-    (target,), models = read_targets([native(fake(), name="mine", tier="mid", price=price)], native)
+    (target,), models = read_targets([native(fake(), name="mine", tier="mid", price=price)])
     assert (target.name, target.tier, target.price) == ("mine", Tier.MID, price)
     assert list(models) == ["mine"]
 
 
 def test_a_key_is_the_name_and_may_be_the_tier() -> None:
     ours = Target(provider="x", model="y")
-    targets, models = read_targets({"budget": fake(), "mine": native(fake(), tier="mid"), "premium": ours}, native)
+    given = {"budget": fake(), "mine": native(fake(), tier="mid"), "premium": ours}
+    targets, models = read_targets(wrapped(given, native))
     assert [(t.name, t.tier) for t in targets] == [
         ("budget", Tier.BUDGET),
         ("mine", Tier.MID),
@@ -59,7 +60,8 @@ def test_a_key_is_the_name_and_may_be_the_tier() -> None:
         ({"budget": native(fake(), tier="premium")}, "one tier and its target another"),
         ([chat(), chat()], "two targets are named"),
         ([chat().bind(seed=1)], "target_kwargs"),
-        (["gpt-4.1"], "chat model"),
+        (["gpt-4.1"], "provider/model"),
+        ([3], "chat model"),
         ("gpt-4.1", "list"),
         (3, "list"),
         ([], "empty"),
@@ -99,7 +101,7 @@ def test_the_profile_holds_for_every_target() -> None:
     assert profile["tool_calling"] is True
     assert profile["structured_output"] is False
     assert "image_inputs" not in profile
-    told = RoutedChatModel(router=mixed.router, models=mixed.models, profile={"tool_calling": False})
+    told = RoutedChatModel(router=mixed.router, profile={"tool_calling": False})
     assert told.profile == {"tool_calling": False}
 
 

@@ -43,7 +43,7 @@ from agentroute import (
     StreamInterrupted,
 )
 from agentroute.failover.effects import Timeouts
-from agentroute.native.targets import read_targets
+from agentroute.native.targets import wrapped
 from agentroute.testing import Fault, ScriptedProvider, ScriptedReply, nth, tool_call
 
 from .pools import POOLS, SMALL, STRONG, Runs, chat_openai, pool
@@ -606,7 +606,7 @@ def test_shares_what_a_routed_chat_model_has(kind: str, provider: ScriptedProvid
     model = RoutedChatModel(targets=pool(kind, provider))
     routing = RoutingMiddleware(model)
     assert routing.model is model
-    by_router = RoutingMiddleware(router=model.router, models=model.models)
+    by_router = RoutingMiddleware(router=model.router)
     create_agent(model, middleware=[by_router]).invoke(QUESTION)
     model.invoke("hello")
     assert len(recorded(routing)) == 2
@@ -727,9 +727,8 @@ def test_the_model_of_the_settings_is_a_pin(kind: str, provider: ScriptedProvide
 
 def test_a_ready_model_on_an_event_loop_is_held_to_its_time() -> None:
     with serve(nth(1, Fault.stall(), model=SMALL)) as provider:
-        ours, models = read_targets(pool("native", provider), native)
-        router = Router(targets=ours, timeouts=Timeouts(whole_answer=0.3))
-        routing = RoutingMiddleware(router=router, models=models)
+        router = Router(wrapped(pool("native", provider), native), timeouts=Timeouts(whole_answer=0.3))
+        routing = RoutingMiddleware(router=router)
         (answer,) = answers(run(create_agent(routing.model, middleware=[routing]), "async", routing, config=TO_SMALL))
     assert [(a.target, a.error) for a in decided(answer).attempts] == [("small", "ProviderTimeout"), ("strong", None)]
 

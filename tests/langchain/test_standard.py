@@ -48,11 +48,6 @@ class Combination:
         return RoutedChatModel
 
     @property
-    def standard_chat_model_params(self) -> dict[str, Any]:
-        """Keys, time limits and retries belong to the targets and the router, so there is nowhere to give them."""
-        return {"temperature": 0, "max_tokens": 100, "stop": []}
-
-    @property
     def model_override_value(self) -> str:
         """The model that is not tried first: a model's name pins its target."""
         return MODELS["anthropic" if self.first == "openai" else "openai"]["premium"]
@@ -77,7 +72,7 @@ class Calls(Combination):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         """One router for all models that a test makes, whose connections are closed in the end."""
-        return {"router": self.pool.router, "models": self.pool.models}
+        return {"router": self.pool.router}
 
     @property
     def supported_usage_metadata_details(self) -> dict[Literal["invoke", "stream"], list[Any]]:

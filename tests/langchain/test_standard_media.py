@@ -13,7 +13,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 
 from agentroute import NoCandidateError, RequestError, Router
 from agentroute.messages import Audio, ChatRequest, Document, Image, ToolResult
-from agentroute.native.targets import read_targets
+from agentroute.native.targets import wrapped
 from agentroute.testing import ScriptedProvider
 
 from .pools import chat_openai
@@ -64,7 +64,7 @@ async def pools() -> AsyncIterator[Mapping[tuple[Kind, Provider], Running]]:
 
 async def ask(pool: Running, messages: list[BaseMessage], manner: str, tools: bool = False) -> ChatRequest:
     """What arrived at the provider that is tried first."""
-    routed = RoutedChatModel(router=pool.router, models=pool.models)
+    routed = RoutedChatModel(router=pool.router)
     model: Any = routed.bind_tools([show]) if tools else routed
     config = {"configurable": {"agentroute": {"target": "budget"}}}
     said: Any
@@ -146,8 +146,8 @@ async def test_audio_inputs(kind: str, spelling: str, manner: str) -> None:
             "wire": lambda: provider.target(model="gpt-audio", tier="budget"),
             "native": lambda: native(chat_openai(provider.base_url, "gpt-audio", provider.api_key), tier="budget"),
         }
-        ours, models = read_targets({"budget": made[kind]()}, native)
-        pool = Running({}, Router(targets=ours), models, provider)
+        router = Router(wrapped({"budget": made[kind]()}, native))
+        pool = Running({}, router, provider)
         question = HumanMessage([{"type": "text", "text": "Describe this:"}, RECORDINGS[spelling]])
         asked = await ask(pool, [question], manner)
         assert asked.messages[-1].parts[1] == Audio(data=WAV, media_type="audio/wav")

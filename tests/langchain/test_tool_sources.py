@@ -66,7 +66,7 @@ def test_what_a_caller_does_to_a_binding_is_its_own() -> None:
 
 
 def test_two_schemas_of_one_name_are_two() -> None:
-    with ScriptedProvider('{"x": 1}', provider="openai") as provider:
+    with ScriptedProvider('{"x": 1, "y": 2}', provider="openai") as provider:
         ready = chat_openai(provider.base_url, "gpt-4.1-nano", provider.api_key)
         model = RoutedChatModel(targets=[native(ready)])
         for field in ("x", "y"):

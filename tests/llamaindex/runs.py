@@ -91,7 +91,7 @@ def fifty(server: ScriptedProvider, llm: RoutedLLM) -> None:
     with ThreadPoolExecutor(max_workers=4) as threads:
         for number in range(10):
             for run in (agent, gathered, given_up, cancelled, plain_calls_on_a_loop):
-                asyncio.run(run(llm.bind(agent=f"agent {number}")))
+                asyncio.run(run(llm.for_agent(f"agent {number}")))
             threads.submit(in_a_thread, llm).result()
     assert len(server.requests) >= 100
 

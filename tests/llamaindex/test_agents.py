@@ -39,7 +39,7 @@ def forecast(request: ChatRequest) -> ScriptedReply:
 async def test_11_runs_offline_function_agent(kind: str, streaming: bool) -> None:
     with serving(forecast) as server:
         llm = routed(kind, server)
-        agent = FunctionAgent(tools=[weather], llm=llm.bind(agent="forecaster"), streaming=streaming)
+        agent = FunctionAgent(tools=[weather], llm=llm.for_agent("forecaster"), streaming=streaming)
         handler = agent.run("Do I need a coat in Lisbon?")
         events = [event async for event in handler.stream_events()]
         result: Any = await handler
@@ -100,8 +100,8 @@ def workflow(research: Any, writer: Any) -> AgentWorkflow:
 async def test_11_runs_offline_two_agents_with_a_handoff(kind: str) -> None:
     with serving(hands_over) as server:
         llm = routed(kind, server)
-        writer = llm.bind(agent="writer", target="strong")
-        result = await workflow(llm.bind(agent="research", max_tier="budget"), writer).run("Do I need a coat?")
+        writer = llm.for_agent("writer", target="strong")
+        result = await workflow(llm.for_agent("research", max_tier="budget"), writer).run("Do I need a coat?")
         assert str(result) == "Leave the coat at home."
         steps = [(d.context.agent, d.context.role, d.target) for d in llm.router.ledger.decisions]
         assert steps == [("research", "research", "small")] * 2 + [("writer", "writer", "strong")]
@@ -112,8 +112,8 @@ async def test_11_runs_offline_one_agent_fails_over_and_the_other_does_not_notic
     overloaded = Fault.error(503)
     with serving("never", fault=overloaded) as broken, serving(hands_over) as server:
         llm = routed(kind, broken, server)
-        writer = llm.bind(agent="writer", target="strong")
-        result = await workflow(llm.bind(agent="research"), writer).run("Do I need a coat?")
+        writer = llm.for_agent("writer", target="strong")
+        result = await workflow(llm.for_agent("research"), writer).run("Do I need a coat?")
         assert str(result) == "Leave the coat at home."
         assert [d.target for d in llm.router.ledger.decisions] == ["strong"] * 3
         first, *_, last = llm.router.ledger.decisions

@@ -16,7 +16,7 @@ from llama_index.llms.openai import OpenAI
 
 from agentroute import AllAttemptsFailed, AuthenticationFailed, InvalidRequest, Price, Router, StreamInterrupted
 from agentroute.failover.effects import Timeouts
-from agentroute.native.targets import read_targets
+from agentroute.native.targets import wrapped
 from agentroute.testing import Fault, ScriptedProvider, nth
 
 from .pools import CALLS, POOLS, SMALL, STRONG, call, made, pool, ready, routed, said, serving
@@ -129,9 +129,8 @@ def test_a_mistake_in_the_program_does_not_fail_over() -> None:
 @pytest.mark.parametrize("method", ["achat", "astream_chat"])
 async def test_a_silent_target_is_not_waited_for_longer_than_allowed(kind: str, method: str) -> None:
     with serving(ANSWER, fault=nth(1, Fault.stall(), model=SMALL)) as server:
-        targets, models = read_targets(pool(kind, server), native)
         limits = Timeouts(first_content=0.2, whole_answer=0.2)
-        llm = made(RoutedLLM(router=Router(targets=targets, timeouts=limits), models=models))
+        llm = made(RoutedLLM(router=Router(wrapped(pool(kind, server), native), timeouts=limits)))
         decision = decision_of(await call(llm, method))
         assert decision is not None
         assert [(a.target, a.error) for a in decision.attempts] == [("small", "ProviderTimeout"), ("strong", None)]
@@ -140,8 +139,8 @@ async def test_a_silent_target_is_not_waited_for_longer_than_allowed(kind: str, 
 @pytest.mark.parametrize("kind", POOLS)
 async def test_a_target_that_falls_silent_breaks_its_stream_off(kind: str) -> None:
     with serving(ANSWER, fault=Fault.stall(after_chunks=1)) as server:
-        targets, models = read_targets(pool(kind, server), native)
-        llm = made(RoutedLLM(router=Router(targets=targets, timeouts=Timeouts(between_events=0.2)), models=models))
+        router = Router(wrapped(pool(kind, server), native), timeouts=Timeouts(between_events=0.2))
+        llm = made(RoutedLLM(router=router))
         with pytest.raises(StreamInterrupted):
             await call(llm, "astream_chat")
         assert len(server.requests) == 1

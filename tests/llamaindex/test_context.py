@@ -1,4 +1,4 @@
-"""What a step is known by: the kind of its prompt, the agent that asks, the policy of a handle or of one call."""
+"""What a step is known by: the kind of its prompt, the agent that asks, the constraints of a handle or of one call."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_05_a_structured_program_goes_by_the_name_of_its_class() -> None:
 def test_06_a_handle_names_its_agent_on_the_same_router() -> None:
     with serving("yes") as server:
         llm = routed("wire", server)
-        research = llm.bind(agent="research")
-        editor = research.bind(agent="editor", role="reviewer", conversation_id="c1")
+        research = llm.for_agent("research")
+        editor = research.for_agent("editor", role="reviewer", conversation_id="c1")
         assert llm.router is research.router is editor.router
         for handle in (llm, research, editor):
             handle.complete("hello")
@@ -106,27 +106,27 @@ def test_a_pin_a_tier_and_a_strategy() -> None:
         assert {request.body["model"] for request in server.requests} == {"gpt-4.1-nano", "gpt-4.1"}
 
 
-def test_a_handles_policy_holds_and_one_calls_policy_is_over_it() -> None:
+def test_a_handles_constraints_hold_and_one_calls_are_over_them() -> None:
     with serving("yes") as server:
-        strong = routed("wire", server).bind(target="strong")
+        strong = routed("wire", server).for_agent(target="strong")
         assert decision_of(strong.complete("hello")).target == "strong"  # type: ignore[union-attr]
         small = strong.complete("hello", agentroute={"target": "small"})
         assert decision_of(small).target == "small"  # type: ignore[union-attr]
         with pytest.raises(NoCandidateError):
-            strong.bind(max_tier="budget").complete("hello")
+            strong.for_agent(max_tier="budget").complete("hello")
 
 
 @pytest.mark.parametrize("wrong", [{"tire": "mid"}, {"max_tier": "huge"}, {"strategy": "wild"}])
-def test_a_wrong_policy_is_named_when_it_is_given(wrong: dict[str, Any]) -> None:
+def test_a_wrong_constraint_is_named_when_it_is_given(wrong: dict[str, Any]) -> None:
     named = str(*wrong.values()) if "tire" not in wrong else "tire"
     with serving("yes") as server:
         llm = routed("wire", server)
         with pytest.raises(ConfigError, match=named):
-            llm.bind(**wrong)
+            llm.for_agent(**wrong)
         with pytest.raises(ConfigError, match=named):
             llm.complete("hello", agentroute=wrong)
         with pytest.raises(ConfigError, match=named):
-            RoutedLLM(router=llm.router, policy=wrong)
+            RoutedLLM(router=llm.router, constraints=wrong)
         with pytest.raises(ConfigError, match="give a dict"):
             llm.complete("hello", agentroute="mid")
 

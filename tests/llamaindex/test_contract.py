@@ -237,7 +237,7 @@ def test_04_a_failed_call_says_so_in_its_events() -> None:
                 asked([])
     payloads = [end.payload for _, end in debug.get_event_pairs(CBEventType.LLM)]
     assert [str(payload["exception"]) for payload in payloads if payload] == [
-        "`request.messages` is empty; give at least one message"
+        "`messages` is empty; give at least one message"
     ] * 2
 
 

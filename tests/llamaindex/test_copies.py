@@ -35,7 +35,7 @@ def asked(llm: RoutedLLM) -> Any:
 def test_10_a_copy_goes_on_with_the_same_router(kind: str, copied: Any) -> None:
     counter = TokenCountingHandler(tokenizer=lambda text: [])
     with serving("yes") as server:
-        llm = routed(kind, server, callback_manager=CallbackManager([counter])).bind(agent="writer", max_tier="budget")
+        llm = routed(kind, server, callback_manager=CallbackManager([counter])).for_agent("writer", max_tier="budget")
         asked(llm)
         again = copied(llm)
         assert again is not llm
@@ -49,7 +49,7 @@ def test_10_a_copy_goes_on_with_the_same_router(kind: str, copied: Any) -> None:
 def test_10_a_deep_copy_of_what_holds_it_too() -> None:
     with serving("yes") as server:
         llm = routed("wire", server)
-        held = copy.deepcopy({"agents": [llm.bind(agent="a"), llm.bind(agent="b")]})
+        held = copy.deepcopy({"agents": [llm.for_agent("a"), llm.for_agent("b")]})
         assert [one.router is llm.router for one in held["agents"]] == [True, True]
 
 
@@ -64,7 +64,7 @@ def test_10_a_pickle_keeps_a_working_router(monkeypatch: pytest.MonkeyPatch, cap
         ]
         router = Router(targets=targets, strategy="best")
         plain = made(RoutedLLM(router=router, temperature=0.5, system_prompt="Be kind."))
-        llm = plain.bind(agent="writer", tier="budget")
+        llm = plain.for_agent("writer", tier="budget")
         with caplog.at_level(logging.WARNING):
             data = pickle.dumps(llm)
         assert "Removing unpickleable" not in caplog.text
@@ -103,5 +103,5 @@ class Locked(MockLLM):
 
 def test_10_what_cannot_be_pickled_is_an_error_and_not_left_out() -> None:
     llm = RoutedLLM(targets=[native(Locked(), name="own", tier="mid", price=Price(0, 0))])
-    with pytest.raises(ConfigError, match="models"):
+    with pytest.raises(ConfigError, match="its router holds what cannot"):
         pickle.dumps(llm)

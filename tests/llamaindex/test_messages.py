@@ -296,13 +296,13 @@ def test_a_thought_goes_back_to_its_own_model_and_to_no_other(streamed: bool) ->
         targets = {tier: server.target(model=model, dialect=dialect, tier=tier) for tier, model in models.items()}
         llm = made(RoutedLLM(targets=targets))
         asked = ChatMessage(content="Well?")
-        one = llm.bind(target="budget")
+        one = llm.for_agent(target="budget")
         first = list(one.stream_chat([asked]))[-1] if streamed else one.chat([asked])
         assert [block.block_type for block in first.message.blocks] == ["thinking", "text"]
         assert first.message.blocks[0].additional_information["signature"] == "c2ln"  # type: ignore[union-attr]
         assert decision_of(first).target == "budget"  # type: ignore[union-attr]
         for target in ("budget", "premium"):
-            llm.bind(target=target).chat([asked, first.message, asked])
+            llm.for_agent(target=target).chat([asked, first.message, asked])
         same, other = (json.dumps(request.body["messages"][1]) for request in server.requests[1:])
         assert "c2ln" in same
         assert "c2ln" not in other

@@ -21,8 +21,8 @@ from llama_index.llms.agentroute import RoutedLLM, decision_of, native
 from llama_index.llms.openai import OpenAI
 from pydantic import BaseModel, Field
 
-from agentroute import ConfigError, Price, Target, Tier, Usage
-from agentroute.native.targets import read_targets
+from agentroute import ConfigError, Price, Router, Target, Tier, Usage
+from agentroute.native.targets import NativeTarget, read_targets
 from agentroute.testing import Fault, ScriptedReply, nth, tool_call
 
 from .pools import SMALL, STRONG, made, openai, pool, ready, routed, serving
@@ -117,13 +117,13 @@ def test_09_a_conversation_goes_from_one_kind_of_target_to_the_other_and_back(fi
         llm = routed("mixed", server)
         history = [ChatMessage(content="17 + 25?")]
         for target in (first, second, first):
-            answer = llm.bind(target=target).chat_with_tools([ADD], chat_history=history)
+            answer = llm.for_agent(target=target).chat_with_tools([ADD], chat_history=history)
             history.append(answer.message)
             (call,) = llm.get_tool_calls_from_response(answer)
             told = {"tool_call_id": call.tool_id}
             history.append(ChatMessage(role=MessageRole.TOOL, content="42", additional_kwargs=told))
             before = [message.model_copy(deep=True) for message in history]
-            said = llm.bind(target=target).chat_with_tools([ADD], chat_history=history)
+            said = llm.for_agent(target=target).chat_with_tools([ADD], chat_history=history)
             assert said.message.content == "It is 42."
             assert history == before
             history += [said.message, ChatMessage(content="Again?")]
@@ -200,7 +200,7 @@ def test_the_catalog_knows_a_ready_model() -> None:
 
 
 def test_name_tier_and_price_of_ones_own() -> None:
-    (target,), models = read_targets([native(MockLLM(), name="mine", tier="mid", price=FREE)], native)
+    (target,), models = read_targets([native(MockLLM(), name="mine", tier="mid", price=FREE)])
     assert (target.name, target.tier, target.price) == ("mine", Tier.MID, FREE)
     assert target.capabilities.tools is False
     assert list(models) == ["mine"]
@@ -287,7 +287,8 @@ def test_the_last_chunk_of_a_native_stream_has_the_decision(last: ChatResponse |
     [
         ([MockLLM()], "tier="),
         ({"budget": native(MockLLM(), tier="premium")}, "one tier and its target another"),
-        (["gpt-4.1"], "LlamaIndex LLM"),
+        (["gpt-4.1"], "provider/model"),
+        ([3], "LlamaIndex LLM"),
         ("gpt-4.1", "list"),
         (3, "list"),
         ([], "empty"),
@@ -309,7 +310,15 @@ def test_wrong_settings_are_named() -> None:
         with pytest.raises(ConfigError, match="no target is named 'smal'"):
             RoutedLLM(targets=targets, target_kwargs={"smal": {}})
         router = RoutedLLM(targets=targets).router
-        with pytest.raises(ConfigError, match="has its model in `models`"):
-            RoutedLLM(router=router)
-        with pytest.raises(ValueError, match="temprature"):
+        assert RoutedLLM(router=router).models == router.models
+        other = NativeTarget("no LLM", Target(name="odd", provider="x", model="y", dialect="native", tier="mid"))
+        with pytest.raises(ConfigError, match="target 'odd' is a ready str; here only a LLM"):
+            RoutedLLM(router=Router([other]))
+        with pytest.raises(ConfigError, match="no setting 'temprature'; did you mean 'temperature'"):
             RoutedLLM(targets=targets, temprature=1)
+        with pytest.raises(ConfigError, match="`models` is no setting; give ready LLMs in `targets`"):
+            RoutedLLM(router=router, models={})
+        with pytest.raises(ConfigError, match=r"`strategy` is given beside a router, which has its own"):
+            RoutedLLM(router=router, strategy="best")
+        own = RoutedLLM(targets=targets, strategy="best", baseline="small", deadline_s=5).router
+        assert (own.strategy, own.baseline.name) == ("best", "small")

@@ -261,7 +261,10 @@ def test_where_everything_is_free_the_likelier_target_comes_first(backwards: boo
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no target is named 'gpt-9'; use 'auto' or one of budget, mid"):
+    with pytest.raises(
+        ConfigError,
+        match="'gpt-9', and none has that model; use 'auto' to let the router choose, or budget, mid",
+    ):
         choose(EASY, model="gpt-9")
 
 

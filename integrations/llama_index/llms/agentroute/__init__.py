@@ -4,7 +4,7 @@
 
     llm = RoutedLLM(targets={"budget": OpenAI(model="gpt-4.1-nano"), "premium": Target(...)})
     index.as_query_engine(llm=llm).query("...")
-    FunctionAgent(tools=[...], llm=llm.bind(agent="research"))
+    FunctionAgent(tools=[...], llm=llm.for_agent("research"))
     decision_of(llm.complete("...")).target
 
 `native` gives a ready LlamaIndex model a name, a tier or a price of its own.

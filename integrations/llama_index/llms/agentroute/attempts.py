@@ -25,7 +25,7 @@ from .messages import portable
 from .options import Options
 from .pool import close_connections
 
-__all__ = ["AsyncLLMPerformer", "LLMPerformer", "Piece", "Step"]
+__all__ = ["AsyncLLMPerformer", "Attempts", "LLMPerformer", "Piece"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,10 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Step:
+class Attempts:
     """What every attempt of one call has in common. `attempts` counts them."""
 
     router: Router
-    models: Mapping[str, LLM]
     messages: Sequence[ChatMessage]
     options: Options
     target_kwargs: Mapping[str, Mapping[str, Any]]
@@ -165,21 +164,21 @@ class _Wire:
 class LLMPerformer:
     """Performs attempts synchronously."""
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
 
     def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
-        model = self._step.models.get(attempt.target.name)
+        model: LLM | None = self._attempts.router.models.get(attempt.target.name)
         if model is not None:
             yield from self._native(model, attempt)
             return
         wire = _Wire(attempt)
-        with closing(self._step.router.performer.perform(self._step.for_wire(attempt))) as items:
+        with closing(self._attempts.router.performer.perform(self._attempts.for_wire(attempt))) as items:
             for item in items:
                 yield from wire.take(item)
 
     def _native(self, model: LLM, attempt: Try) -> Iterator[Item | Done]:
-        native = self._step.begin(model, attempt)
+        native = self._attempts.begin(model, attempt)
         failure: ProviderError | None = None
         chunks: Any = None
         try:
@@ -211,11 +210,11 @@ class LLMPerformer:
 class AsyncLLMPerformer:
     """The same on an event loop, where a native model is held to the time limits of the attempt too."""
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
 
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
-        model = self._step.models.get(attempt.target.name)
+        model: LLM | None = self._attempts.router.models.get(attempt.target.name)
         if model is not None:
             items = self._native(model, attempt)
             async with borrowed(model, partial(close_connections, model)), aclosing(items) as native:
@@ -223,16 +222,16 @@ class AsyncLLMPerformer:
                     yield reply
             return
         wire = _Wire(attempt)
-        performer = self._step.router.async_performer
-        sent = performer.perform(self._step.for_wire(attempt))
+        performer = self._attempts.router.async_performer
+        sent = performer.perform(self._attempts.for_wire(attempt))
         async with borrowed(performer, performer.aclose), aclosing(sent) as events:
             async for event in events:
                 for item in wire.take(event):
                     yield item
 
     async def _native(self, model: LLM, attempt: Try) -> AsyncGenerator[Item | Done, None]:
-        native = self._step.begin(model, attempt)
-        clock = self._step.router.clock
+        native = self._attempts.begin(model, attempt)
+        clock = self._attempts.router.clock
         failure: ProviderError | None = None
         chunks: Any = None
         try:

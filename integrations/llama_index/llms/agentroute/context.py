@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.prompts import BasePromptTemplate
 
-from agentroute import ConfigError, Constraints, Decision
+from agentroute import Decision
 
-__all__ = ["KEY", "PromptMessages", "constraints_of", "decided", "decision_of", "prompt_kind", "written_by"]
+__all__ = ["KEY", "PromptMessages", "decided", "decision_of", "prompt_kind", "written_by"]
 
 KEY = "agentroute"
-_CONSTRAINTS = tuple(field.name for field in fields(Constraints))
 _NO_KIND = "custom"
 
 
@@ -35,19 +33,6 @@ def prompt_kind(prompt: BasePromptTemplate) -> str | None:
     kind = prompt.metadata.get("prompt_type")
     text = str(getattr(kind, "value", kind) or _NO_KIND)
     return None if text == _NO_KIND else text
-
-
-def constraints_of(given: Any, base: Mapping[str, Any]) -> Constraints:
-    """Any field of Constraints by its name, over those of the handle (`base`). Raises ConfigError for another key."""
-    if isinstance(given, Constraints):
-        return given
-    if given is not None and not isinstance(given, Mapping):
-        raise ConfigError(f"`{KEY}` is {given!r}; give a dict, for example {{'max_tier': 'mid'}}")
-    policy = {**base, **(given or {})}
-    for key in policy:
-        if key not in _CONSTRAINTS:
-            raise ConfigError(f"{key!r} is no policy of a step; known are {', '.join(_CONSTRAINTS)}")
-    return Constraints(**policy)
 
 
 def decision_of(answer: Any) -> Decision | None:

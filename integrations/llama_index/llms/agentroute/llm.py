@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.generic_utils import (
@@ -34,17 +35,18 @@ from llama_index.core.llms.utils import parse_partial_json
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools import BaseTool
 
-from agentroute import ConfigError, Router, StepContext, StreamInterrupted
+from agentroute import ConfigError, Constraints, Router, StepContext, StreamInterrupted
 from agentroute.call import Call
-from agentroute.native.targets import check_models, read_targets
+from agentroute.decisions import Strategy
+from agentroute.ledger import Ledger
 
 from .answers import read_answer
-from .attempts import AsyncLLMPerformer, LLMPerformer, Piece, Step
-from .context import PromptMessages, constraints_of, decided, prompt_kind
+from .attempts import AsyncLLMPerformer, Attempts, LLMPerformer, Piece
+from .context import PromptMessages, decided, prompt_kind
 from .events import astream_with_events, stream_with_events
 from .messages import tool_calls_of
 from .options import BoundTools, Options, resolved_choice
-from .pool import native, pool_metadata, without_retries
+from .pool import native, pool_metadata
 
 __all__ = ["RoutedLLM"]
 
@@ -52,20 +54,23 @@ __all__ = ["RoutedLLM"]
 class RoutedLLM(FunctionCallingLLM):
     """An LLM that sends each call to the cheapest of its targets that will do it right.
 
-    Give `targets`: a list of agentroute Targets, ready LlamaIndex LLMs and `native(...)`, or a dict of names to any of
-    these, where a key that is a tier's name (`budget`, ...) also sets the tier. Or give a `router` of your own, with
-    `models`: the LLM behind each native target in it. `temperature`, `max_tokens` and `additional_kwargs` hold for
-    every target; `target_kwargs` are further arguments for one, by its name.
+    Args:
+        targets: a list of ready LlamaIndex LLMs, agentroute Targets, `"provider/model"` texts and `native(...)`, or a
+            dict of names to any of these, in which a tier's name (`budget`, ...) sets the tier.
+        strategy, ledger, baseline, deadline_s: settings of the router that is made of `targets`.
+        router: a Router of your own instead, which may hold ready LLMs too (`native(llm)`).
+        temperature, max_tokens, additional_kwargs: hold for every target.
+        target_kwargs: further arguments for one target, by its name.
+        constraints: fields of Constraints (`max_tier`, `strategy`, ...) for every call.
 
-    LlamaIndex does not tell an LLM which agent calls it: `bind(agent=...)` gives a handle for one, on the same router.
-    `decision_of` reads the decision behind an answer. `agentroute={"max_tier": "mid"}` is the policy of one call.
+    LlamaIndex does not tell an LLM which agent calls it: `for_agent(name)` gives a handle for one, on the same router.
+    `decision_of` reads the decision behind an answer. `agentroute={"max_tier": "mid"}` are the constraints of one call.
     Raises ConfigError for a wrong setting, and what `Router.complete` raises for a call.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     router: Router = Field(exclude=True)
-    models: Mapping[str, LLM] = Field(default_factory=dict, exclude=True, repr=False)
     temperature: float | None = None
     max_tokens: int | None = None
     additional_kwargs: Mapping[str, Any] = Field(default_factory=dict)
@@ -73,43 +78,52 @@ class RoutedLLM(FunctionCallingLLM):
     agent: str | None = None
     role: str | None = None
     conversation_id: str | None = None
-    policy: Mapping[str, Any] = Field(default_factory=dict)
+    constraints: Mapping[str, Any] = Field(default_factory=dict)
 
-    def __init__(self, *, router: Router | None = None, targets: Any = None, **settings: Any) -> None:
-        if (router is None) == (targets is None):
-            raise ConfigError("RoutedLLM needs either `router` or `targets`, and not both")
-        if router is None:
-            ours, settings["models"] = read_targets(targets, native)
-            router = Router(targets=ours)
-        elif not isinstance(router, Router):
-            raise ConfigError(f"`router` is a {type(router).__name__}; give an agentroute Router")
-        else:
-            given = settings.get("models") or {}
-            settings["models"] = {name: without_retries(model) for name, model in given.items()}
-        super().__init__(**{"router": router, **settings})
-        check_models(router.pool, self.models)
-        for name in self.target_kwargs:
-            router.pool[name]
-        constraints_of(None, self.policy)
-
-    def bind(
+    def __init__(
         self,
         *,
-        agent: str | None = None,
-        role: str | None = None,
-        conversation_id: str | None = None,
-        **policy: Any,
-    ) -> RoutedLLM:
-        """A handle on the same router for one agent: its name, its role (default: its name), its policy.
+        router: Router | None = None,
+        targets: Any = None,
+        strategy: Strategy | None = None,
+        ledger: Ledger | str | Path | None = None,
+        baseline: str | None = None,
+        deadline_s: float | None = None,
+        **settings: Any,
+    ) -> None:
+        for name in settings:
+            if name not in type(self).model_fields:
+                raise ConfigError(_no_setting(name))
+        options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
+        router = Router.given(router, targets, native, LLM, options)
+        super().__init__(**{"router": router, **settings})
+        for name in self.target_kwargs:
+            router.pool[name]
+        Constraints.of(self.constraints)
 
-        `policy` are fields of Constraints (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle.
-        Raises ConfigError for another one.
+    @property
+    def models(self) -> Mapping[str, LLM]:
+        """The LlamaIndex LLM behind each native target, by the target's name."""
+        return self.router.models
+
+    def for_agent(
+        self,
+        name: str | None = None,
+        role: str | None = None,
+        *,
+        conversation_id: str | None = None,
+        **constraints: Any,
+    ) -> RoutedLLM:
+        """A handle on the same router for one agent: its name, its role (default: its name), its constraints.
+
+        `constraints` are fields of Constraints (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this
+        handle. Raises ConfigError for another one.
         """
-        merged = {**self.policy, **policy}
-        constraints_of(None, merged)
-        given = {"agent": agent, "role": role, "conversation_id": conversation_id}
-        known = {name: value for name, value in given.items() if value is not None}
-        return self.model_copy(update={**known, "policy": merged})
+        merged = {**self.constraints, **constraints}
+        Constraints.of(merged)
+        given = {"agent": name, "role": role, "conversation_id": conversation_id}
+        known = {field: value for field, value in given.items() if value is not None}
+        return self.model_copy(update={**known, "constraints": merged})
 
     @classmethod
     def class_name(cls) -> str:
@@ -166,25 +180,25 @@ class RoutedLLM(FunctionCallingLLM):
     # -- one call ------------------------------------------------------------------------------------------------
 
     def _chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
-        step, call = self._open(messages, kwargs, stream=False)
-        with closing(call.run(LLMPerformer(step))) as pieces:
+        attempts, call = self._open(messages, kwargs, stream=False)
+        with closing(call.run(LLMPerformer(attempts))) as pieces:
             found = [piece for piece in pieces if piece is not None]
         return decided(found[-1].response, call.decision)
 
     async def _achat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
-        step, call = self._open(messages, kwargs, stream=False)
-        async with aclosing(call.arun(AsyncLLMPerformer(step))) as pieces:
+        attempts, call = self._open(messages, kwargs, stream=False)
+        async with aclosing(call.arun(AsyncLLMPerformer(attempts))) as pieces:
             found = [piece async for piece in pieces if piece is not None]
         return decided(found[-1].response, call.decision)
 
     def _stream(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponseGen:
-        step, call = self._open(messages, kwargs, stream=True)
-        return self._chunks(step, call)
+        attempts, call = self._open(messages, kwargs, stream=True)
+        return self._chunks(attempts, call)
 
-    def _chunks(self, step: Step, call: Call) -> ChatResponseGen:
+    def _chunks(self, attempts: Attempts, call: Call) -> ChatResponseGen:
         arrived = _Arrived()
         try:
-            with closing(call.run(LLMPerformer(step))) as pieces:
+            with closing(call.run(LLMPerformer(attempts))) as pieces:
                 for piece in pieces:
                     yield from arrived.take(piece)
         except StreamInterrupted as error:
@@ -193,13 +207,13 @@ class RoutedLLM(FunctionCallingLLM):
         yield decided(arrived.last(), call.decision)
 
     def _astream(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponseAsyncGen:
-        step, call = self._open(messages, kwargs, stream=True)
-        return self._achunks(step, call)
+        attempts, call = self._open(messages, kwargs, stream=True)
+        return self._achunks(attempts, call)
 
-    async def _achunks(self, step: Step, call: Call) -> ChatResponseAsyncGen:
+    async def _achunks(self, attempts: Attempts, call: Call) -> ChatResponseAsyncGen:
         arrived = _Arrived()
         try:
-            async with aclosing(call.arun(AsyncLLMPerformer(step))) as pieces:
+            async with aclosing(call.arun(AsyncLLMPerformer(attempts))) as pieces:
                 async for piece in pieces:
                     for chunk in arrived.take(piece):
                         yield chunk
@@ -208,15 +222,14 @@ class RoutedLLM(FunctionCallingLLM):
             raise
         yield decided(arrived.last(), call.decision)
 
-    def _open(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any], *, stream: bool) -> tuple[Step, Call]:
+    def _open(
+        self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any], *, stream: bool
+    ) -> tuple[Attempts, Call]:
         defaults = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         known = {name: value for name, value in defaults.items() if value is not None}
         options = Options.of({**known, **self.additional_kwargs, **kwargs})
-        step = Step(self.router, self.models, messages, options, self.target_kwargs, self.callback_manager)
-        request = options.request(messages, step.origin)
-        if request.model is not None and request.model not in self.router.pool:
-            named = [target.name for target in self.router.pool if target.model == request.model]
-            request = replace(request, model=named[0]) if named else request
+        attempts = Attempts(self.router, messages, options, self.target_kwargs, self.callback_manager)
+        request = options.request(messages, attempts.origin)
         kind = messages.kind if isinstance(messages, PromptMessages) else None
         call = self.router.prepare(
             request,
@@ -226,10 +239,10 @@ class RoutedLLM(FunctionCallingLLM):
                 role=self.role or self.agent,
                 node=options.output_name or kind,
             ),
-            constraints=constraints_of(options.policy, self.policy),
+            constraints=Constraints.of(options.constraints, self.constraints),
             stream=stream,
         )
-        return step, call
+        return attempts, call
 
     def _get_messages(self, prompt: BasePromptTemplate, **prompt_args: Any) -> list[ChatMessage]:
         return PromptMessages(super()._get_messages(prompt, **prompt_args), prompt_kind(prompt))
@@ -295,18 +308,17 @@ class RoutedLLM(FunctionCallingLLM):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> RoutedLLM:
         """A copy on the same router, models and callbacks: those hold connections, locks and counts."""
         memo = {} if memo is None else memo
-        for shared in (self.router, self.models, self.callback_manager):
+        for shared in (self.router, self.callback_manager):
             memo[id(shared)] = shared
         return super().__deepcopy__(memo)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Raises ConfigError where LlamaIndex would leave out the router or a model that cannot be pickled."""
+        """Raises ConfigError if LlamaIndex would leave out the router, because one of its models cannot be pickled."""
         state = super().__getstate__()
-        lost = sorted({"router", "models"} - state["__dict__"].keys())
-        if lost:
+        if "router" not in state["__dict__"]:
             raise ConfigError(
-                f"this RoutedLLM cannot be pickled: its {' and '.join(lost)} hold what cannot (locks, open clients); "
-                f"give targets of our own, with api_key='env:NAME'"
+                "this RoutedLLM cannot be pickled: its router holds what cannot (locks, open clients); "
+                "give targets of our own, with api_key='env:NAME'"
             )
         return state
 
@@ -340,6 +352,15 @@ class _Arrived:
     def attach_to(self, error: StreamInterrupted) -> None:
         if error.partial is None and self._latest is not None:
             error.partial = read_answer(self._latest)
+
+
+def _no_setting(name: str) -> str:
+    if name == "models":
+        return "`models` is no setting; give ready LLMs in `targets`, or Router(targets=[native(llm), ...])"
+    known = [*RoutedLLM.model_fields, "targets", "strategy", "ledger", "baseline", "deadline_s"]
+    near = get_close_matches(name, known, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "arguments of one target go into `target_kwargs`"
+    return f"RoutedLLM has no setting {name!r}; {remedy}"
 
 
 def _completions(chunks: ChatResponseGen) -> CompletionResponseGen:

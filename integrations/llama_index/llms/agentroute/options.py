@@ -63,7 +63,7 @@ class Options:
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     model: str | None = None
-    policy: Any = None
+    constraints: Any = None
     rest: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -74,7 +74,7 @@ class Options:
             tool_choice=given.pop("tool_choice", None),
             parallel_tool_calls=given.pop("parallel_tool_calls", None),
             model=given.pop("model", None),
-            policy=given.pop(KEY, None),
+            constraints=given.pop(KEY, None),
             rest={name: value for name, value in given.items() if value is not None},
         )
 

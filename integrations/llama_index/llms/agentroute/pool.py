@@ -14,7 +14,7 @@ from agentroute import Capabilities, ConfigError, Price, Target, Tier
 from agentroute.native.loops import close_on_this_loop, on_every_loop
 from agentroute.native.targets import NATIVE, NativeTarget
 
-__all__ = ["close_connections", "native", "pool_metadata", "without_retries"]
+__all__ = ["close_connections", "native", "pool_metadata"]
 
 _HOME = "llama_index.llms."
 
@@ -56,7 +56,7 @@ def native(
         capabilities=Capabilities(tools=isinstance(model, FunctionCallingLLM) and said.is_function_calling_model),
         dialect=NATIVE,
     )
-    return NativeTarget(without_retries(model), target)
+    return NativeTarget(_prepared(model), target)
 
 
 def _provider(kind: type[LLM]) -> str:
@@ -67,7 +67,7 @@ def _provider(kind: type[LLM]) -> str:
     return _PROVIDERS.get(package, package)
 
 
-def without_retries(model: LLM) -> LLM:
+def _prepared(model: LLM) -> LLM:
     """A copy that does not retry by itself, where the model can be told so: retries belong to the chain alone.
 
     Some clients are built when the model is, others when first used; both remember the number of retries. An SDK's own
