@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .catalog import default_models
-from .catalog.checking import address_problem
 from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
 from .providers import PROVIDERS, Dialect, Provider
@@ -122,9 +121,6 @@ def _read(path: Path) -> dict[str, Any] | str:
             targets.append(_target(entry, providers))
         except ConfigError as error:
             problems.append(f"target.{number}: {error}")
-    problems += [
-        f"target {target.name!r}: {problem}" for target in targets if (problem := address_problem(target)) is not None
-    ]
     if problems:
         return f"{path}: {'; '.join(problems)}"
     return {

@@ -17,7 +17,7 @@ from . import transport
 from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import build_pool
-from .catalog.checking import doubts
+from .catalog.checking import address_problem, doubts
 from .decisions import Constraints, Decision, StepContext, Strategy
 from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
@@ -128,14 +128,21 @@ class Router:
 
     @classmethod
     def from_config(cls, path: str | Path, **options: Any) -> Router:
-        """A router from a TOML file (`docs/configuration.md`). Raises ConfigError naming the file and the key."""
+        """A router from a TOML file (`docs/configuration.md`). Raises ConfigError naming the file and the key, also for
+        a target without an address: a pool that is to decide only is built in code."""
         from .config import load
 
         settings = {**load(path), **options}
         try:
-            return cls(**settings)
+            router = cls(**settings)
         except ConfigError as error:
             problem = str(error)
+        else:
+            lost = [(target.name, address_problem(target)) for target in router.pool]
+            problem = "; ".join(f"target {name!r}: {text}" for name, text in lost if text is not None)
+            if not problem:
+                return router
+            router.close()
         raise ConfigError(f"{path}: {problem}")
 
     @classmethod

@@ -201,11 +201,12 @@ def test_every_message_names_the_key_and_the_remedy(tmp_path: Path, text: str, s
 
 def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
-    file.write_text(TARGET.replace("openai", "azure") + TARGET.replace("openai", "opneai") + 'tier = "mid"\n')
+    other = TARGET.replace("openai", "house") + 'name = "other"\ntier = "mid"\n'
+    file.write_text(TARGET.replace("openai", "azure") + other)
     with pytest.raises(ConfigError) as caught:
-        load(file)
+        Router.from_config(file)
     assert "RESOURCE" in str(caught.value)
-    assert "'opneai'" in str(caught.value)
+    assert "target 'other': no provider is named 'house'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
