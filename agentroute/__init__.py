@@ -46,11 +46,13 @@ from .errors import (
     RateLimited,
     RequestError,
     StreamInterrupted,
+    Unsupported,
 )
 from .events import Event, TextDelta, fold
+from .keys import Secret
 from .messages import ChatRequest, ChatResponse, Message, Text, Tool, ToolCall, ToolResult, Usage
 from .providers import Endpoint, Provider, Quirks
-from .targets import Capabilities, Pool, Price, Secret, Target, Tier
+from .targets import Capabilities, Pool, Price, Target, Tier
 
 if TYPE_CHECKING:
     from .failover.breaker import Breakers
@@ -110,6 +112,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolResult",
+    "Unsupported",
     "Usage",
     "fold",
 ]

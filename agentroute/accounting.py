@@ -12,6 +12,8 @@ from .targets import Target
 
 __all__ = ["Baseline", "completed"]
 
+_NO_USAGE = "provider_missing_usage"
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -38,8 +40,14 @@ def completed(planned: Decision, log: Log, baseline: Baseline) -> Decision:
         cost=_spent(log),
         baseline_cost=_baseline_cost(planned, log, baseline),
         outcome="abandoned" if log.outcome == "planned" else log.outcome,
-        warnings=tuple(log.warnings),
+        warnings=(*log.warnings, *_unknown(log)),
     )
+
+
+def _unknown(log: Log) -> tuple[str, ...]:
+    """A step whose bill nobody can tell says so: a ready model may not have been asked for its usage."""
+    unsaid = log.outcome == "ok" and log.usage is None and _NO_USAGE not in log.warnings
+    return (_NO_USAGE,) if unsaid else ()
 
 
 def _baseline_cost(planned: Decision, log: Log, baseline: Baseline) -> Decimal | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .addresses import missing
 from .catalog import default_models
 from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
@@ -67,6 +68,7 @@ class _Timeouts(_Section):
     first_content: _Seconds = Timeouts().first_content
     between_events: _Seconds = Timeouts().between_events
     whole_answer: _Seconds = Timeouts().whole_answer
+    reasoning: _Seconds = Timeouts().reasoning
 
 
 class _File(_Section):
@@ -227,7 +229,8 @@ def targets_from_environment(environ: Mapping[str, str] | None = None) -> list[T
     targets = []
     for name, provider in PROVIDERS.items():
         key_name = next((key for key in provider.key_names if environ.get(key)), None)
-        if key_name is not None:
+        way = provider.endpoint()
+        if key_name is not None and not missing(way.base_url or "", way.parts, environ):
             targets += [
                 Target(name=f"{name}/{model}", provider=name, model=model, api_key=f"env:{key_name}")
                 for model in default_models(name)

@@ -13,6 +13,7 @@ AgentRouteError
 │   ├── BadResponse              ┘
 │   ├── AuthenticationFailed       the next candidate with another key; loud
 │   ├── ModelNotFound              the next candidate; loud
+│   ├── Unsupported                the next candidate; loud; the circuit stays as it was; the caller, if all refuse
 │   ├── InvalidRequest             back to the caller, unchanged
 │   ├── ContentFiltered            back to the caller, unchanged
 │   ├── ContextTooLong             only a target with a larger window is tried
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from .decisions import Attempt, Decision, Dropped
@@ -49,9 +50,12 @@ __all__ = [
     "RateLimited",
     "RequestError",
     "StreamInterrupted",
+    "Unsupported",
     "nearest",
     "unknown_key",
 ]
+
+Told: TypeAlias = Literal["code", "words", "status"]
 
 
 class AgentRouteError(Exception):
@@ -90,11 +94,15 @@ class ProviderError(AgentRouteError):
     `target` is its name; `status` the HTTP status; `code` the provider's own error code; `retry_after` seconds;
     `cause` the class and text of what went wrong below us, as text (never the exception: its frames hold keys).
     `possible_duplicate_cost` says that the provider may have done the work, and bill it, all the same.
-    `should_retry` is the provider's own advice (the header `x-should-retry`), None where it gave none.
+    `should_retry` is the provider's own advice (the header `x-should-retry`), None where it gave none. `param` is the
+    field of the request that a refusal names. `told_by` says what made a refusal this class: the provider's own code,
+    the words of its text (which may quote a prompt), or the HTTP status alone (which a firewall may send as well).
     """
 
     possible_duplicate_cost: bool = False
     should_retry: bool | None = None
+    param: str | None = None
+    told_by: Told | None = None
 
     def __init__(
         self,
@@ -148,6 +156,14 @@ class AuthenticationFailed(ProviderError):
 
 class ModelNotFound(ProviderError):
     """The provider does not know the model."""
+
+
+class Unsupported(ProviderError):
+    """This target does not take the request as it is: a setting, schema, medium, account, plan or region is at fault.
+
+    Another target may well take it, so you get this error only if every one refuses. Says nothing about the target's
+    health.
+    """
 
 
 class InvalidRequest(ProviderError):

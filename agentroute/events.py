@@ -40,7 +40,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The provider accepted the call and named itself. Not content: a fallback may still follow."""
+    """The provider accepted the call and named itself. Not content: a fallback may still follow.
+
+    It comes again, with all that is known, if the provider tells its id or model only in the middle of the answer.
+    """
 
     id: str | None = None
     model: str | None = None

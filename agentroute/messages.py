@@ -283,9 +283,7 @@ class ChatRequest:
                 return cls.from_openai({"messages": list(value)})
             other = next(each for each in value if not isinstance(each, Mapping))
             raise RequestError(f"`messages` holds a {type(other).__name__}; {_message_hint(other)}")
-        raise RequestError(
-            f"the request is a {type(value).__name__}; give a text, a list of messages or an OpenAI body"
-        )
+        raise RequestError(f"`request` is a {type(value).__name__}; give a text, a list of messages or an OpenAI body")
 
     @classmethod
     def from_openai(cls, body: Mapping[str, Any]) -> ChatRequest:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
 
+from .addresses import Part, parts_of, url_problem
 from .errors import ConfigError, unknown_key
+from .keys import Secret
 
 __all__ = [
     "DEAF",
@@ -23,8 +23,6 @@ __all__ = [
     "Endpoint",
     "Provider",
     "Quirks",
-    "sends_in_the_clear",
-    "url_problem",
 ]
 
 Dialect: TypeAlias = Literal["openai_chat", "anthropic_messages", "gemini", "openai_responses"]
@@ -38,7 +36,7 @@ DEAF: Final = frozenset({"anthropic_messages", "openai_responses"})
 NATIVE: Final = "native"
 """The dialect of a model object that an integration calls itself."""
 
-Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"]
+Auth: TypeAlias = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "x-portkey-api-key", "none"]
 """Where the key goes: `Authorization: Bearer ...`, or the header of that name."""
 
 _USUAL_AUTH: Final[Mapping[str, Auth]] = {"anthropic_messages": "x-api-key", "gemini": "x-goog-api-key"}
@@ -49,12 +47,20 @@ _SWITCHES: Final = (
     "message_names",
     "strict_turns",
     "reasoning_required",
+    "forced_tools",
+    "stream_only",
+    "model_in_path",
 )
-_METHODS: Final = ("/chat/completions", "/completions", "/responses", "/messages", "/models")
-_NOT_PUBLIC: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid", ".example")
+_ABILITIES: Final = ("tools", "vision", "structured_output", "reasoning", "documents", "audio")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEVER: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key"})
+_TELLING: Final = re.compile(
+    r"(?:^|-)(?:auth|authorization|token|secret|password|credentials?|cookie"
+    r"|(?:api|access|secret|subscription|virtual)-?key)$"
+)
+"""Names of headers whose value is a secret, whatever it looks like."""
+_NAMED: Final = re.compile(r"(?:([A-Za-z]+) )?env:(.*)")
 _OURS: Final = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
 
 
@@ -70,8 +76,12 @@ class Quirks:
     answer of a schema was wanted (DeepSeek has no more). `message_names` False leaves out the `name` of a message.
     `tool_call_ids` `"alnum9"`: ids of calls have 9 letters and digits (Mistral). `strict_turns`: the roles must take
     turns, system messages stand first, and an assistant's message stands between a result and the user. With
-    `reasoning_required` each message of the assistant has its reasoning beside it, if only an empty one (DeepSeek).
-    Raises ConfigError for any other value.
+    `reasoning_required` each message of the assistant has its reasoning beside it, if only an empty one (DeepSeek);
+    `reasoning_placeholder` is the text of such a one (Moonshot refuses an empty one). `text_content`: contents that
+    hold only texts go as one text, those of `"tools"` (results) or of `"all"` messages. `forced_tools` False: a forced
+    tool choice is sent as `auto`. `stream_only`: a stream is asked for in any case. `model_in_path`: the model and the
+    verb are part of the path, the version of the API is a field of the body (Claude on Vertex AI). `added` pairs fields
+    with what they are unless the request says otherwise. Raises ConfigError for any other value.
     """
 
     developer_role: bool = True
@@ -86,6 +96,12 @@ class Quirks:
     tool_call_ids: Literal["any", "alnum9"] = "any"
     strict_turns: bool = False
     reasoning_required: bool = False
+    reasoning_placeholder: str = ""
+    text_content: Literal["as_given", "tools", "all"] = "as_given"
+    forced_tools: bool = True
+    stream_only: bool = False
+    model_in_path: bool = False
+    added: tuple[tuple[str, bool | int | float | str], ...] = ()
 
     def __post_init__(self) -> None:
         for name in _SWITCHES:
@@ -95,17 +111,21 @@ class Quirks:
             ("max_tokens_field", ("max_tokens", "max_completion_tokens", "as_given")),
             ("reasoning_field", ("reasoning_content", "reasoning", "as_given", None)),
             ("tool_call_ids", ("any", "alnum9")),
+            ("text_content", ("as_given", "tools", "all")),
         ):
             if getattr(self, name) not in known:
                 shown = ", ".join("none" if word is None else word for word in known)
                 raise ConfigError(f"quirk `{name}` is {getattr(self, name)!r}; give one of {shown}")
         if self.api_version is not None and not _is_header_value(self.api_version):
             raise ConfigError("quirk `api_version` holds what no header can carry; give a version like '2023-06-01'")
+        if not isinstance(self.reasoning_placeholder, str):
+            raise ConfigError(f"quirk `reasoning_placeholder` is {self.reasoning_placeholder!r}; give a text")
         object.__setattr__(self, "refused", _texts(self.refused, "quirk `refused`"))
-        pairs = self.renamed.items() if isinstance(self.renamed, Mapping) else self.renamed
-        if isinstance(pairs, str) or not isinstance(pairs, Iterable):
-            raise ConfigError("quirk `renamed` is no list of pairs")
-        object.__setattr__(self, "renamed", tuple(_texts(pair, "quirk `renamed`", 2) for pair in pairs))
+        renamed = _pairs(self.renamed, "quirk `renamed`")
+        object.__setattr__(self, "renamed", tuple(_texts(pair, "quirk `renamed`", 2) for pair in renamed))
+        object.__setattr__(self, "added", _pairs(self.added, "quirk `added`"))
+        if not all(_is_plain(pair) for pair in self.added):
+            raise ConfigError("quirk `added` holds what is no pair of a field and a text, a number, true or false")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -113,40 +133,70 @@ class Endpoint:
     """One way in: a dialect at an address. `base_url` None wants the target's own.
 
     What is left out is what most servers of the dialect have: the header of the key, the quirks. `headers` are sent
-    with every request and hold no key. Raises ConfigError naming the field that cannot be.
+    with every request; a value is a text, or a secret: a `Secret`, `"env:NAME"`, `"Bearer env:NAME"`. `secret_headers`
+    are headers whose value is a secret in any case, such as the second key of a gateway. `{name}` in `base_url` is one
+    of the `parts`, which come from the environment when a request is sent (`{"region": ["AWS_REGION"]}`). `token_auth`
+    says where a key goes that a function gives, if not where a literal one does. `lacks` names abilities (as
+    `agentroute.Capabilities` does) that no model has there. Raises ConfigError naming the field that cannot be.
     """
 
     dialect: str
     base_url: str | None
     auth: Auth
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str | Secret], ...]
     quirks: Quirks
+    parts: tuple[Part, ...]
+    token_auth: Auth | None
+    lacks: tuple[str, ...]
 
     def __init__(
         self,
         dialect: str = "openai_chat",
         base_url: str | None = None,
         auth: Auth | None = None,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: _Headers = (),
         quirks: Quirks | None = None,
+        parts: Mapping[str, Any] | tuple[Part, ...] = (),
+        token_auth: Auth | None = None,
+        lacks: Iterable[str] = (),
+        secret_headers: _Headers = (),
     ) -> None:
+        # First of all, so that no traceback of what follows can show a secret among its locals.
+        headers, wrong = _headers(headers, secret_headers)
+        secret_headers = ()
+        if wrong is not None:
+            raise ConfigError(wrong)
         if dialect not in (*DIALECTS, NATIVE):
             raise ConfigError(f"`dialect` is {dialect!r}; give one of {', '.join(DIALECTS)}")
-        problem = None if base_url is None else url_problem(base_url)
+        parts = parts_of(parts)
+        problem = None if base_url is None else url_problem(base_url, parts)
         if problem is not None:
             base_url = None
             raise ConfigError(f"`base_url` {problem}")
         auth = _USUAL_AUTH.get(dialect, "bearer") if auth is None else auth
         if auth not in get_args(Auth):
             raise ConfigError(f"`auth` is none of {', '.join(get_args(Auth))}")
+        if token_auth not in (None, *get_args(Auth)):
+            raise ConfigError(f"`token_auth` is none of {', '.join(get_args(Auth))}")
+        taken = {"authorization" if way == "bearer" else way for way in (auth, token_auth)}
+        for name, _ in headers:
+            if name in taken:
+                raise ConfigError(f"`headers`: {name} is where the key goes; give it as `api_key`, or another `auth`")
         if quirks is not None and not isinstance(quirks, Quirks):
             raise ConfigError(f"`quirks` is a {type(quirks).__name__}; give Quirks(...)")
+        lacks = _texts(lacks, "`lacks`")
+        for ability in lacks:
+            if ability not in _ABILITIES:
+                raise ConfigError(f"`lacks` names {ability!r}, which is none of {', '.join(_ABILITIES)}")
         put = object.__setattr__
         put(self, "dialect", dialect)
         put(self, "base_url", base_url)
         put(self, "auth", auth)
-        put(self, "headers", _headers(headers))
+        put(self, "headers", headers)
         put(self, "quirks", usual_quirks(dialect) if quirks is None else quirks)
+        put(self, "parts", parts)
+        put(self, "token_auth", token_auth)
+        put(self, "lacks", lacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +261,7 @@ class Provider:
         usual = _endpoint(dialect, facts, ways.pop(dialect, None))
         for other, more in also.items():
             _no_others(more, _ENDPOINT_KEYS - {"dialect"}, f"also.{other}.")
-            ways[other] = _endpoint(other, more, ways.get(other))
+            ways[other] = _endpoint(other, {"parts": facts.get("parts", {}), **more}, ways.get(other))
         told: dict[str, Any] = {key: facts[key] for key in ("local", *_FACTS) if key in facts}
         if "key_names" in facts or "api_key" in facts:
             told["key_names"] = _key_names(facts)
@@ -225,7 +275,9 @@ class Provider:
 
 
 _FACTS: Final = ("address", "source", "date", "note")
-_ENDPOINT_KEYS: Final = frozenset({"dialect", "base_url", "auth", "headers", "quirks"})
+_ENDPOINT_KEYS: Final = frozenset(
+    {"dialect", "base_url", "auth", "headers", "quirks", "parts", "token_auth", "lacks", "secret_headers"}
+)
 
 
 def usual_quirks(dialect: str) -> Quirks:
@@ -235,81 +287,95 @@ def usual_quirks(dialect: str) -> Quirks:
     return Quirks(api_version="2023-06-01") if dialect == "anthropic_messages" else Quirks()
 
 
-def url_problem(url: object) -> str | None:
-    """What is wrong with a base URL, without showing it: it may hold a key."""
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        return "is no http:// or https:// URL"
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        return "is no URL: its host or port cannot be read"
-    if "@" in url.split("/")[2]:
-        return "has a user or password before the host; put the key into `api_key`"
-    if "?" in url or "#" in url:
-        return "has a query or fragment, where the path of the API would be put behind; put a key into `api_key`"
-    method = next((path for path in _METHODS if url.rstrip("/").endswith(path)), None)
-    if method is not None:
-        return f"ends in {method!r}, which is put behind it for each call; leave that part out"
-    return None
-
-
-def sends_in_the_clear(url: str | None) -> bool:
-    """Whether a key sent there could be read on its way: plain http to a host that is on no network of one's own.
-
-    One's own are this machine, private and link-local addresses, names without a dot (of a container or a service) and
-    names that no public DNS has (RFC 2606, 6761, 8375; `.internal` is reserved by ICANN, 2024).
-    """
-    if url is None or not url.startswith("http://"):
-        return False
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    try:
-        return ip_address(host).is_global
-    except ValueError:
-        return "." in host and not host.endswith(_NOT_PUBLIC)
-
-
 def _endpoint(dialect: Any, facts: Mapping[str, Any], known: Endpoint | None) -> Endpoint:
-    told: dict[str, Any] = {key: facts[key] for key in ("base_url", "auth") if key in facts}
-    headers = facts.get("headers", {})
-    quirks = facts.get("quirks", {})
-    for key, table in (("headers", headers), ("quirks", quirks)):
+    told: dict[str, Any] = {key: facts[key] for key in _PLAIN_KEYS if key in facts}
+    tables = {key: facts.get(key, {}) for key in ("headers", "secret_headers", "quirks", "parts")}
+    for key, table in tables.items():
         if not isinstance(table, Mapping):
             raise ConfigError(f"`{key}` is no table; write {key} = {{ ... }}")
+    quirks = tables["quirks"]
     _no_others(quirks, {field.name for field in fields(Quirks)}, "quirks.")
     if known is None:
         known = Endpoint(dialect)
     own = {key: None if key == "reasoning_field" and value == "none" else value for key, value in quirks.items()}
     before = {field.name: getattr(known.quirks, field.name) for field in fields(Quirks)}
+    headers, wrong = _headers(tables["headers"], tables["secret_headers"], written=True)
+    if wrong is not None:
+        raise ConfigError(wrong)
+    parts = {part.name: part for part in (*known.parts, *parts_of(tables["parts"]))}
     return Endpoint(
         dialect,
-        **{"base_url": known.base_url, "auth": known.auth, **told},
-        headers={**dict(known.headers), **_headers_table(headers)},
+        **{**{key: getattr(known, key) for key in _PLAIN_KEYS}, **told},
+        headers={**dict(known.headers), **dict(headers)},
         quirks=Quirks(**{**before, **own}),
+        parts=tuple(parts.values()),
     )
 
 
-def _headers_table(headers: Mapping[str, Any]) -> dict[str, str]:
-    return dict(_headers(headers))
+_PLAIN_KEYS: Final = ("base_url", "auth", "token_auth", "lacks")
+_Headers: TypeAlias = Mapping[str, str | Secret] | Iterable[tuple[str, str | Secret]]
 
 
-def _headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The headers, with names in lower case. A value is never shown: it may be a key."""
-    found: dict[str, str] = {}
-    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigError("`headers`: a name holds what no header's name can; use letters, digits and '-'")
-        if name.lower() in _NEVER:
-            raise ConfigError(f"`headers`: {name} holds a key, which belongs into `api_key`; `auth` names the header")
-        if name.lower() in _OURS:
-            raise ConfigError(f"`headers`: {name} is set by the transport; leave it out")
-        if not _is_header_value(value):
-            raise ConfigError(f"`headers`: the value of {name} is no text that a header can carry (one line of ASCII)")
-        found[name.lower()] = value
-    return tuple(found.items())
+def _headers(
+    plain: _Headers, secret: _Headers = (), *, written: bool = False
+) -> tuple[tuple[tuple[str, str | Secret], ...], str | None]:
+    """The headers, with names in lower case, or what is wrong with them. `written`: they stand in a file.
+
+    Nothing is raised here, and a value never shown: it may be a key.
+    """
+    found: dict[str, str | Secret] = {}
+    for hidden, table in ((False, plain), (True, secret)):
+        for name, value in table.items() if isinstance(table, Mapping) else table:
+            if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+                return (), "`headers`: a name holds what no header's name can; use letters, digits and '-'"
+            name = name.lower()
+            kept, wrong = _header(name, value, hidden=hidden, written=written)
+            if wrong is not None:
+                return (), f"`headers`: {wrong}"
+            found[name] = kept
+    return tuple(found.items()), None
+
+
+def _header(name: str, value: object, *, hidden: bool, written: bool) -> tuple[str | Secret, str | None]:
+    """The value as it is kept, or what is wrong with it."""
+    if name in _OURS:
+        return "", f"{name} is set by the transport; leave it out"
+    if isinstance(value, Secret):
+        if value.function is not None:
+            return "", f"the value of {name} comes from a function; only `api_key` can"
+        return value, None
+    named = _NAMED.fullmatch(value) if isinstance(value, str) else None
+    if named is not None:
+        if not _VARIABLE.fullmatch(named[2]):
+            return "", f"the value of {name} is 'env:' without the name of a variable"
+        return Secret.env(named[2], named[1]), None
+    if not isinstance(value, str) or not _is_header_value(value):
+        return "", f"the value of {name} is no text that a header can carry (one line of ASCII)"
+    if name in _NEVER and not hidden:
+        return "", f"{name} holds a key, which belongs into `api_key`; `auth` names the header"
+    if not value or not (hidden or _TELLING.search(name)):
+        return value, None
+    if written:
+        return "", (
+            f"keys do not belong in a file; name the variable that holds the value of {name}, like 'env:HOUSE_TOKEN' "
+            f"or 'Bearer env:HOUSE_TOKEN'"
+        )
+    return Secret(value), None
 
 
 def _is_header_value(value: object) -> bool:
     return isinstance(value, str) and value.isascii() and value.isprintable()
+
+
+def _is_plain(pair: Any) -> bool:
+    return len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], bool | int | float | str)
+
+
+def _pairs(value: object, where: str) -> tuple[Any, ...]:
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        raise ConfigError(f"{where} is no list of pairs")
+    return tuple(tuple(pair) if isinstance(pair, list | tuple) else (pair,) for pair in pairs)
 
 
 def _texts(value: object, where: str, length: int | None = None) -> Any:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
+from .addresses import is_own, sends_in_the_clear, url_problem
 from .errors import ConfigError
+from .keys import KeyFunction, Secret
 from .messages import Usage
-from .providers import DEAF, PROVIDERS, Endpoint, Provider, sends_in_the_clear, url_problem
+from .providers import DEAF, PROVIDERS, Endpoint, Provider
 
-__all__ = ["ABILITIES", "Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Secret", "Target", "Tier"]
+__all__ = ["ABILITIES", "Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Target", "Tier"]
 
 _MILLION = Decimal(1_000_000)
-_VARIABLE_LIKE: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_(KEY|TOKEN|SECRET|PAT)(_?\d+)?")
-"""`OPENAI_API_KEY` where a key should stand: no provider's keys look like this."""
 
 
 class Tier(Enum):
@@ -55,87 +53,6 @@ class Tier(Enum):
 
     def __ge__(self, other: object) -> bool:
         return self.rank >= other.rank if isinstance(other, Tier) else NotImplemented
-
-
-class Secret:
-    """A key that shows itself only to `reveal()`: not in a repr, a log, a traceback or a pickle.
-
-    `Secret("sk-...")` holds a literal; `Secret.env("NAME")` reads the environment each time it is revealed, and is the
-    only kind that survives a pickle. Copies in the same process keep either. Two secrets are equal where they name the
-    same variable; a literal equals only itself, so that no comparison can guess it.
-    """
-
-    __slots__ = ("_literal", "env_name")
-
-    _literal: str | None
-    env_name: str | None
-
-    def __init__(self, literal: str) -> None:
-        if not isinstance(literal, str) or not literal:
-            what = "empty" if literal == "" else f"of type {type(literal).__name__}"
-            raise ConfigError(
-                f"the key is {what}; give its text or 'env:NAME', or leave `api_key` out if none is needed"
-            )
-        if _VARIABLE_LIKE.fullmatch(literal):
-            raise ConfigError("the key looks like the name of a variable; write it as 'env:NAME' to read that variable")
-        self._literal = literal
-        self.env_name = None
-
-    @classmethod
-    def env(cls, name: str) -> Secret:
-        if not name:
-            raise ConfigError("'env:' names no variable; write it as in 'env:OPENAI_API_KEY'")
-        return cls._of(None, name)
-
-    @classmethod
-    def _of(cls, literal: str | None, env_name: str | None) -> Secret:
-        secret = cls.__new__(cls)
-        secret._literal = literal
-        secret.env_name = env_name
-        return secret
-
-    @classmethod
-    def parse(cls, value: str | Secret) -> Secret:
-        """`"env:NAME"` is a name, any other text a literal key."""
-        if isinstance(value, Secret):
-            return value
-        return cls.env(value[4:]) if isinstance(value, str) and value.startswith("env:") else cls(value)
-
-    def reveal(self) -> str:
-        """The key itself. Raises ConfigError naming the variable that is not set."""
-        if self.env_name is not None:
-            value = os.environ.get(self.env_name)
-            if not value:
-                raise ConfigError(f"the environment variable {self.env_name} is not set; it should hold the key")
-            return value
-        if self._literal is None:
-            raise ConfigError("its literal key was not kept in the pickle; give api_key='env:NAME'")
-        return self._literal
-
-    @property
-    def present(self) -> bool:
-        """Whether `reveal()` would give a key."""
-        return bool(os.environ.get(self.env_name)) if self.env_name is not None else self._literal is not None
-
-    def __repr__(self) -> str:
-        return f"Secret.env({self.env_name!r})" if self.env_name else "Secret('***')"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return self is other or (self.env_name is not None and self.env_name == other.env_name)
-
-    def __hash__(self) -> int:
-        return hash(self.env_name) if self.env_name is not None else id(self)
-
-    def __copy__(self) -> Secret:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
-        return self
-
-    def __reduce__(self) -> tuple[Any, tuple[None, str | None]]:
-        return Secret._of, (None, self.env_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +173,11 @@ class Target:
     `tier_inferred` says that the tier was read off the output price. `dialect` is the wire format (default: the one
     the provider is usually called in), or `native` for a model object that an integration calls itself. `provider` is a
     known name, or a `Provider` of your own. Several keys in `api_key`: the first is used, the others stand in when it
-    is refused or used up. Without any, the provider's `usual_keys` are looked for in the environment, unless `base_url`
-    leads elsewhere. `settings` are fields of the dialect that every request to this target gets, unless it has its own
-    (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`).
+    is refused or used up. A key may be a function without arguments, plain or asynchronous, that returns it, alone or
+    with the moment it expires (`Secret.call`): for tokens that are renewed. Without any, the provider's `usual_keys`
+    are looked for in the environment, unless `base_url` leads elsewhere. `settings` are fields of the dialect that
+    every request to this target gets, unless it has its own (`{"thinking": {"type": "adaptive"}}`,
+    `{"reasoning_effort": "low"}`).
 
     >>> Target(name="small", provider="openai", model="gpt-4.1-mini", tier="mid", api_key="env:OPENAI_API_KEY").tier
     <Tier.MID: 'mid'>
@@ -290,7 +209,7 @@ class Target:
         name: str | None = None,
         tier: str | Tier | None = None,
         base_url: str | None = None,
-        api_key: str | Secret | Sequence[str | Secret] | None = None,
+        api_key: str | Secret | KeyFunction | Sequence[str | Secret | KeyFunction] | None = None,
         price: Price | Mapping[str, Any] | None = None,
         context_window: int | None = None,
         max_output_tokens: int | None = None,
@@ -304,7 +223,7 @@ class Target:
         endpoint: Endpoint | None = None,
     ) -> None:
         # First of all, so that no traceback of what follows can show a literal key among its locals.
-        if api_key is not None and not isinstance(api_key, str | Secret):
+        if api_key is not None and not isinstance(api_key, str | Secret) and not callable(api_key):
             keys = tuple(Secret.parse(key) for key in api_key)
             api_key, spare_keys = (keys[0] if keys else None), (*keys[1:], *spare_keys)
         api_key = None if api_key is None else Secret.parse(api_key)
@@ -318,8 +237,6 @@ class Target:
             endpoint, problem = _endpoint(known, dialect)
             if problem is not None:
                 raise ConfigError(f"target {name!r}: {problem}")
-        if usual_keys is None:
-            usual_keys = () if known is None else _usual_keys(known, base_url)
         for key, text in (("provider", provider), ("model", model), ("name", name)):
             if not isinstance(text, str) or not text:
                 raise ConfigError(f"target `{key}` is {text!r}; give a non-empty text")
@@ -329,10 +246,12 @@ class Target:
         seconds = cache_ttl_s is None or (isinstance(cache_ttl_s, int | float) and 0 <= cache_ttl_s < math.inf)
         if not seconds or isinstance(cache_ttl_s, bool):
             raise ConfigError(f"target {name!r}: `cache_ttl_s` is {cache_ttl_s!r}; give seconds, 0 or more")
-        problem = None if base_url is None else url_problem(base_url)
+        problem = None if base_url is None else url_problem(base_url, endpoint.parts)
         if problem is not None:
             base_url = None
             raise ConfigError(f"target {name!r}: `base_url` {problem}")
+        if usual_keys is None:
+            usual_keys = () if known is None else _usual_keys(known, base_url)
         in_the_clear = sends_in_the_clear(base_url or endpoint.base_url)
         if in_the_clear and endpoint.auth != "none" and (api_key is not None or usual_keys):
             raise ConfigError(
@@ -361,7 +280,7 @@ class Target:
         put(self, "price", price)
         put(self, "context_window", context_window)
         put(self, "max_output_tokens", max_output_tokens)
-        put(self, "capabilities", capabilities or Capabilities())
+        put(self, "capabilities", _lacking(capabilities or Capabilities(), endpoint.lacks))
         put(self, "cache_ttl_s", cache_ttl_s)
         put(self, "dialect", endpoint.dialect)
         put(self, "settings", dict(settings or {}))
@@ -390,9 +309,15 @@ def _endpoint(known: Provider | None, dialect: str | None) -> tuple[Endpoint, st
 
 def _usual_keys(known: Provider, base_url: str | None) -> tuple[Secret, ...]:
     """The variables that hold this provider's key: for its own address, or for one where it has none (Azure)."""
-    if base_url is not None and known.endpoint().base_url is not None:
+    own = [(way.base_url, way.parts) for way in known.endpoints if way.base_url is not None]
+    if base_url is not None and own and not any(is_own(base_url, url, parts) for url, parts in own):
         return ()
     return tuple(Secret.env(name) for name in known.key_names)
+
+
+def _lacking(capabilities: Capabilities, lacks: Iterable[str]) -> Capabilities:
+    """What the provider has for no model is not there, unless the user says that it is."""
+    return replace(capabilities, **{name: False for name in lacks if getattr(capabilities, name) is None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "figures", "providers", "messages", "events", "targets", "decisions"),
+    ("errors", "figures", "addresses", "keys", "providers", "messages", "events", "targets", "decisions"),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),
@@ -20,11 +20,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
-    "failover": ("effects", "drivers", "breaker", "rules", "flow"),
+    "failover": ("effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (
         "sse",
         "reading",
         "base",
+        "headers",
         "failures",
         "signatures",
         "foreign",

@@ -33,7 +33,7 @@ PROMISED = (
     "Router Target Tier Pool ChatRequest ChatResponse StepContext Constraints Decision Candidate Dropped Attempt Usage "
     "AgentRouteError ConfigError NoCandidateError ProviderError RateLimited QuotaExhausted Overloaded ProviderTimeout "
     "ConnectionFailed BadResponse AuthenticationFailed ModelNotFound InvalidRequest ContentFiltered ContextTooLong "
-    "StreamInterrupted AllAttemptsFailed"
+    "Unsupported StreamInterrupted AllAttemptsFailed Timeouts"
 ).split()
 
 

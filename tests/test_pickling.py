@@ -306,7 +306,7 @@ def test_a_ledger_given_by_its_path_is_opened_again(tmp_path: Path, monkeypatch:
             with pickle.loads(pickle.dumps(router)) as again:
                 again.complete(ask("hello"))
     with SqliteLedger(tmp_path / "ledger.db") as ledger:
-        assert len(list(ledger.decisions())) == 2
+        assert len(list(ledger.decisions)) == 2
 
 
 def test_a_ledger_of_ones_own_is_left_behind(tmp_path: Path) -> None:

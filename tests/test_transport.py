@@ -780,7 +780,7 @@ def test_fifty_event_loops_leave_nothing_open() -> None:
                 if descriptors() <= before: break
                 time.sleep(0.02)
             gc.collect()
-            print(descriptors() - before, len(performer._pools))
+            print(descriptors() - before, len(performer._pools._open))
         """
     )
     left, clients = map(int, out.split())

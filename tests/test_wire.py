@@ -28,6 +28,7 @@ from agentroute import (
     QuotaExhausted,
     RateLimited,
     Target,
+    Unsupported,
     formats,
 )
 from agentroute.catalog import resolve
@@ -247,7 +248,7 @@ def test_usage_is_the_providers_own_sum(pair: Pair) -> None:
 
 ERRORS: dict[str, type[ProviderError]] = {
     "anthropic/20_err_404_model": ModelNotFound,
-    "anthropic/21_err_400_effort": InvalidRequest,
+    "anthropic/21_err_400_effort": Unsupported,
     "anthropic/30_err_429_rate_limit": RateLimited,
     "anthropic/31_err_429_spend_limit_no_retry_after": QuotaExhausted,
     "anthropic/32_err_529_overloaded": Overloaded,
@@ -258,8 +259,8 @@ ERRORS: dict[str, type[ProviderError]] = {
     "anthropic/37_err_504_timeout": ProviderTimeout,
     "anthropic/38_err_400_context_length": ContextTooLong,
     "anthropic/39_err_400_context_plus_max_tokens": ContextTooLong,
-    "anthropic/40_err_400_max_tokens_over_model": InvalidRequest,
-    "anthropic/44_err_400_sampling_params_2026_10_21": InvalidRequest,
+    "anthropic/40_err_400_max_tokens_over_model": Unsupported,
+    "anthropic/44_err_400_sampling_params_2026_10_21": Unsupported,
     "gemini/30_err_404_model": ModelNotFound,
     "gemini/31_err_400_vertex": InvalidRequest,
     "gemini/40_err_429_resource_exhausted_retryinfo": RateLimited,
@@ -270,9 +271,9 @@ ERRORS: dict[str, type[ProviderError]] = {
     "groq/02_err_400_tool_use_failed": BadResponse,
     "groq/05_err_404_model": ModelNotFound,
     "openai/20_err_404_model": ModelNotFound,
-    "openai/21_err_400_unsupported_param_role": InvalidRequest,
+    "openai/21_err_400_unsupported_param_role": Unsupported,
     "openai/22_err_400_bad_audio": InvalidRequest,
-    "openai/23_err_400_tool_model_not_supported": InvalidRequest,
+    "openai/23_err_400_tool_model_not_supported": Unsupported,
     "openai/24_err_400_responses_invalid_history": InvalidRequest,
     "openai/30_err_429_rate_limit": RateLimited,
     "openai/31_err_429_insufficient_quota": QuotaExhausted,

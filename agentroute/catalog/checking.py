@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from agentroute.addresses import missing
 from agentroute.errors import nearest
+from agentroute.keys import Secret
 from agentroute.providers import NATIVE, PROVIDERS
-from agentroute.targets import Secret, Target
+from agentroute.targets import Target
 
 from . import facts, prices
 
-__all__ = ["address_doubt", "address_problem", "doubts", "key_problem", "misspelt_provider", "model_doubt"]
+__all__ = [
+    "address_doubt",
+    "address_problem",
+    "doubts",
+    "key_problem",
+    "misspelt_provider",
+    "model_doubt",
+    "part_problem",
+]
 
 
 def address_problem(target: Target) -> str | None:
@@ -32,14 +42,23 @@ def address_problem(target: Target) -> str | None:
 
 def address_doubt(target: Target) -> str | None:
     """What is unusual about its `base_url`: no path, although the provider's own address has one."""
-    known = PROVIDERS.get(target.provider)
-    usual = target.endpoint.base_url or (known.address if known is not None else None)
-    if target.base_url is None or usual is None or target.dialect == NATIVE:
+    usual = target.endpoint.base_url or ""
+    if target.base_url is None or target.dialect == NATIVE:
         return None
-    path = urlsplit(usual).path.rstrip("/")
-    if not path or urlsplit(target.base_url).path.strip("/"):
+    known = PROVIDERS.get(target.provider)
+    path = urlsplit((known.address if known is not None else "") or usual).path.rstrip("/")
+    if not path or "{" in path or urlsplit(target.base_url).path.strip("/"):
         return None
     return f"its `base_url` has no path, while that of {target.provider} ends in {path!r}; is {path!r} missing?"
+
+
+def part_problem(target: Target) -> str | None:
+    """Which part of its address no variable gives, and the remedy; None where the address is whole."""
+    url = target.base_url or target.endpoint.base_url
+    if url is None or target.dialect == NATIVE:
+        return None
+    names = [" or ".join(part.variables) for part in missing(url, target.endpoint.parts)]
+    return f"its address needs {' and '.join(names)}, not set; set it, or give `base_url`" if names else None
 
 
 def key_problem(target: Target) -> str | None:
@@ -66,12 +85,8 @@ def doubts(target: Target) -> Iterator[str]:
 
     Nothing is said of an address or a usual key that is not there: a pool without either still decides.
     """
-    address = address_doubt(target)
-    if address is not None:
-        yield address
     key = None if target.api_key is None else key_problem(target)
-    if key is not None:
-        yield key
+    yield from (doubt for doubt in (address_doubt(target), part_problem(target), key) if doubt is not None)
 
 
 def misspelt_provider(target: Target) -> str | None:

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Listing", "every", "find", "price_id"]
 
-_PRICE_IDS = {"bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertex": "google", "xai": "x-ai"}
+_PRICE_IDS = {
+    "bedrock": "aws",
+    "bedrock-mantle": "aws",
+    "gemini": "google",
+    "moonshot": "moonshotai",
+    "vertex": "google",
+    "xai": "x-ai",
+    "zhipu": "zhipuai",
+}
 _OUR_NAMES = {"moonshotai": "moonshot", "x-ai": "xai"}
 
 _RATES = {

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from agentroute.catalog import why_no_price
-from agentroute.catalog.checking import address_doubt, address_problem, key_problem, model_doubt
+from agentroute.catalog.checking import address_doubt, address_problem, key_problem, model_doubt, part_problem
 from agentroute.decisions import Constraints
 from agentroute.errors import ConfigError
 from agentroute.figures import count
@@ -50,10 +50,13 @@ def command(
     for name, text in warnings:
         console.print(Text(f"warning: target {name!r}: {text}", style="yellow"))
     targets = count(len(router.pool), "target")
-    callable_ = [t for t in router.pool if address_problem(t) is None and key_problem(t) is None]
+    callable_ = [t for t in router.pool if not any(problem(t) for problem in _BLOCKING)]
     if not callable_:
         raise ConfigError(f"{targets} in the pool, and none can be called; the warnings say what to set")
     console.print(f"{len(callable_)} of {targets} can be called")
+
+
+_BLOCKING = (address_problem, part_problem, key_problem)
 
 
 @contextmanager
@@ -104,7 +107,7 @@ def _price(target: Target) -> str:
 
 
 def _warnings(target: Target) -> Iterator[str]:
-    problems = (address_problem(target), address_doubt(target), key_problem(target), model_doubt(target))
+    problems = [look(target) for look in (*_BLOCKING, address_doubt, model_doubt)]
     yield from (problem for problem in problems if problem is not None)
     if target.price is None:
         yield "its price is unknown, so its costs and savings are too; give price = { input = ..., output = ... }"

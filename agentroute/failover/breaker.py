@@ -24,9 +24,11 @@ from agentroute.errors import (
     ProviderError,
     QuotaExhausted,
     RateLimited,
+    Unsupported,
 )
+from agentroute.keys import Secret
 from agentroute.providers import NATIVE
-from agentroute.targets import Secret, Target
+from agentroute.targets import Target
 
 __all__ = ["Breakers", "Open", "Permit", "key_of"]
 
@@ -67,14 +69,22 @@ answers take, another call may try."""
 
 _Level: TypeAlias = Literal["target", "key", "model"]
 
-_UNCHANGED: Final = (InvalidRequest, ContentFiltered, ContextTooLong, AllAttemptsFailed)
-"""What the request brought about says nothing of the target."""
+_UNCHANGED: Final = (InvalidRequest, ContentFiltered, ContextTooLong, Unsupported, AllAttemptsFailed)
+"""What the request brought about says nothing of the target's health, nor does what a target does not take."""
 
 _LEVELS: Final[Mapping[type[ProviderError], tuple[_Level, float]]] = {
     AuthenticationFailed: ("key", KEY_S),
     QuotaExhausted: ("key", KEY_S),
     ModelNotFound: ("model", MODEL_S),
 }
+
+
+_ONE_FAILURE: Final[tuple[_Level, float | None]] = ("target", None)
+
+_DOUBTFUL: Final = frozenset({402, 404})
+"""A firewall sends these too, to one prompt, and a gateway a 402 to one large request: alone they say nothing of other
+calls. What only the words of a text tell may be a quoted prompt, so it counts as one failure and opens nothing at once.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +323,10 @@ class Breakers:
         if isinstance(error, RateLimited):
             given = error.retry_after
             return "target", self.jittered(RATE_LIMIT_S) if given is None else min(given, MAX_RETRY_AFTER_S)
-        return next((_LEVELS[kind] for kind in type(error).__mro__ if kind in _LEVELS), ("target", None))
+        level, pause = next((_LEVELS[kind] for kind in type(error).__mro__ if kind in _LEVELS), _ONE_FAILURE)
+        if error.status in _DOUBTFUL and error.told_by == "status":
+            return None
+        return level, None if error.told_by == "words" else pause
 
 
 def _id(level: str, target: Target, key: Secret | None) -> Hashable:

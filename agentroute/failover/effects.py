@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
@@ -68,12 +68,27 @@ class Timeouts:
 
     `first_content` counts from the request, and so does `whole_answer`, which holds for an answer that is not streamed:
     nothing of it is seen before the model has written it all.
+
+    `reasoning` is how long a model may think in silence: from the request, or from the last event in the middle of an
+    answer. If it is larger it holds instead of the others, for a target whose capabilities name reasoning and while a
+    thinking block or a reasoning item is open. 300 s: minutes are normal at high effort, and a model that is given up
+    while it thinks is paid for nothing.
     """
 
     connect: float = 5.0
     first_content: float = 60.0
     between_events: float = 60.0
     whole_answer: float = 300.0
+    reasoning: float = 300.0
+
+    def for_reasoning(self, *, ready: bool = False) -> Timeouts:
+        """The limits for a target that reasons. Of a `ready` model we do not see when it thinks between two events."""
+        return replace(
+            self,
+            first_content=max(self.first_content, self.reasoning),
+            whole_answer=max(self.whole_answer, self.reasoning),
+            between_events=max(self.between_events, self.reasoning) if ready else self.between_events,
+        )
 
 
 @dataclass(frozen=True, slots=True)

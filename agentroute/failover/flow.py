@@ -15,13 +15,16 @@ from typing import Any, Final
 from agentroute.decisions import Attempt, AttemptOutcome, Outcome
 from agentroute.errors import ProviderError, ProviderTimeout, StreamInterrupted
 from agentroute.messages import ChatRequest, FinishReason, Usage
+from agentroute.providers import NATIVE
 from agentroute.targets import Target
 
 from .breaker import Breakers, Permit
 from .effects import Clock, Done, Effect, Emit, Failed, Flow, Item, Next, Reply, Sent, Timeouts, Try, Wait
+from .refusals import Fitted, without_refused
 from .rules import (
     RETRY_S,
     final_error,
+    goes_on,
     interrupted,
     label,
     may_be_billed,
@@ -87,6 +90,8 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
 
     * the provider's own error where only one target was tried, or where the rule is to hand it on unchanged
       (InvalidRequest, ContentFiltered without a target allowed for it, ContextTooLong without a larger window to try);
+    * Unsupported if every target refused the request as it is. One whose refusal named a setting that was only passed
+      through has then been asked again without it (`refusals.py`);
     * AllAttemptsFailed otherwise. Its `cause` is the last attempt's class and text, its status that attempt's too;
       `retry_after` is the shortest one where every attempt was rate limited;
     * StreamInterrupted where the answer broke off after its first content;
@@ -97,6 +102,8 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
     begun = clock.monotonic()
     waiting = _each_key(plan.targets)
     failures: list[tuple[Target, ProviderError]] = []
+    refused: list[tuple[Fitted, ProviderError]] = []
+    fitted: dict[str, Fitted] = {}
     may_come_back: list[tuple[float, Target]] = []
     asked_again: set[str] = set()
     last_resort = False
@@ -109,7 +116,8 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
             before, failed = failures[-1]
             how = "retry of" if before.name == target.name else f"fallback from {before.name!r} to"
             logger.warning("%s %r after %s", how, target.name, label(failed))
-        error = yield from _attempt(plan, target, permit, bool(waiting), log, clock, begun)
+        asked = replace(fitted.get(target.name, Fitted(target, plan.request)), target=target)
+        error = yield from _attempt(plan, asked, permit, bool(waiting), log, clock, begun)
         if error is None:
             return
         if isinstance(error, StreamInterrupted):
@@ -118,9 +126,10 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
 
         failures.append((target, error))
         rule = rule_for(error)
-        if rule.loud:
+        refused.append((asked, error))
+        if rule.look_at:
             log.warnings.append(f"{type(error).__name__}: {target.name}")
-            logger.warning("%s; check its key and its model name", error)
+            logger.warning("%s; check %s", error, rule.look_at)
         if plan.max_attempts is not None and len(log.attempts) >= plan.max_attempts:
             waiting = []
             continue
@@ -148,6 +157,11 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
                 last_resort = True
                 waiting = [target]
                 yield from _wait(pause, log)
+        while refused and not waiting and goes_on(rule):
+            again = without_refused(*refused.pop(0))
+            if again is not None:
+                fitted[again.target.name] = again
+                waiting = [again.target]
 
 
 def _next(waiting: list[Target], breakers: Breakers, log: Log, now: float) -> tuple[Target, Permit]:
@@ -167,17 +181,18 @@ def _next(waiting: list[Target], breakers: Breakers, log: Log, now: float) -> tu
 
 
 def _attempt(
-    plan: Plan, target: Target, permit: Permit, more: bool, log: Log, clock: Clock, begun: float
+    plan: Plan, asked: Fitted, permit: Permit, more: bool, log: Log, clock: Clock, begun: float
 ) -> Generator[Effect, Reply | None, ProviderError | None]:
     """One try at one target: None where it answered, else the error. Logged, and its permit given back, in any case.
 
     After the first content, what is no content (a count, the end) is held until the next reply has come: a caller who
     stops reading at the end of the answer has then got it all, and has abandoned nothing.
     """
+    target = asked.target
     started = clock.monotonic()
     first_content: float | None = None
     usage: Usage | None = None
-    changes: tuple[str, ...] = ()
+    changes = asked.changes
     held: list[Any] = []
     failure: ProviderError | None = None
 
@@ -212,7 +227,7 @@ def _attempt(
             log.usage = usage
 
     try:
-        reply = yield Try(target, plan.request, plan.stream, _timeouts(plan, more, started), plan.deadline)
+        reply = yield Try(target, asked.request, plan.stream, _timeouts(plan, target, more, started), plan.deadline)
         while True:
             if type(reply) is Item:
                 if reply.usage is not None:
@@ -242,7 +257,7 @@ def _attempt(
                 failure = reply.error
                 break
             elif isinstance(reply, Sent):
-                changes = reply.changes
+                changes = (*asked.changes, *reply.changes)
                 reply = yield _NEXT
             else:
                 raise TypeError(f"the driver answered {reply!r}; an attempt is answered by Sent, Item, Done or Failed")
@@ -275,12 +290,17 @@ def _wait(seconds: float, log: Log) -> Generator[Effect, Reply | None, None]:
         raise
 
 
-def _timeouts(plan: Plan, more: bool, now: float) -> Timeouts:
-    """While there are other targets, one that stays silent may use half of the time that is left, and no more."""
+def _timeouts(plan: Plan, target: Target, more: bool, now: float) -> Timeouts:
+    """The limits of one attempt: a model that reasons may be silent for longer, since it is paid while it thinks.
+
+    While there are other targets, one that stays silent may use half of the time that is left, and no more.
+    """
+    given = (
+        plan.timeouts.for_reasoning(ready=target.dialect == NATIVE) if target.capabilities.reasoning else plan.timeouts
+    )
     if plan.deadline is None or not more:
-        return plan.timeouts
+        return given
     half = max(plan.deadline - now, 0.0) / 2
-    given = plan.timeouts
     if half >= given.connect and half >= given.first_content and half >= given.whole_answer:
         return given
     return replace(

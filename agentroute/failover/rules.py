@@ -22,6 +22,7 @@ from agentroute.errors import (
     QuotaExhausted,
     RateLimited,
     StreamInterrupted,
+    Unsupported,
 )
 from agentroute.targets import Target
 
@@ -31,6 +32,7 @@ __all__ = [
     "RETRY_S",
     "Rule",
     "final_error",
+    "goes_on",
     "interrupted",
     "label",
     "may_be_billed",
@@ -57,23 +59,24 @@ class Rule:
     * `stop`: nobody
 
     `back`: where nobody waits any more, it may be tried once more, when the provider said (`said`), or else soon
-    (`soon`). `loud`: somebody has to look at the configuration.
+    (`soon`). `look_at`: what somebody has to look at; this is loud.
     """
 
     then: Literal["next_key", "other_key", "next", "larger_window", "allowed", "stop"]
     back: Literal["never", "said", "soon"] = "never"
-    loud: bool = False
+    look_at: str = ""
 
 
 _RULES: Final[Mapping[type[ProviderError], Rule]] = {
     RateLimited: Rule("next_key", back="said"),
-    QuotaExhausted: Rule("other_key", loud=True),
-    AuthenticationFailed: Rule("other_key", loud=True),
+    QuotaExhausted: Rule("other_key", look_at="its key and the account behind it"),
+    AuthenticationFailed: Rule("other_key", look_at="its key"),
     Overloaded: Rule("next", back="soon"),
     ProviderTimeout: Rule("next"),
     ConnectionFailed: Rule("next"),
     BadResponse: Rule("next"),
-    ModelNotFound: Rule("next", loud=True),
+    ModelNotFound: Rule("next", look_at="its model name"),
+    Unsupported: Rule("next_key", look_at="its settings, and what its account may use"),
     ContextTooLong: Rule("larger_window"),
     ContentFiltered: Rule("allowed"),
     InvalidRequest: Rule("stop"),
@@ -85,6 +88,12 @@ _RULES: Final[Mapping[type[ProviderError], Rule]] = {
 
 _UNCHANGED: Final = frozenset({"larger_window", "allowed", "stop"})
 """Rules of errors that the request brought about: where nobody else is left, the caller gets them as they are."""
+
+
+def goes_on(rule: Rule) -> bool:
+    """Whether this error leaves it to other targets, or to this one at another time, to answer."""
+    return rule.then not in _UNCHANGED
+
 
 _CONFLICT: Final = 409
 _DUPLICATE_STATUSES: Final = frozenset({502, 504})
@@ -150,13 +159,15 @@ def interrupted(error: ProviderError, target: Target) -> StreamInterrupted:
 
 
 def final_error(failures: Sequence[tuple[Target, ProviderError]], attempts: tuple[Attempt, ...]) -> ProviderError:
-    """The error that the caller gets: the provider's own where it was one target's or the request's own fault.
+    """The error that the caller gets: the provider's own if it was one target's or the request's own fault, or if every
+    target refused the request as it is.
 
     `failures` and `attempts` tell of the same attempts, in order. Its traceback begins here: frames of the transport
     hold requests.
     """
     last = failures[-1][1]
-    if len({target.name for target, _ in failures}) == 1 or rule_for(last).then in _UNCHANGED:
+    refused = all(isinstance(error, Unsupported) for _, error in failures)
+    if refused or len({target.name for target, _ in failures}) == 1 or not goes_on(rule_for(last)):
         last.attempts = attempts
         return last.with_traceback(None)
     errors = [error for _, error in failures]

@@ -14,7 +14,9 @@ from typing import Any, Final, Protocol
 from agentroute.errors import (
     AgentRouteError,
     AllAttemptsFailed,
+    BadResponse,
     Overloaded,
+    ProviderError,
     ProviderTimeout,
     QuotaExhausted,
     RateLimited,
@@ -30,7 +32,9 @@ __all__ = [
     "Format",
     "StreamDecoder",
     "StreamEncoder",
+    "failed_finish",
     "finish_reason",
+    "newer_count",
     "response_warnings",
     "stream_warnings",
     "told_class",
@@ -57,6 +61,7 @@ class StreamDecoder(Protocol):
 
     `usage` and `finish_reason` hold what the provider has said so far. `ended`: nothing more needs to be read.
     `finished`: the provider has said why it stopped, so that an answer that breaks off now is whole but for its usage.
+    `thinking`: the model is known to think now, so that silence is no sign of sickness.
     """
 
     usage: Usage | None
@@ -66,6 +71,9 @@ class StreamDecoder(Protocol):
 
     @property
     def finished(self) -> bool: ...
+
+    @property
+    def thinking(self) -> bool: ...
 
     def feed(self, data: str, event: str = "message") -> list[Event]:
         """The events of one server-sent event. Raises the ProviderError that the stream reports, or BadResponse."""
@@ -168,6 +176,53 @@ def finish_reason(word: str) -> FinishReason | None:
     One table for every dialect and framework: no word means two things.
     """
     return _FINISH_REASONS.get(word.lower())
+
+
+_FAILED: Final[Mapping[str, type[ProviderError]]] = {
+    "error": BadResponse,
+    "failed": BadResponse,
+    "abort": BadResponse,
+    "cancelled": BadResponse,
+    "network_error": BadResponse,
+    "insufficient_system_resource": Overloaded,
+}
+"""Words for an end that is a failure: OpenRouter and Mistral (`error`), vLLM and SGLang (`abort`), GLM
+(`network_error`), DeepSeek (the last one)."""
+
+_FAILED_CALLS: Final = frozenset(
+    {
+        "malformed_function_call",
+        "malformed_tool_call",
+        "malformed_response",
+        "unexpected_tool_call",
+        "too_many_tool_calls",
+        "missing_thought_signature",
+        "no_image",
+    }
+)
+"""Google's words for what its own API could not read or carry out. Text or calls before them are an answer still."""
+
+
+def failed_finish(word: Any, target: str | None, *, said: bool) -> ProviderError | None:
+    """The error that a provider's word for the end stands for, or None if the answer ended, well or cut short.
+
+    `said`: words or calls came before it.
+    """
+    name = word.lower() if isinstance(word, str) else ""
+    kind = BadResponse if name in _FAILED_CALLS and not said else _FAILED.get(name)
+    return None if kind is None else kind(f"the answer failed: its reason for stopping is {word!r}", target=target)
+
+
+def newer_count(known: Usage | None, told: Usage | None) -> Usage | None:
+    """The count to report after this one was told, or None if it brings nothing new.
+
+    Some servers end a stream with a count of zeros: it says nothing against the tokens that were counted before.
+    """
+    if told is None or told == known:
+        return None
+    if known is not None and not any(told.to_dict().values()) and any(known.to_dict().values()):
+        return None
+    return told
 
 
 _PASSING: Final = (RateLimited, QuotaExhausted, Overloaded, ProviderTimeout)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from agentroute.errors import (
@@ -22,11 +20,17 @@ from agentroute.errors import (
     ProviderTimeout,
     QuotaExhausted,
     RateLimited,
+    Told,
+    Unsupported,
 )
 
-__all__ = ["conceal", "decode_error", "retry_after"]
+from .headers import request_id_of, retry_after
+
+__all__ = ["conceal", "decode_error", "tells_failure"]
 
 _MAX_TEXT: Final = 400
+_MAX_READ: Final = 4000
+"""What of a reason is searched for telling words: providers that pass an upstream's error on put its text last."""
 
 _CODES: Final[Mapping[str, type[ProviderError]]] = {
     "insufficient_quota": QuotaExhausted,
@@ -37,9 +41,13 @@ _CODES: Final[Mapping[str, type[ProviderError]]] = {
     "insufficient_balance": QuotaExhausted,
     "insufficient_credits": QuotaExhausted,
     "payment_required": QuotaExhausted,
+    "arrearage": QuotaExhausted,
+    "insufficient_user_quota": QuotaExhausted,
+    "servicequotaexceededexception": QuotaExhausted,
     "context_length_exceeded": ContextTooLong,
     "context_window_exceeded": ContextTooLong,
     "exceed_context_size_error": ContextTooLong,
+    "model_max_prompt_tokens_exceeded": ContextTooLong,
     "content_filter": ContentFiltered,
     "content_policy_violation": ContentFiltered,
     "responsibleaipolicyviolation": ContentFiltered,
@@ -53,34 +61,109 @@ _CODES: Final[Mapping[str, type[ProviderError]]] = {
     "authentication_error": AuthenticationFailed,
     "rate_limit_exceeded": RateLimited,
     "rate_limit_error": RateLimited,
+    "throttlingexception": RateLimited,
     "tool_use_failed": BadResponse,
+    "unsupported_parameter": Unsupported,
+    "unsupported_value": Unsupported,
+    "unknown_parameter": Unsupported,
+    "extra_forbidden": Unsupported,
+    "string_above_max_length": Unsupported,
+    "array_above_max_length": Unsupported,
+    "invalid_function_parameters": Unsupported,
+    "invalid_json_schema": Unsupported,
+    "unsupported_api_for_model": Unsupported,
+    "operationnotsupported": Unsupported,
+    "unsupported_country_region_territory": Unsupported,
+    "failed_precondition": Unsupported,
+    "account_deactivated": Unsupported,
+    "organization_restricted": Unsupported,
+    "model_permission_blocked_org": Unsupported,
+    "model_permission_blocked_project": Unsupported,
+    "model_terms_required": Unsupported,
 }
 """Codes and types that say more than the status they come with. From the providers' documentation and recorded traffic.
 
-Groq's `tool_use_failed` is a 400 for what its own model wrote, so it is a bad answer, not a bad request.
+Groq's `tool_use_failed` is a 400 for what its own model wrote, so it is a bad answer, not a bad request. Google answers
+FAILED_PRECONDITION for a place or a plan that it does not serve (https://ai.google.dev/gemini-api/docs/troubleshooting).
 """
 
 _WORDINGS: Final[tuple[tuple[re.Pattern[str], type[ProviderError]], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind)
-    for pattern, kind in (
+    (re.compile("|".join(patterns), re.IGNORECASE), kind)
+    for kind, patterns in (
         (
-            r"maximum context length|context (?:length|window|size|limit)|prompt is too long"
-            r"|input token count.{0,40}exceeds|too many (?:input )?tokens",
             ContextTooLong,
+            (
+                r"maximum context length|context[ _](?:length|window|size|limit)",
+                r"(?:prompt|input) (?:is )?too (?:long|large)|too many (?:input |prompt )?tokens",
+                r"(?:input|prompt) token count.{0,40}exceeds|token limit exceeded|exceeded (?:the )?model token limit",
+                r"max(?:imum)? (?:prompt|input) (?:length|tokens?|size)|range of input length",
+                r"exceeds? (?:the )?max(?:imum)? (?:prompt |input )?length",
+                r"reduce the (?:length|size) of (?:the|your) (?:messages|prompt|input)",
+                r"`?inputs`?.{0,40}must (?:have less than|be <=)|(?:longer|greater) than the .{0,20}context",
+            ),
         ),
         (
-            r"\bmodels?\b.{0,120}(?:does not exist|not found|is not supported for|decommissioned)"
-            r"|not a valid model|unknown model|no such model|invalid model",
-            ModelNotFound,
+            Unsupported,
+            (
+                r"\b(?:organi[sz]ation|account|project|workspace|team)\b.{0,80}"
+                r"\b(?:disabled|deactivated|suspended|restricted|terminated|banned|on hold)\b",
+                r"must be verified|(?:is|has) not (?:been )?verified|verify your (?:organi[sz]ation|identity|account)",
+                r"no endpoints found",
+            ),
         ),
-        (r"api[- ]key (?:not valid|is invalid)|(?:invalid|incorrect) (?:x-)?api[- ]key", AuthenticationFailed),
-        (r"credit balance|insufficient (?:balance|credit|funds)|spend(?:ing)? limit", QuotaExhausted),
-        (r"content management policy|content policy|flagged|requires moderation", ContentFiltered),
+        (
+            ModelNotFound,
+            (
+                r"\bmodels?\b.{0,120}(?:does not exist|not found|decommissioned)",
+                r"not a valid model|unknown model|no such model|invalid model",
+            ),
+        ),
+        (
+            AuthenticationFailed,
+            (r"api[- ]key (?:not valid|is invalid)|(?:invalid|incorrect) (?:x-)?api[- ]key",),
+        ),
+        (
+            QuotaExhausted,
+            (
+                r"credit balance|(?:insufficient|not enough) (?:account )?(?:balance|credits?|funds)",
+                r"(?:spend(?:ing)?|usage|billing) (?:hard )?(?:limit|cap)|exceeded your (?:monthly )?budget|overdue",
+            ),
+        ),
+        (ContentFiltered, (r"content management policy|content policy|flagged|requires moderation",)),
+        (
+            Unsupported,
+            (
+                r"(?:not|n't|only|no longer) (?:yet )?support|unsupported|incompatible with|not compatible with",
+                r"(?:not|n't) (?:available|enabled|allowed|permitted) (?:in|for|with|on|to)\b|have access to",
+                r"(?:for|with|by|in|on) (?:this|the (?:requested|specified)) (?:model|endpoint|deployment|account)",
+                r"deprecated|\bplan\b.{0,60}(?:not|upgrade)|upgrade .{0,40}\b(?:plan|tier)\b",
+                r"(?:unknown|unrecogni[sz]ed|unexpected|invalid) (?:request )?(?:parameter|argument|field|name|key)\b",
+                r"(?:inputs|fields|properties) (?:are|is|were)? ?not (?:permitted|allowed)|cannot find field",
+                r"maximum allowed number of output tokens for|supports at most|only \S+ is allowed",
+                r"schema|additionalProperties|grammar|\bname\b.{0,60}(?:pattern|too long|at most)",
+                r"should match pattern|media[_ ]type|mime type|must contain the word|must end with a user|prefill",
+                r"thinking\b.{0,60}(?:enabled|mode|required)|reasoning_content|thought_?signature|--enable-",
+                r"roles must alternate",
+            ),
+        ),
     )
 )
-"""For providers that give one code to everything. Read only with a status that leaves the question open."""
+"""For providers that give one code to everything. Read only with a status that leaves the question open, in order.
 
-_OPEN_STATUSES: Final = frozenset({400, 403, 413, 422, 429})
+Full contexts: the wordings of OpenAI, Anthropic, Google, xAI, Groq and Cerebras, Kimi, GLM, DashScope, MiniMax,
+Bedrock, Copilot, Together, Mistral, OpenRouter, llama.cpp, LM Studio, Ollama, vLLM, SGLang and TGI.
+"""
+
+_OPEN_STATUSES: Final = frozenset({400, 403, 404, 413, 422, 429})
+_BUT_FOR: Final[Mapping[int, frozenset[type[ProviderError]]]] = {
+    413: frozenset({ContextTooLong, QuotaExhausted, ContentFiltered}),
+    429: frozenset({QuotaExhausted}),
+}
+"""What words may make of these statuses; of the other open ones, anything."""
+
+_CONVERSATION: Final = frozenset({"messages", "input", "contents", "prompt", "system", "instructions"})
+"""Fields whose faults are the caller's own. Any other field that a refusal names is one that this target does not take
+as it is."""
 
 _STATUSES: Final[Mapping[int, type[ProviderError]]] = {
     400: InvalidRequest,
@@ -88,12 +171,20 @@ _STATUSES: Final[Mapping[int, type[ProviderError]]] = {
     402: QuotaExhausted,
     403: AuthenticationFailed,
     404: ModelNotFound,
+    405: Unsupported,
+    406: Unsupported,
     408: ProviderTimeout,
     409: Overloaded,
+    410: Unsupported,
     413: ContextTooLong,
+    415: Unsupported,
+    421: Unsupported,
     422: InvalidRequest,
+    424: Unsupported,
     425: Overloaded,
     429: RateLimited,
+    451: Unsupported,
+    498: Unsupported,
     504: ProviderTimeout,
 }
 
@@ -121,6 +212,30 @@ _TYPES: Final[Mapping[str, type[ProviderError]]] = {
 }
 """What a code or type says where no status does: an error object inside a stream or a 200."""
 
+_REASONS: Final = (
+    "message",
+    "Message",
+    "msg",
+    "detail",
+    "error_message",
+    "errorMessage",
+    "error_msg",
+    "error_description",
+    "description",
+    "faultstring",
+    "title",
+    "error",
+    "errors",
+    "Error",
+    "fault",
+)
+"""Where servers put the reason of a refusal: the most telling place first."""
+
+_UNPRINTABLE: Final = re.compile(
+    r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
+)
+"""Control characters, half surrogates and marks of direction: a terminal or a log must not obey a provider's text."""
+
 _KEYLIKE: Final = re.compile(r"\b(?:sk|rk|pk|gsk|csk|xai|tgp|fw|AIza)[-_A-Za-z0-9.*]{5,}")
 
 
@@ -135,49 +250,78 @@ def decode_error(
     """The error that an answer stands for; it is returned, not raised.
 
     `status` None or 200 is for an error object inside a success: then its own code decides. `headers` have lower-case
-    names. The text is the provider's own, cut to 400 characters, without anything that looks like a key; a page of HTML
-    gives no text at all. `now` (UTC) is needed for a Retry-After that is a date.
+    names. The text is the provider's own, cut to 400 characters, without control characters and anything that looks
+    like a key; a page of HTML gives no text at all. `now` (UTC) is needed for a Retry-After that is a date.
     """
     found = _parse(body) if isinstance(body, bytes) else body
+    plain = _plain_text(body) if isinstance(body, bytes) and found is None else None
     error = _error_object(found)
     names = tuple(_names(error))
     if status is None or 200 <= status < 300:
         status = next(_inner_status(error), None)
-    text = _text(error)
-    kind = _kind(status, names, text)
+    reason = _reason(found) if plain is None else plain
+    text = _shown(reason, _MAX_TEXT)
+    param = _param(error)
+    kind, told = _kind(status, names, reason[:_MAX_READ], param, stranger=plain is not None)
     code = names[0] if names else None
     head = f"{target!r}: " if target else ""
     label = " ".join(str(part) for part in (status, code) if part is not None) or "an error"
-    request_id = headers.get("x-request-id") or headers.get("request-id")
+    request_id = request_id_of(headers)
     if request_id is None and isinstance(found, Mapping) and isinstance(found.get("request_id"), str):
-        request_id = found["request_id"]
+        request_id = _shown(found["request_id"], _MAX_NAME)
     found_error = kind(
         f"{head}the provider answered {label}" + (f": {text}" if text else ""),
         target=target,
         status=status,
         code=code,
         request_id=request_id,
-        retry_after=retry_after(headers, error, now=now),
+        retry_after=retry_after(headers, error, now=now, limited=issubclass(kind, RateLimited)),
     )
+    found_error.param = param
+    found_error.told_by = told
     found_error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
     return found_error
 
 
-def _kind(status: int | None, names: tuple[str, ...], text: str) -> type[ProviderError]:
+def tells_failure(answer: Mapping[str, Any], answer_fields: Iterable[str]) -> bool:
+    """Whether this answer, or piece of one, with a success status is an error object instead.
+
+    Not every server puts it under `error`: `{"object": "error", ...}`, or a `detail` or `message` with none of the
+    dialect's own fields beside it.
+    """
+    if answer.get("error") or answer.get("object") == "error":
+        return True
+    return not any(name in answer for name in answer_fields) and bool(_reason(answer))
+
+
+def _kind(
+    status: int | None, names: tuple[str, ...], text: str, param: str | None, *, stranger: bool
+) -> tuple[type[ProviderError], Told]:
+    """The class, and what tells of it. `stranger`: the body is not the API's; a firewall in between has answered."""
     for name in names:
         if name in _CODES:
-            return _CODES[name]
+            return _CODES[name], "code"
+    if status == _FORBIDDEN and stranger:
+        return Unsupported, "status"
     if status is None or status in _OPEN_STATUSES:
+        may_be = None if status is None else _BUT_FOR.get(status)
         for pattern, kind in _WORDINGS:
-            if pattern.search(text):
-                return kind
+            if (may_be is None or kind in may_be) and pattern.search(text):
+                return kind, "words"
+    if status in _BAD_REQUEST and param is not None and re.split(r"[.\[]", param)[0] not in _CONVERSATION:
+        return Unsupported, "code"
     if status is None:
-        return next((_TYPES[name] for name in names if name in _TYPES), BadResponse)
+        return next((_TYPES[name] for name in names if name in _TYPES), BadResponse), "code"
     if status in _STATUSES:
-        return _STATUSES[status]
+        return _STATUSES[status], "status"
     if 300 <= status < 400:
-        return BadResponse
-    return Overloaded if status >= 500 else InvalidRequest
+        return BadResponse, "status"
+    return Overloaded if status >= 500 else InvalidRequest, "status"
+
+
+_FORBIDDEN: Final = 403
+_BAD_REQUEST: Final = frozenset({400, 422})
+_MAX_NAME: Final = 80
 
 
 def _parse(body: bytes) -> Any:
@@ -187,18 +331,36 @@ def _parse(body: bytes) -> Any:
         return None
 
 
-def _error_object(found: Any) -> Mapping[str, Any]:
-    """The object that describes the error: `{"error": ...}`, the body itself, or the first of a list (Gemini)."""
-    if isinstance(found, list) and found:
-        found = found[0]
-    if not isinstance(found, Mapping):
+def _plain_text(body: bytes) -> str | None:
+    """A body that is text: '' for a page of HTML (or XML), None for what is empty, broken JSON or no text."""
+    try:
+        text = body[: 2 * _MAX_READ].decode("utf-8-sig", "strict" if len(body) <= 2 * _MAX_READ else "ignore").strip()
+    except UnicodeDecodeError:
+        return None
+    if not text or text[0] in "{[":
+        return None
+    return "" if text[0] == "<" else text
+
+
+def _error_object(found: Any, depth: int = 0) -> Mapping[str, Any]:
+    """The object that describes the error: `{"error": ...}`, the body itself, or one that lies deeper in it.
+
+    Gemini sends a list of one, FastAPI a list in `detail`, Mistral that same one in `message`.
+    """
+    if isinstance(found, list):
+        found = next((each for each in found if isinstance(each, Mapping)), None)
+    if not isinstance(found, Mapping) or depth > _DEPTH:
         return {}
-    inner = found.get("error")
-    if isinstance(inner, Mapping):
-        return inner
-    if isinstance(inner, str):
-        return {**found, "message": found.get("message") or inner}
+    inner = found.get("error", found.get("Error"))
+    if isinstance(inner, Mapping | list) and inner:
+        return _error_object(inner, depth + 1)
+    for name in ("detail", "message", "errors", "fault"):
+        if isinstance(found.get(name), Mapping | list):
+            return {**found, **_error_object(found[name], depth + 1)}
     return found
+
+
+_DEPTH: Final = 4
 
 
 def _names(error: Mapping[str, Any]) -> Iterator[str]:
@@ -206,13 +368,14 @@ def _names(error: Mapping[str, Any]) -> Iterator[str]:
     details, inner = error.get("details"), error.get("innererror")
     for value in (
         error.get("code"),
+        error.get("Code"),
         details.get("error_code") if isinstance(details, Mapping) else None,
         inner.get("code") if isinstance(inner, Mapping) else None,
         error.get("type"),
         error.get("status"),
     ):
         if isinstance(value, str) and value and not value.isdigit():
-            yield value[:80].lower()
+            yield _shown(value, _MAX_NAME).lower()
 
 
 def _inner_status(error: Mapping[str, Any]) -> Iterator[int]:
@@ -224,63 +387,45 @@ def _inner_status(error: Mapping[str, Any]) -> Iterator[int]:
             yield value
 
 
-def _text(error: Mapping[str, Any]) -> str:
-    message = error.get("message")
-    if not isinstance(message, str):
-        message = error.get("detail")
-    if not isinstance(message, str):
+def _param(error: Mapping[str, Any]) -> str | None:
+    """The field that the refusal names: OpenAI's `param`, FastAPI's `loc`."""
+    named, place = error.get("param"), error.get("loc")
+    if isinstance(named, str) and named:
+        return _shown(named, _MAX_NAME)
+    if isinstance(place, list):
+        inner = [str(step) for step in place if isinstance(step, str | int) and step != "body"]
+        return _shown(".".join(inner), _MAX_NAME) or None
+    return None
+
+
+def _reason(found: Any, depth: int = 0) -> str:
+    """The provider's own words, wherever they stand in its body; '' if there are none."""
+    if isinstance(found, str):
+        return found
+    if depth > _DEPTH:
         return ""
-    metadata = error.get("metadata")
+    if isinstance(found, list):
+        return "; ".join(filter(None, (_reason(each, depth + 1) for each in found[:3] if not isinstance(each, list))))
+    if not isinstance(found, Mapping):
+        return ""
+    # An object under `error` says more than what stands beside it.
+    inner = found.get("error")
+    said = _reason(inner, depth + 1) if isinstance(inner, Mapping) else ""
+    said = said or next(filter(None, (_reason(found.get(name), depth + 1) for name in _REASONS)), "")
+    if not said:
+        return ""
+    if isinstance(found.get("loc"), list):
+        said = f"{'.'.join(str(step) for step in found['loc'][:8])}: {said}"
+    metadata = found.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
-    if isinstance(raw, str):
-        message = f"{message}: {raw}"
-    short = message if len(message) <= _MAX_TEXT else message[:_MAX_TEXT] + "..."
-    return conceal(short)
+    return f"{said}: {raw}" if isinstance(raw, str) else said
+
+
+def _shown(text: str, most: int) -> str:
+    clean = _UNPRINTABLE.sub(" ", text[: 4 * most])
+    return conceal(clean if len(clean) <= most else clean[:most] + "...")
 
 
 def conceal(text: str) -> str:
     """The text without anything that looks like a key."""
     return _KEYLIKE.sub("***", text)
-
-
-def retry_after(
-    headers: Mapping[str, str], error: Mapping[str, Any] | None = None, *, now: datetime | None = None
-) -> float | None:
-    """Seconds to wait, or None where the provider gave none that makes sense.
-
-    `retry-after-ms`, then `retry-after` (seconds, or an HTTP date read against the answer's own Date where it has one,
-    so that a wrong clock on either side does no harm), then Gemini's RetryInfo.
-    """
-    milliseconds = _positive(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    given = headers.get("retry-after")
-    if given is not None:
-        seconds = _positive(given)
-        if seconds is not None:
-            return seconds
-        at, sent = _date(given), _date(headers.get("date")) or now
-        if at is not None and sent is not None:
-            return max(0.0, (at - sent).total_seconds())
-    details = error.get("details") if error else None
-    for detail in details if isinstance(details, list) else ():
-        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
-        if isinstance(delay, str) and delay.endswith("s"):
-            return _positive(delay[:-1])
-    return None
-
-
-def _positive(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text or "")
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -27,7 +27,7 @@ class SseDecoder:
     """Reads a stream as https://html.spec.whatwg.org/multipage/server-sent-events.html says, without `id` and `retry`.
 
     Any split of the same bytes gives the same events. An event that the end of the stream cuts off is dropped.
-    Comments give no event, so that they cannot keep a silent stream alive.
+    Comments and events without data give no event, so that they cannot keep a silent stream alive.
     """
 
     __slots__ = ("_after_cr", "_data", "_data_bytes", "_event", "_first_line", "_line", "_line_bytes", "_max_bytes")
@@ -76,7 +76,8 @@ class SseDecoder:
                 data, event = b"\n".join(self._data), self._event
                 self._data.clear()
                 self._data_bytes = 0
-                found.append(ServerSentEvent(_decode(event) or "message", _decode(data)))
+                if data.strip():
+                    found.append(ServerSentEvent(_decode(event) or "message", _decode(data)))
             self._event = b""
             return
         name, _, value = line.partition(b":")

@@ -51,17 +51,20 @@ def fill_in(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tu
         if message.role == "assistant":
             if rules.placeholder_signature:
                 message = _signed(message, changes)
-            elif not any(_is_written(part) for part in message.parts):
+            elif not any(_is_written(part, rules) for part in message.parts):
                 changes.add("empty reasoning put beside {} of the assistant: it is demanded here", "message")
-                message = replace(message, parts=(Reasoning(""), *message.parts))
+                message = replace(message, parts=(Reasoning(rules.reasoning_placeholder), *message.parts))
         found.append(message)
     same = all(new is old for new, old in zip(found, messages, strict=True))
     return messages if same else tuple(found)
 
 
-def _is_written(part: Part) -> bool:
-    """Whether this is reasoning that the chat dialect has a field for: encrypted alone it has none."""
-    return isinstance(part, Reasoning) and (bool(part.text) or part.signature is None)
+def _is_written(part: Part, rules: Rules) -> bool:
+    """Whether this is reasoning that the chat dialect has a field for: encrypted alone it has none, and an empty one
+    does not count if something must stand there."""
+    return isinstance(part, Reasoning) and (
+        bool(part.text) or (part.signature is None and not rules.reasoning_placeholder)
+    )
 
 
 def _signed(message: Message, changes: Changes) -> Message:

@@ -39,7 +39,7 @@ class Rules:
     may hold a picture or a document. `assistant_files`: whether an assistant's message may, or a recording.
     `reasoning_closes`: whether reasoning may be the last part of what the assistant said. `placeholder_signature`: the
     first call of a step bears a thought signature. `reasoning_required`: an assistant's message must have its reasoning
-    beside it, if only an empty one.
+    beside it, if only `reasoning_placeholder`.
     """
 
     dialect: str
@@ -55,6 +55,7 @@ class Rules:
     reasoning_closes: bool = True
     placeholder_signature: bool = False
     reasoning_required: bool = False
+    reasoning_placeholder: str = ""
 
     @classmethod
     def of(cls, target: Target) -> Rules:
@@ -98,4 +99,5 @@ class Rules:
                     strict_turns=quirks.strict_turns,
                     result_files=False,
                     reasoning_required=quirks.reasoning_required and target.capabilities.reasoning is not False,
+                    reasoning_placeholder=quirks.reasoning_placeholder,
                 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
@@ -18,7 +18,7 @@ from .entries import COLUMNS, KEYS, Entry, moment
 from .schema import connect_reading
 from .totals import Gap, Totals
 
-__all__ = ["is_ledger", "read_decisions", "read_entries", "read_gaps", "read_totals"]
+__all__ = ["StoredDecisions", "is_ledger", "read_decisions", "read_entries", "read_gaps", "read_totals"]
 
 
 def is_ledger(path: str | Path) -> bool:
@@ -45,6 +45,33 @@ def read_decisions(
     query = f"SELECT decision FROM decisions{chosen} ORDER BY created_at {order}, seq {order}"
     for (text,) in _rows(path, query, values):
         yield Decision.from_dict(json.loads(text))
+
+
+class StoredDecisions(Sequence[Decision]):
+    """The decisions in a ledger's file, oldest first: iterating reads one at a time, an index reads just that one."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Decision]:
+        return read_decisions(self._path)
+
+    def __len__(self) -> int:
+        ((count,),) = _rows(self._path, "SELECT COUNT(*) FROM decisions", [])
+        return int(count)
+
+    @overload
+    def __getitem__(self, index: int) -> Decision: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Decision]: ...
+    def __getitem__(self, index: int | slice) -> Decision | Sequence[Decision]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        order, offset = ("DESC", -index - 1) if index < 0 else ("ASC", index)
+        query = f"SELECT decision FROM decisions ORDER BY created_at {order}, seq {order} LIMIT 1 OFFSET ?"
+        for (text,) in _rows(self._path, query, [offset]):
+            return Decision.from_dict(json.loads(text))
+        raise IndexError(f"the ledger {str(self._path)!r} has no decision {index}")
 
 
 def read_entries(path: str | Path, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:

@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,7 +18,7 @@ from typing import Self
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
 
-from .reading import read_decisions, read_gaps, read_totals
+from .reading import StoredDecisions, read_decisions, read_gaps, read_totals
 from .schema import connect, prepare
 from .totals import Gap, Tally, Totals
 from .writing import write
@@ -222,7 +222,13 @@ class SqliteLedger:
             self._start()
         return self._thread is not None and token.answered.wait(timeout_s) and token.written
 
-    def decisions(
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """What the file holds, also from other processes, oldest first. Iterating holds one decision at a time."""
+        self.flush()
+        return StoredDecisions(self.path)
+
+    def select(
         self,
         *,
         since: datetime | None = None,
@@ -230,7 +236,7 @@ class SqliteLedger:
         newest_first: bool = False,
         **equal: str | None,
     ) -> Iterator[Decision]:
-        """What the file holds, also from other processes, one decision at a time: see `reading.read_decisions`."""
+        """Some of `decisions`, by time or by any key of a report: `select(target="small")`."""
         self.flush()
         return read_decisions(self.path, since=since, until=until, newest_first=newest_first, **equal)
 

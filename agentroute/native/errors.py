@@ -9,11 +9,17 @@ from collections.abc import Mapping
 
 from agentroute.errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout
 from agentroute.formats.failures import decode_error
+from agentroute.targets import Target
 
-__all__ = ["sdk_error"]
+__all__ = ["cut_short", "sdk_error"]
 
 _CONNECTION = frozenset({"APIConnectionError", "ConnectionError", "ClientConnectionError", "TransportError"})
 _BAD_RESPONSE = frozenset({"APIError", "APIResponseValidationError"})
+
+
+def cut_short(target: Target) -> BadResponse:
+    """What is wrong with an answer that ended without saying why: half a tool call must not pass for a whole one."""
+    return BadResponse(f"target {target.name!r}: the answer ended without a finish reason", target=target.name)
 
 
 def sdk_error(error: Exception, target: str) -> ProviderError | None:
@@ -32,6 +38,12 @@ def sdk_error(error: Exception, target: str) -> ProviderError | None:
     kind = _kind(error)
     if kind is None:
         return None
+    body = getattr(error, "body", None)
+    if kind is BadResponse and isinstance(body, Mapping) and body:
+        # An error object inside a stream, of which the SDK makes an error without a status.
+        found = decode_error(None, {}, body, target=target)
+        found.cause = type(error).__name__
+        return found
     cause = f"{type(error).__name__}: {error}"
     return kind(f"target {target!r}: {cause}", target=target, cause=cause)
 
@@ -51,8 +63,13 @@ def _status(error: Exception) -> int | None:
 
 
 def _response_status(error: Exception) -> object:
-    """What an HTTP library's own error (httpx, requests) has, which an integration without an SDK lets through."""
-    return getattr(getattr(error, "response", None), "status_code", None)
+    """What an HTTP library's own error (httpx, requests) has, which an integration without an SDK lets through, or what
+    botocore puts into a dict."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        told = response.get("ResponseMetadata")
+        return told.get("HTTPStatusCode") if isinstance(told, Mapping) else None
+    return getattr(response, "status_code", None)
 
 
 def _headers(error: Exception) -> dict[str, str]:
@@ -60,10 +77,17 @@ def _headers(error: Exception) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
 
 
-def _body(error: Exception) -> Mapping[str, object]:
-    body = getattr(error, "body", None)
-    if isinstance(body, Mapping):
-        return body
+def _body(error: Exception) -> Mapping[str, object] | bytes:
+    """The provider's own body if the SDK kept it (as an object, a list or a text), else the error's text."""
+    response = getattr(error, "response", None)
+    kept = (getattr(error, "body", None), getattr(error, "details", None), response)
+    for body in kept:
+        if isinstance(body, Mapping) and body:
+            return body
+        if isinstance(body, list) and body:
+            return {"errors": body}
+        if isinstance(body, str) and body:
+            return body.encode("utf-8", "replace")
     if not hasattr(error, "status_code") and _response_status(error) is not None:
         # Its text holds the URL, and that may hold a key.
         return {"message": f"HTTP {_response_status(error)}"}

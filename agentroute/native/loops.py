@@ -5,13 +5,12 @@ For the integrations, which call a framework's ready model and get the SDK below
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import sys
-import threading
-from collections.abc import AsyncGenerator
 from functools import cache
 from typing import Any
+
+from agentroute.failover.per_loop import PerLoop
 
 __all__ = ["close_on_this_loop", "on_every_loop"]
 
@@ -31,7 +30,7 @@ def on_every_loop(client: Any) -> Any:
 async def close_on_this_loop(client: Any) -> None:
     """Closes what a client of `on_every_loop` keeps open on this event loop; does nothing for any other."""
     http_client: Any = getattr(client, "_client", None)
-    if http_client is not None and isinstance(getattr(http_client, "loops", None), _Loops):
+    if http_client is not None and isinstance(getattr(http_client, "loops", None), PerLoop):
         await http_client.aclose()
 
 
@@ -43,10 +42,10 @@ def _of(http_client: Any) -> Any:
         def __init__(self) -> None:
             # Nothing goes out from this one itself. Without a transport to make it reads no certificates.
             super().__init__(transport=object(), trust_env=False)
-            self.loops = _Loops(http_client)
+            self.loops = PerLoop(_Clients(http_client).make, http_client.aclose)
 
         async def send(self, request: Any, **options: Any) -> Any:
-            return await (await self.loops.client()).send(request, **options)
+            return await (await self.loops.get()).send(request, **options)
 
         async def aclose(self) -> None:
             """Closes the connections of this event loop."""
@@ -55,47 +54,16 @@ def _of(http_client: Any) -> Any:
     return LoopsClient
 
 
-class _Loops:
-    """The HTTP clients of the loops that are alive. Safe in threads."""
+class _Clients:
+    """Makes the HTTP clients, which share one reading of the machine's certificates."""
 
     def __init__(self, http_client: Any) -> None:
         self._new = http_client
-        self._lock = threading.Lock()
-        self._open: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]] = {}
         self._certificates: ssl.SSLContext | None = None
 
-    async def client(self) -> Any:
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            known = self._open.get(loop)
-            if known is not None:
-                return known[0]
-            for other in [other for other in self._open if other.is_closed()]:
-                del self._open[other]
-            client = self._make()
-            keeper = self._keep(loop, client)
-            self._open[loop] = (client, keeper)
-        await anext(keeper)
-        return client
-
-    def _make(self) -> Any:
+    def make(self) -> Any:
         if self._certificates is None:
             # Of the httpx that this SDK stands on: there are two by now.
             httpx = sys.modules[self._new.__mro__[1].__module__.partition(".")[0]]
             self._certificates = httpx.create_ssl_context()
         return self._new(verify=self._certificates)
-
-    async def _keep(self, loop: asyncio.AbstractEventLoop, client: Any) -> AsyncGenerator[None, None]:
-        """Started and left waiting: an event loop closes its open asynchronous generators before it closes itself."""
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open.pop(loop, None)
-            await client.aclose()
-
-    async def aclose(self) -> None:
-        with self._lock:
-            known = self._open.get(asyncio.get_running_loop())
-        if known is not None:
-            await known[1].aclose()

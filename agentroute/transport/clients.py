@@ -200,9 +200,7 @@ def _request(outgoing: Outgoing, watch: Watch) -> httpcore.Request:
     """The request with its key: keep it in no frame that an error of ours shows."""
     url, host = _address(outgoing.url)
     headers = {"host": host, **outgoing.headers, "content-length": str(len(outgoing.content))}
-    key = outgoing.key_header()
-    if key is not None:
-        headers[key[0]] = key[1]
+    headers |= outgoing.secret_headers()
     return httpcore.Request(
         b"POST",
         url,

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute import __version__, formats
+from agentroute.addresses import fill
 from agentroute.catalog.checking import address_problem
 from agentroute.errors import (
     AuthenticationFailed,
@@ -28,9 +29,10 @@ from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
+from agentroute.keys import Secret
 from agentroute.messages import ChatRequest, Extra
-from agentroute.providers import NATIVE
-from agentroute.targets import Secret, Target
+from agentroute.providers import NATIVE, PROVIDERS
+from agentroute.targets import Target
 
 __all__ = ["MAX_BODY_BYTES", "Answer", "Limits", "Outgoing"]
 
@@ -43,22 +45,36 @@ _MAX_ERROR_BYTES: Final = 64 * 1024
 class Outgoing:
     """What is sent for one attempt. Raises ConfigError for a target that cannot be called, naming the remedy."""
 
-    __slots__ = ("_auth", "_secret", "changes", "content", "format", "headers", "origin", "stream", "target", "url")
+    __slots__ = (
+        "_auth",
+        "_headers",
+        "_secret",
+        "_tokens",
+        "changes",
+        "content",
+        "format",
+        "headers",
+        "origin",
+        "stream",
+        "target",
+        "url",
+    )
 
     def __init__(self, attempt: Try) -> None:
         target = attempt.target
         self.target: Final = target.name
         self.origin: Final = target.origin
-        self.stream: Final = attempt.stream
+        self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
         self.format: Final = _format(target)
         base_url = _base_url(target)
-        self._auth: Final = target.endpoint.auth
         self._secret: Final = _secret(target)
+        self._auth: Final = _auth(target, self._secret)
+        self._tokens: list[Secret] = []
         repaired = repair(_with_settings(attempt.request, target), target)
         encoded = self.format.encode_request(
             keep_warm(repaired.request, target),
             model=target.model,
-            stream=attempt.stream,
+            stream=self.stream,
             quirks=target.endpoint.quirks,
         )
         self.changes: Final = (*repaired.changes, *encoded.changes)
@@ -66,12 +82,49 @@ class Outgoing:
         self.content: Final = _dump(encoded.body)
         self.headers: Final = {
             "content-type": "application/json",
-            "accept": "text/event-stream" if attempt.stream else "application/json",
+            "accept": "text/event-stream" if self.stream else "application/json",
             "accept-encoding": "identity",
             "user-agent": f"agentroute/{__version__}",
             **encoded.headers,
-            **dict(target.endpoint.headers),
+            **{name: value for name, value in target.endpoint.headers if isinstance(value, str)},
         }
+        self._headers: Final = tuple(
+            (name, value) for name, value in target.endpoint.headers if isinstance(value, Secret)
+        )
+
+    @property
+    def asked(self) -> Secret | None:
+        """The secret whose function must be asked for the key (see `take`); None where no function gives it."""
+        return self._secret if self._secret is not None and self._secret.function is not None else None
+
+    @property
+    def token(self) -> Secret | None:
+        """The key from the function that is used now."""
+        return self._tokens[-1] if self._tokens else None
+
+    def take(self, token: Secret) -> bool:
+        """Uses this key from the function. False for the one that was used before: it would be refused again."""
+        same = bool(self._tokens) and self._tokens[-1].reveal() == token.reveal()
+        self._tokens.append(token)
+        return not same
+
+    def secret_headers(self) -> dict[str, str]:
+        """The key's header and all others that hold a secret, made at the moment of sending. Never keep them."""
+        found = {}
+        problem: str | None = None
+        for name, secret in self._headers:
+            if secret.env_name is not None and not secret.present:
+                raise AuthenticationFailed(
+                    f"target {self.target!r}: the environment variable {secret.env_name} is not set; it should hold "
+                    f"the value of the header `{name}`",
+                    target=self.target,
+                )
+            value, problem = _key(secret, spaces=True)
+            if problem is not None:
+                raise ConfigError(f"target {self.target!r}: header `{name}`: {problem}")
+            found[name] = value
+        key = self.key_header()
+        return found if key is None else {**found, key[0]: key[1]}
 
     def key_header(self) -> tuple[str, str] | None:
         """The header that holds the key, made at the moment of sending. Never keep it.
@@ -86,15 +139,18 @@ class Outgoing:
                 f"the key",
                 target=self.target,
             )
-        key, problem = _key(self._secret)
+        key, problem = _key(self._tokens[-1] if self._tokens else self._secret)
         if problem is not None:
             raise ConfigError(f"target {self.target!r}: {problem}")
         return ("authorization", f"Bearer {key}") if self._auth == "bearer" else (self._auth, key)
 
     def without_key(self, error: ProviderError) -> ProviderError:
         """The same error, should the provider or the client have quoted the key in it."""
-        key = self._secret.reveal() if self._secret is not None and self._secret.present else ""
-        if key:
+        secrets = [self._secret, *self._tokens, *(value for _, value in self._headers)]
+        for secret in secrets:
+            if secret is None or secret.function is not None or not secret.present:
+                continue
+            key = secret.bare()
             error.args = tuple(_concealed(part, key) if isinstance(part, str) else part for part in error.args)
             for name in ("cause", "code", "request_id"):
                 text = getattr(error, name)
@@ -128,22 +184,23 @@ def _spellings(key: str) -> list[str]:
     return sorted((spelling for spelling in found if spelling), key=len, reverse=True)
 
 
-def _key(secret: Secret) -> tuple[str, str | None]:
-    """The key, or what is wrong: nothing is raised where it stands in a frame."""
+def _key(secret: Secret, *, spaces: bool = False) -> tuple[str, str | None]:
+    """The key, or what is wrong: nothing is raised where it stands in a frame. Only other headers may hold `spaces`."""
     try:
         key = secret.reveal()
     except ConfigError as error:
         return "", str(error)
-    if not key.isascii() or not key.isprintable() or " " in key:
+    if not key.isascii() or not key.isprintable() or (" " in key and not spaces):
         return "", "the key holds a space or a sign that no header can carry"
     return key, None
 
 
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
-    if not target.settings:
+    added = target.endpoint.quirks.added
+    if not target.settings and not added:
         return request
     own = request.extra.fields if request.extra is not None and request.extra.dialect == target.dialect else {}
-    return replace(request, extra=Extra(target.dialect, {**target.settings, **own}))
+    return replace(request, extra=Extra(target.dialect, {**dict(added), **target.settings, **own}))
 
 
 def _format(target: Target) -> formats.Format:
@@ -157,9 +214,23 @@ def _format(target: Target) -> formats.Format:
 
 def _base_url(target: Target) -> str:
     base = target.base_url or target.endpoint.base_url
+    known = PROVIDERS.get(target.provider)
+    like = f", like {known.address!r}" if known is not None and known.address else ""
     if base is None:
         raise ConfigError(f"target {target.name!r}: {address_problem(target)}")
-    return base.rstrip("/")
+    problem = ""
+    try:
+        return fill(base, target.endpoint.parts).rstrip("/")
+    except ConfigError as error:
+        problem = str(error)
+    raise ConfigError(f"target {target.name!r}: {problem}{like}")
+
+
+def _auth(target: Target, secret: Secret | None) -> str:
+    """Where the key goes: one that a function gives may be a token of another kind."""
+    endpoint = target.endpoint
+    by_function = secret is not None and secret.function is not None
+    return endpoint.token_auth if by_function and endpoint.token_auth is not None else endpoint.auth
 
 
 def _secret(target: Target) -> Secret | None:
@@ -198,7 +269,7 @@ class Limits:
     (a comment, half a line) does not wind it up. The deadline holds throughout.
     """
 
-    __slots__ = ("_attempt", "_clock", "_connect_by", "_started", "_until")
+    __slots__ = ("_attempt", "_begun", "_clock", "_connect_by", "_silence", "_started", "_until")
 
     def __init__(self, attempt: Try, clock: Clock) -> None:
         timeouts = attempt.timeouts
@@ -206,12 +277,18 @@ class Limits:
         self._clock = clock
         self._started = False
         now = clock.monotonic()
+        self._begun = now
         self._connect_by = now + timeouts.connect
-        self._until = now + (timeouts.first_content if attempt.stream else timeouts.whole_answer)
+        self._silence = timeouts.first_content if attempt.stream else timeouts.whole_answer
+        self._until = now + self._silence
 
     @property
     def target(self) -> str:
         return self._attempt.target.name
+
+    def connect_anew(self) -> None:
+        """A second request of this attempt has the whole time to connect again."""
+        self._connect_by = self._clock.monotonic() + self._attempt.timeouts.connect
 
     def connecting(self) -> float:
         """Seconds left to connect; 0 or less where there are none."""
@@ -225,10 +302,18 @@ class Limits:
         """From here on the clock runs from event to event."""
         self._started = True
 
-    def event_came(self) -> None:
-        """To be called before the next read, so that the time which the caller takes does not count."""
+    def event_came(self, *, thinking: bool) -> None:
+        """To be called before the next read, so that the time which the caller takes does not count.
+
+        A model that is seen to think may be silent for as long as a model that reasons.
+        """
+        timeouts = self._attempt.timeouts
         if self._started:
-            self._until = self._clock.monotonic() + self._attempt.timeouts.between_events
+            self._silence = max(timeouts.between_events, timeouts.reasoning if thinking else 0.0)
+            self._until = self._clock.monotonic() + self._silence
+        elif thinking and timeouts.reasoning > self._silence:
+            self._silence = timeouts.reasoning
+            self._until = self._begun + self._silence
 
     def drain(self, seconds: float) -> None:
         """Allows so much, and no more, for the end of a stream whose answer is complete."""
@@ -247,11 +332,11 @@ class Limits:
         elif connecting:
             what = f"no connection within {timeouts.connect:g} s"
         elif self._started:
-            what = f"nothing for {timeouts.between_events:g} s in the middle of the answer"
+            what = f"nothing for {self._silence:g} s in the middle of the answer"
         elif self._attempt.stream:
-            what = f"no content within {timeouts.first_content:g} s"
+            what = f"no content within {self._silence:g} s"
         else:
-            what = f"no answer within {timeouts.whole_answer:g} s"
+            what = f"no answer within {self._silence:g} s"
         return ProviderTimeout(f"{name!r}: {what}", target=name, cause=cause)
 
 
@@ -285,6 +370,11 @@ class Answer:
         if self._succeeded and kind == "text/event-stream":
             self._sse = SseDecoder()
             self._sniffed = True
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model is known to think now."""
+        return self._stream.thinking
 
     @property
     def finished(self) -> bool:

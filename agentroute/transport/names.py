@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 import threading
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import TypeAlias
+
+from .waiting import found_by
 
 __all__ = ["Names"]
 
@@ -35,19 +35,7 @@ class Names:
         """`addresses`, without keeping the event loop waiting."""
         if _is_address(host):
             return (host,)
-        loop = asyncio.get_running_loop()
-        answered = asyncio.Event()
-
-        def wake(_: Future[_Found]) -> None:
-            # The loop may be gone by now.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(answered.set)
-
-        lookup = self._begin(host, port)
-        lookup.add_done_callback(wake)
-        async with asyncio.timeout(seconds):
-            await answered.wait()
-        return _taken(lookup.result(0))
+        return _taken(await found_by(self._begin(host, port), seconds))
 
     def _begin(self, host: str, port: int) -> Future[_Found]:
         with self._lock:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Final
 
 from agentroute.errors import AgentRouteError, ConfigError, ConnectionFailed, ProviderError
 from agentroute.failover.effects import Clock, Done, Item, Sent, SystemClock, Try
+from agentroute.failover.per_loop import PerLoop
 
 from .exchange import Answer, Limits, Outgoing
+from .tokens import Tokens
 
 if TYPE_CHECKING:
-    from .clients import AsyncConnections, AsyncResponse, Response, Watch
+    from .clients import AsyncResponse, Response, Watch
 
 __all__ = ["AsyncHttpPerformer", "HttpPerformer"]
+
+_REFUSED: Final = 401
+"""A key that a function gave may have ended early: then it is asked once more. Any other key is refused for good."""
 
 _DRAIN_S: Final = 0.25
 """How long to wait for the end of a body after `[DONE]`: it mostly comes in the same packet, and the connection can be
@@ -54,6 +57,7 @@ class HttpPerformer:
         from . import clients
 
         self._clock: Clock = clock or SystemClock()
+        self._tokens = Tokens(self._clock)
         self._watch = clients.Watch
         self._connections = clients.Connections()
 
@@ -65,11 +69,16 @@ class HttpPerformer:
             yield Sent(outgoing.changes)
         response: Response | None = None
         try:
+            if outgoing.asked is not None:
+                outgoing.take(self._tokens.key(outgoing.asked, outgoing.target, limits.connecting()))
             response, watch = self._send(outgoing, limits)
+            if response.status == _REFUSED and self._renewed(outgoing, limits):
+                response.close()
+                response, watch = self._send(outgoing, limits)
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
-                    limits.event_came()
+                    limits.event_came(thinking=answer.thinking)
                 chunk = self._read(response, watch)
                 if isinstance(chunk, ProviderError):
                     answer.broke(chunk)
@@ -95,6 +104,17 @@ class HttpPerformer:
         finally:
             if response is not None:
                 response.close()
+
+    def _renewed(self, outgoing: Outgoing, limits: Limits) -> bool:
+        """Whether the function gave another key after this one was refused. If not, the refusal stands."""
+        if outgoing.asked is None:
+            return False
+        limits.connect_anew()
+        try:
+            token = self._tokens.key(outgoing.asked, outgoing.target, limits.connecting(), refused=outgoing.token)
+        except ProviderError:
+            return False
+        return outgoing.take(token)
 
     def _send(self, outgoing: Outgoing, limits: Limits) -> tuple[Response, Watch]:
         for last in (False, True):
@@ -132,10 +152,9 @@ class AsyncHttpPerformer:
         from . import clients
 
         self._clock: Clock = clock or SystemClock()
+        self._tokens = Tokens(self._clock)
         self._watch = clients.Watch
-        self._new_pool = clients.AsyncConnections
-        self._lock = threading.Lock()
-        self._pools: dict[asyncio.AbstractEventLoop, tuple[AsyncConnections, AsyncGenerator[None, None]]] = {}
+        self._pools = PerLoop(clients.AsyncConnections, clients.AsyncConnections.aclose)
 
     async def perform(self, attempt: Try) -> AsyncGenerator[Sent | Item | Done, None]:
         """One attempt. Raises ProviderError where it fails, ConfigError for a target that cannot be called."""
@@ -145,11 +164,16 @@ class AsyncHttpPerformer:
             yield Sent(outgoing.changes)
         response: AsyncResponse | None = None
         try:
+            if outgoing.asked is not None:
+                outgoing.take(await self._tokens.akey(outgoing.asked, outgoing.target, limits.connecting()))
             response, watch = await self._send(outgoing, limits)
+            if response.status == _REFUSED and await self._renewed(outgoing, limits):
+                await response.close()
+                response, watch = await self._send(outgoing, limits)
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
-                    limits.event_came()
+                    limits.event_came(thinking=answer.thinking)
                 chunk = await self._read(response, watch)
                 if isinstance(chunk, ProviderError):
                     answer.broke(chunk)
@@ -176,8 +200,19 @@ class AsyncHttpPerformer:
             if response is not None:
                 await response.close()
 
+    async def _renewed(self, outgoing: Outgoing, limits: Limits) -> bool:
+        if outgoing.asked is None:
+            return False
+        limits.connect_anew()
+        refused = outgoing.token
+        try:
+            token = await self._tokens.akey(outgoing.asked, outgoing.target, limits.connecting(), refused=refused)
+        except ProviderError:
+            return False
+        return outgoing.take(token)
+
     async def _send(self, outgoing: Outgoing, limits: Limits) -> tuple[AsyncResponse, Watch]:
-        pool = await self._pool()
+        pool = await self._pools.get()
         for last in (False, True):
             watch = self._watch(limits)
             try:
@@ -197,32 +232,6 @@ class AsyncHttpPerformer:
             return problem
         raise problem
 
-    async def _pool(self) -> AsyncConnections:
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            known = self._pools.get(loop)
-            if known is not None:
-                return known[0]
-            for other in [other for other in self._pools if other.is_closed()]:
-                del self._pools[other]
-            pool = self._new_pool()
-            keeper = self._keep(loop, pool)
-            self._pools[loop] = (pool, keeper)
-        await anext(keeper)
-        return pool
-
-    async def _keep(self, loop: asyncio.AbstractEventLoop, pool: AsyncConnections) -> AsyncGenerator[None, None]:
-        """Started and left waiting: an event loop closes its open asynchronous generators before it closes itself."""
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._pools.pop(loop, None)
-            await pool.aclose()
-
     async def aclose(self) -> None:
         """Closes the kept connections of this event loop."""
-        with self._lock:
-            known = self._pools.get(asyncio.get_running_loop())
-        if known is not None:
-            await known[1].aclose()
+        await self._pools.aclose()

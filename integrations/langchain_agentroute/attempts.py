@@ -20,14 +20,15 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
-from agentroute import BadResponse, ProviderError, Router, Target
+from agentroute import ProviderError, Router, Target
 from agentroute.failover.effects import Done, Item, Sent, Try
 from agentroute.messages import Usage
+from agentroute.native.errors import cut_short
 from agentroute.native.limits import Phase, within
 from agentroute.providers import PROVIDERS
 
 from .answers import Shape
-from .conversation import keep_warm, thinks_as_it_can, told
+from .conversation import prepared
 from .messages import done_of, finish_of, has_content, read_usage
 from .native_errors import provider_error
 from .options import Options
@@ -70,12 +71,10 @@ class Attempts:
         model: BaseChatModel | None = self.router.models.get(target.name)
         if model is not None:
             kwargs, warnings = self.options.for_native(model, target, own)
-            messages = told(self.messages, target, model, self.router.pool)
-            kwargs = keep_warm(model, messages, kwargs, agentic=self.options.tools is not None)
-            model, kwargs, thinking = thinks_as_it_can(model, messages, kwargs)
-            if self.settings:
-                model = model.model_copy(update=self.settings)
-            return _Attempt(model, messages, kwargs, config, seen, (*warnings, *thinking))
+            tools = kwargs.get("tools") or ()
+            call = prepared(model, self.messages, kwargs, target=target, pool=self.router.pool, tools=tools)
+            model = call.model.model_copy(update=self.settings) if self.settings else call.model
+            return _Attempt(model, call.messages, call.kwargs, config, seen, (*warnings, *call.warnings))
         request, warnings = self.options.for_wire(attempt.request, target, own)
         asynchronous = isinstance(callbacks, AsyncCallbackManager)
         wire = WireChatModel.of(
@@ -135,7 +134,7 @@ class _Attempt:
         """
         if isinstance(self.model, WireChatModel) or target.provider not in PROVIDERS or finish_of(self.said):
             return None
-        return BadResponse(f"target {target.name!r}: the answer ended without a finish reason", target=target.name)
+        return cut_short(target)
 
     def sent(self) -> tuple[Sent, ...]:
         """What our own transport had to change of the request, if anything."""

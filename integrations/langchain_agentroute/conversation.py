@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
@@ -12,16 +13,52 @@ from agentroute import Pool, Target
 
 from .messages import origin_of, portable
 
-__all__ = ["MARKER", "keep_warm", "thinks_as_it_can", "told", "unmarked"]
+__all__ = [
+    "MARKER",
+    "Prepared",
+    "keep_warm",
+    "messages_for",
+    "prepared",
+    "unmarked",
+    "without_stale_thinking",
+]
 
 MARKER: Final = "cache_control"
 _ANTHROPIC: Final = "anthropic"
 _THOUGHT: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
 
 
-def told(messages: list[BaseMessage], target: Target, model: BaseChatModel, pool: Pool) -> list[BaseMessage]:
-    """The same messages, but for two things: of what another family of models wrote, text and tool calls are left; and
-    Anthropic's cache markers go to Anthropic alone."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Prepared:
+    """A call of a ready model as its provider takes it; `warnings` say what was changed."""
+
+    model: BaseChatModel
+    messages: list[BaseMessage]
+    kwargs: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def prepared(
+    model: BaseChatModel,
+    messages: list[BaseMessage],
+    kwargs: Mapping[str, Any],
+    *,
+    target: Target,
+    pool: Pool,
+    tools: Sequence[Any],
+) -> Prepared:
+    """The one preparation of every ready model: its messages, Anthropic's cache, thinking that cannot go on.
+
+    `tools` are those the model will be offered, in any form.
+    """
+    messages = messages_for(messages, target, model, pool)
+    arguments = keep_warm(model, messages, kwargs, tools)
+    model, arguments, warnings = without_stale_thinking(model, messages, arguments)
+    return Prepared(model, messages, arguments, tuple(warnings))
+
+
+def messages_for(messages: list[BaseMessage], target: Target, model: BaseChatModel, pool: Pool) -> list[BaseMessage]:
+    """Messages that another provider wrote keep only text and tool calls; `cache_control` stays for Anthropic only."""
     found = messages
     for at, message in enumerate(messages):
         new = message
@@ -58,19 +95,19 @@ def unmarked(items: Iterable[Any]) -> list[Any]:
 
 
 def keep_warm(
-    model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], *, agentic: bool
+    model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], tools: Sequence[Any]
 ) -> dict[str, Any]:
     """The call's arguments, with Anthropic asked to keep the prefix that the next steps will send again.
 
-    As for our own targets (`agentroute.history.keep_warm`): where more steps are likely, and the caller has set no
-    marker. `cache_control=None` among the target's own arguments is never.
+    As for our own targets (`agentroute.history.keep_warm`): if more steps are likely, and the caller has set no marker.
+    `cache_control=None` among the target's own arguments means never.
     """
-    if not _is_claude(model) or not (agentic or any(isinstance(message, AIMessage) for message in messages)):
+    if not _is_claude(model) or not (tools or any(isinstance(message, AIMessage) for message in messages)):
         return dict(kwargs)
     if MARKER in kwargs:
         return {name: value for name, value in kwargs.items() if name != MARKER or value is not None}
     marked = [
-        *kwargs.get("tools", ()),
+        *tools,
         *(block for m in messages if isinstance(m.content, list) for block in m.content),
     ]
     if any(isinstance(item, Mapping) and MARKER in item for item in marked):
@@ -78,10 +115,10 @@ def keep_warm(
     return {**kwargs, MARKER: {"type": "ephemeral"}}
 
 
-def thinks_as_it_can(
+def without_stale_thinking(
     model: BaseChatModel, messages: Sequence[BaseMessage], kwargs: dict[str, Any]
 ) -> tuple[BaseChatModel, dict[str, Any], list[str]]:
-    """Model and arguments with thinking off, and a warning, where it cannot go on from a step another model took.
+    """Model and arguments with thinking off, and a warning, if it cannot go on from a step that another model took.
 
     `Expected thinking or redacted_thinking, but found tool_use`: with a thinking budget, the last step of a running
     tool loop must begin with its thinking. Adaptive thinking does not look at that.

@@ -10,14 +10,15 @@ from langchain.agents.middleware import ModelRequest, ModelResponse
 from langchain_core.callbacks import BaseCallbackManager, Callbacks
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 
-from agentroute import BadResponse, Pool, ProviderError
+from agentroute import Pool, ProviderError
 from agentroute.failover.effects import Done, Item, Sent, Try
+from agentroute.native.errors import cut_short
 from agentroute.native.limits import within
 from agentroute.providers import PROVIDERS
 
 from .bound_wire import BoundWireModel
 from .chat_model import RoutedChatModel
-from .conversation import keep_warm, thinks_as_it_can, told, unmarked
+from .conversation import prepared, unmarked
 from .messages import done_of, finish_of, has_content
 from .native_errors import provider_error
 from .options import Options, native_choice, normal_choice
@@ -71,25 +72,21 @@ class HandledStep:
         settings, warnings = Options(rest=self.settings).for_native(model, target, own)
         system = self.request.system_message
         given: list[BaseMessage] = [*([] if system is None else [system]), *self.request.messages]
-        messages = told(given, target, model, routed.router.pool)
-        bound = [tool for tool in tools if isinstance(tool, Mapping)]
-        settings = keep_warm(model, messages, {**settings, "tools": bound}, agentic=bool(tools))
-        del settings["tools"]
-        model, settings, thinking = thinks_as_it_can(model, messages, settings)
+        call = prepared(model, given, settings, target=target, pool=routed.router.pool, tools=tools)
         update = {
             **common,
             "metadata": {**(model.metadata or {}), **shown},
             "callbacks": _beside(model.callbacks, runs),
         }
         handed = self.request.override(
-            model=model.model_copy(update=update),
-            messages=cast("Any", messages if system is None else messages[1:]),
-            system_message=None if system is None else cast("SystemMessage", messages[0]),
+            model=call.model.model_copy(update=update),
+            messages=cast("Any", call.messages if system is None else call.messages[1:]),
+            system_message=None if system is None else cast("SystemMessage", call.messages[0]),
             tools=tools,
             tool_choice=native_choice(normal_choice(self.request.tool_choice), target.provider),
-            model_settings=settings,
+            model_settings=call.kwargs,
         )
-        return _Handled(handed, None, runs, (*warnings, *thinking))
+        return _Handled(handed, None, runs, (*warnings, *call.warnings))
 
 
 @dataclass(slots=True, repr=False)
@@ -128,8 +125,7 @@ class _Handled:
         known = self.wire is None and self.runs.answered and attempt.target.provider in PROVIDERS
         if not known or finish_of(message.response_metadata):
             return None
-        name = attempt.target.name
-        return BadResponse(f"target {name!r}: the answer ended without a finish reason", target=name)
+        return cut_short(attempt.target)
 
     def _done(self, message: AIMessage | None) -> Done:
         if self.wire is not None and (self.runs.answered or self.runs.chunks):

@@ -35,6 +35,7 @@ _FAMILY: Final[Mapping[type[AgentRouteError], type[ModelError]]] = {
     ours.AuthenticationFailed: ModelAuthenticationError,
     ours.ModelNotFound: ModelNotFoundError,
     ours.InvalidRequest: ModelInvalidRequestError,
+    ours.Unsupported: ModelInvalidRequestError,
     ours.ContentFiltered: ModelInvalidRequestError,
     ours.ContextTooLong: ContextOverflowError,
     ours.StreamInterrupted: ModelConnectionError,

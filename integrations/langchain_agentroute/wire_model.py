@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -95,6 +95,9 @@ class WireChatModel(BaseChatModel):
             params["ls_stop"] = stop
         return params
 
+    def _read(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> None:
+        """What a call makes of the attempt's request. Here nothing: it was read before it was routed."""
+
     # -- plain ---------------------------------------------------------------------------------------------------
 
     def _generate(
@@ -104,6 +107,7 @@ class WireChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        self._read(messages, stop, kwargs)
         return self._result(list(self._perform(stream=False)))
 
     async def _agenerate(
@@ -113,6 +117,7 @@ class WireChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        self._read(messages, stop, kwargs)
         return self._result([event async for event in self._aperform(stream=False)])
 
     def _result(self, events: list[Event]) -> ChatResult:
@@ -128,6 +133,7 @@ class WireChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
+        self._read(messages, stop, kwargs)
         writer = self._writer(run_manager)
         for event in self._perform(stream=True):
             if (message := writer.write(event)) is not None:
@@ -141,6 +147,7 @@ class WireChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
+        self._read(messages, stop, kwargs)
         writer = self._writer(run_manager)
         async for event in self._aperform(stream=True):
             if (message := writer.write(event)) is not None:

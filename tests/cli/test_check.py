@@ -39,6 +39,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for provider in PROVIDERS.values():
         for name in provider.key_names:
             monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
     monkeypatch.setenv("HOUSE_KEY", "sk-canary")
     monkeypatch.setenv("COLUMNS", "80")
 
@@ -82,6 +83,7 @@ def test_each_target_is_shown_as_resolved(check: Any) -> None:
         (("price = { input = 0.4, output = 1.6 }", ""), "target 'house': its price is unknown"),
         (('"gpt-6-luna"', '"gpt-6-lunna"\ntier = "mid"'), "did you mean 'gpt-6-luna'?"),
         (('"gpt-6-luna"', '"gpt-6-luna"\nbase_url = "https://p.example.com"'), "is '/v1' missing?"),
+        (('"openai"\nmodel', '"azure"\nmodel'), "its address needs AZURE_OPENAI_ENDPOINT, not set; set it, or give"),
         (
             ('"openai"\nmodel', '"azure"\nbase_url = "https://r.openai.azure.com/"\nmodel'),
             "that of azure ends in '/openai/v1'",
@@ -100,7 +102,10 @@ def test_a_warning_names_the_target_and_the_remedy(check: Any, change: tuple[str
     ("text", "says"),
     [
         ("", "there is none; give at least one: [[target]]"),
-        (POOL.replace('"house"\nmodel', '"azure"\nmodel').replace("base_url", "#"), "give `base_url`, like"),
+        (
+            '[[target]]\nprovider = "azure"\nmodel = "gpt-5"\napi_key = "env:HOUSE_KEY"\n',
+            "none can be called",
+        ),
         (POOL + "[timeuots]\n", "unknown key 'timeuots'; did you mean 'timeouts'?"),
         (POOL + '[role.lead]\ntarget = "strongg"\n', "role 'lead': target: no target is named 'strongg'"),
         ('baseline = "strongg"\n' + POOL, "no target is named 'strongg'"),

@@ -21,6 +21,7 @@ from agentroute.errors import (
     QuotaExhausted,
     RateLimited,
     StreamInterrupted,
+    Unsupported,
 )
 from agentroute.failover.breaker import Breakers, Open, Permit, key_of
 from agentroute.targets import Target
@@ -130,7 +131,9 @@ class TestOpening:
         assert circuits.acquire(target(model="n"), 0.0) is not None
         assert circuits.acquire(target(base_url="http://127.0.0.1:1/v1"), 0.0) is not None
 
-    @pytest.mark.parametrize("error", [InvalidRequest("x"), ContentFiltered("x"), ContextTooLong("x")])
+    @pytest.mark.parametrize(
+        "error", [InvalidRequest("x"), ContentFiltered("x"), ContextTooLong("x"), Unsupported("x", status=402)]
+    )
     def test_what_the_request_brought_about_changes_nothing(self, error: ProviderError) -> None:
         circuits = breakers()
         fail(circuits, BUSY, 0.0, times=2)
@@ -138,6 +141,24 @@ class TestOpening:
         assert circuits.open_until(A, 0.0) is None
         fail(circuits, BUSY, 0.0)
         assert circuits.open_until(A, 0.0) is not None, "nor does it count as a success"
+
+    @pytest.mark.parametrize("error", [QuotaExhausted("x", status=402), ModelNotFound("x", status=404)])
+    def test_a_status_that_a_firewall_sends_too_changes_nothing(self, error: ProviderError) -> None:
+        circuits = breakers()
+        error.told_by = "status"
+        fail(circuits, error, 0.0, times=50)
+        assert circuits.open_until(A, 0.0) is None
+
+    @pytest.mark.parametrize("error", [QuotaExhausted("x", status=400), ModelNotFound("x", status=404)])
+    def test_words_which_may_be_quoted_count_as_one_failure(self, error: ProviderError) -> None:
+        circuits = breakers()
+        error.told_by = "words"
+        fail(circuits, error, 0.0, times=2)
+        assert circuits.open_until(A, 0.0) is None
+        fail(circuits, error, 0.0)
+        view = circuits.open_until(A, 0.0)
+        assert view is not None
+        assert view.seconds == 5.0
 
     def test_cancelled_and_abandoned_calls_change_nothing(self) -> None:
         circuits = breakers()

@@ -18,6 +18,7 @@ from agentroute import (
     AllAttemptsFailed,
     AuthenticationFailed,
     BadResponse,
+    Capabilities,
     ChatRequest,
     ConfigError,
     ConnectionFailed,
@@ -33,6 +34,7 @@ from agentroute import (
     RateLimited,
     StreamInterrupted,
     Target,
+    Unsupported,
     Usage,
 )
 from agentroute.events import fold
@@ -183,6 +185,7 @@ class TestOrder:
             BadResponse("x"),
             AuthenticationFailed("x", status=401),
             ModelNotFound("x", status=404),
+            Unsupported("x", status=400),
         ],
         ids=lambda error: type(error).__name__,
     )
@@ -248,6 +251,104 @@ class TestOrder:
         (got,), _, performer = run({"a": [error], "b": GOOD})
         assert got is error
         assert performer.tried == ["a"]
+
+
+def refused(text: str, status: int = 400) -> Unsupported:
+    return Unsupported(text, status=status)
+
+
+class TestWhatATargetDoesNotTake:
+    def test_it_is_loud_and_the_circuit_stays(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING, "agentroute"):
+            got, log, _ = run({"a": [refused("no tools here")], "b": GOOD})
+        assert got[-1] == "lo"
+        assert log.warnings == ["Unsupported: a"]
+        assert "no tools here; check its settings" in caplog.text
+
+    def test_another_key_may_belong_to_another_account(self) -> None:
+        keys = target("a", api_key=["env:ONE", "env:TWO"])
+        got, _, performer = run({"a": [[refused("organization disabled")], GOOD]}, keys)
+        assert got[-1] == "lo"
+        assert performer.tried == ["a", "a"]
+
+    def test_the_caller_gets_it_only_if_all_refuse(self) -> None:
+        last = refused("b refuses")
+        (got,), log, performer = run({"a": [refused("a refuses")], "b": [last]})
+        assert got is last
+        assert got.attempts == tuple(log.attempts)
+        assert performer.tried == ["a", "b"]
+
+    @pytest.mark.parametrize("other", [Overloaded("x"), BadResponse("x"), RateLimited("x")])
+    def test_among_other_errors_it_is_one_of_the_attempts(self, other: ProviderError) -> None:
+        (got,), log, _ = run({"a": [refused("x")], "b": [[other], [other]]})
+        assert isinstance(got, AllAttemptsFailed)
+        assert [attempt.error for attempt in log.attempts][:2] == ["Unsupported", type(other).__name__]
+
+    @pytest.mark.parametrize("stop", [InvalidRequest("x"), ContentFiltered("x"), ContextTooLong("x")])
+    def test_what_stops_a_call_stops_it_here_too(self, stop: ProviderError) -> None:
+        warm = target("a", settings={"top_p": 0.1})
+        (got,), _, performer = run({"a": [refused("`top_p` is not supported")], "b": [stop]}, warm, target("b"))
+        assert got is stop
+        assert performer.tried == ["a", "b"]
+
+    def test_if_nobody_else_is_left_it_is_asked_without_what_it_refused(self) -> None:
+        warm = target("a", settings={"top_p": 0.1, "verbosity": "low"})
+        refuses = refused("`top_p` is not supported with this model")
+        got, log, performer = run({"a": [[refuses], GOOD], "b": [refused("organization disabled")]}, warm, target("b"))
+        assert got == ["started", "hel", "lo"]
+        assert performer.tried == ["a", "b", "a"]
+        assert performer.tries[-1].target.settings == {"verbosity": "low"}
+        assert [attempt.changes for attempt in log.attempts] == [
+            (),
+            (),
+            ("`top_p` left out: the target refused it",),
+        ]
+        assert log.winner is not None
+        assert log.winner.name == "a"
+
+    def test_one_setting_after_the_other_and_never_the_same_again(self) -> None:
+        warm = target("a", settings={"top_p": 0.1, "verbosity": "low"})
+        first, second = refused("`top_p` is not supported"), refused("`verbosity` is not supported")
+        got, log, _ = run({"a": [[first], [second], GOOD]}, warm)
+        assert got[-1] == "lo"
+        assert len(log.attempts[-1].changes) == 2
+        (got,), _, performer = run({"a": [[first], [first]]}, warm)
+        assert got is first
+        assert performer.tried == ["a", "a"]
+
+    def test_a_wait_that_keeps_the_request_whole_comes_first(self) -> None:
+        warm = target("a", settings={"top_p": 0.1})
+        limited = RateLimited("x", retry_after=3.0)
+        got, _, performer = run({"a": [refused("`top_p` is not supported")], "b": [[limited], GOOD]}, warm, target("b"))
+        assert got[-1] == "lo"
+        assert performer.tried == ["a", "b", "b"]
+
+
+class TestModelsThatReason:
+    REASONS = Capabilities(reasoning=True)
+
+    def limits(self, *targets: Target, deadline: float | None = None) -> list[Timeouts]:
+        scripts: dict[str, Any] = {each.name: [ProviderTimeout("x")] for each in targets}
+        _, _, performer = run(scripts, *targets, deadline=deadline)
+        return [attempt.timeouts for attempt in performer.tries]
+
+    def test_they_have_a_limit_of_their_own(self) -> None:
+        given, other = self.limits(target("a", capabilities=self.REASONS), target("b"))
+        assert (given.first_content, given.whole_answer, given.between_events) == (300.0, 300.0, 60.0)
+        assert other == Timeouts()
+
+    def test_of_a_ready_model_nobody_sees_when_it_thinks(self) -> None:
+        (given,) = self.limits(target("a", capabilities=self.REASONS, dialect="native"))
+        assert given.between_events == 300.0
+
+    def test_a_larger_limit_of_the_user_holds(self) -> None:
+        assert Timeouts(first_content=900, reasoning=20).for_reasoning().first_content == 900
+        assert Timeouts(first_content=5, reasoning=20).for_reasoning().first_content == 20
+
+    def test_half_of_what_is_left_is_still_the_most(self) -> None:
+        first, last = self.limits(target("a", capabilities=self.REASONS), target("b"), deadline=100.0)
+        assert (first.first_content, first.reasoning) == (50.0, 300.0), "who is seen to think is not given up"
+        assert last.first_content == 60.0
 
 
 class TestAfterTheFirstContent:

@@ -67,6 +67,15 @@ _AT = _SPLIT.index("😀".encode()) + 2
 _HTML = b"<html><body>Sign in to continue</body></html>"
 _LIMITED = {"status": 429, "error": "RateLimited"}
 
+_REFUSED = ("Unsupported: sick",)
+_FAILED_EVENTS = (
+    ("object error", b'data: {"object":"error","message":"no","code":500}\n\n', "Overloaded", 500),
+    ("detail", b'data: {"detail":"upstream failed"}\n\n', "BadResponse", None),
+    ("message", b'data: {"message":"upstream failed"}\n\n', "BadResponse", None),
+    ("finish error", event(finish="error"), "BadResponse", None),
+    ("finish abort", event(finish="abort"), "BadResponse", None),
+)
+
 ROWS: tuple[Row, ...] = (
     # -- silence
     Row(5, "slow headers", ["hang"], "next", "ProviderTimeout", PLAIN, QUICK, billed=True, says="no answer within"),
@@ -434,5 +443,79 @@ ROWS: tuple[Row, ...] = (
         "next",
         "ConnectionFailed",
         billed=True,
+    ),
+    # -- what this target does not take, a healthy one behind
+    Row(
+        97,
+        "a setting",
+        [refusal(400, "unsupported_value", "'temperature' does not support 0 with this model")],
+        "next",
+        "Unsupported",
+        status=400,
+        warns=_REFUSED,
+    ),
+    Row(
+        97,
+        "tools in this endpoint",
+        [refusal(400, None, "Function tools are not supported in /v1/chat/completions. Use /v1/responses.")],
+        "next",
+        "Unsupported",
+        status=400,
+        warns=_REFUSED,
+    ),
+    Row(
+        97,
+        "a schema",
+        [refusal(400, None, "tools.0.custom.input_schema: input_schema does not support anyOf at the top level")],
+        "next",
+        "Unsupported",
+        status=400,
+        warns=_REFUSED,
+    ),
+    *(
+        Row(98, name, [refusal(status, None, text)], "next", error, status=status, warns=(f"{error}: sick",))
+        for name, status, text, error in (
+            ("a spend cap as 400", 400, "You have reached your specified API usage limits.", "QuotaExhausted"),
+            ("a spend cap as 402", 402, "This request requires more credits.", "QuotaExhausted"),
+            ("an organization that is disabled", 400, "This organization has been disabled.", "Unsupported"),
+            ("an organization to verify", 403, "Your organization must be verified to use this model.", "Unsupported"),
+            ("a region", 403, "Country, region, or territory not supported", "Unsupported"),
+        )
+    ),
+    Row(
+        99,
+        "a firewall's page",
+        [plain(_HTML, 403, content_type="text/html")],
+        "next",
+        "Unsupported",
+        status=403,
+        warns=_REFUSED,
+    ),
+    *(
+        Row(100, str(status), [refusal(status)], "next", error, status=status, warns=(f"{error}: sick",))
+        for status, error in ((404, "ModelNotFound"), *((n, "Unsupported") for n in (405, 410, 421, 424, 451, 498)))
+    ),
+    # -- answers that failed
+    *(
+        Row(101, f"{name}, first", [sse_of(ROLE, bad, DONE)], "next", error, STREAMED, status=status, billed=True)
+        for name, bad, error, status in _FAILED_EVENTS
+    ),
+    *(
+        Row(101, f"{name}, after text", [sse_of(ROLE, HELLO, bad, DONE)], "cut", error, STREAMED)
+        for name, bad, error, _ in _FAILED_EVENTS
+    ),
+    *(
+        Row(101, f"{name}, whole", [plain(body)], "next", error, PLAIN, status=status, billed=True)
+        for name, body, error, status in (
+            ("object error", {"object": "error", "message": "no", "code": 500}, "Overloaded", 500),
+            ("detail", {"detail": "upstream failed"}, "BadResponse", None),
+            ("finish error", choice(finish="error"), "BadResponse", None),
+            ("a malformed call", choice(None, "MALFORMED_FUNCTION_CALL"), "BadResponse", None),
+        )
+    ),
+    # -- events that are none
+    *(
+        Row(102, f"{odd!r}", [sse_of(ROLE, odd, HELLO, odd, WORLD, odd, END)], "answer", ways=STREAMED)
+        for odd in (b"data:\n\n", b"data: \n\n", b"event: ping\ndata\n\n", b"retry: 9\n\n", b"id: 1\n\n", b": hi\n\n")
     ),
 )

@@ -137,7 +137,7 @@ class TestKeys:
     def test_never_the_same_key_again(
         self, status: int, code: str | None, way: Way, canaries: pytest.LogCaptureFixture
     ) -> None:
-        from agentroute.targets import Secret
+        from agentroute import Secret
 
         key = Secret(KEY)
         with Loopback([refusal(status, code, f"Incorrect API key provided: {KEY}")]) as sick:

@@ -21,8 +21,10 @@ from agentroute import (
     ProviderTimeout,
     QuotaExhausted,
     RateLimited,
+    Unsupported,
 )
-from agentroute.formats.failures import decode_error, retry_after
+from agentroute.formats.failures import decode_error
+from agentroute.formats.headers import retry_after
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -62,6 +64,8 @@ def said(message: str = "x", code: Any = None, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("body", [said(), {"detail": "x"}, b"<html>busy</html>", b"", b"\xff", b"[" * 100_000])
 def test_a_status_alone(status: int, kind: type, body: Any) -> None:
     found = error(status, body)
+    if (status, body) == (403, b"<html>busy</html>"):
+        kind = Unsupported
     assert type(found) is kind
     assert (found.status, found.target) == (status, "a")
     assert str(status) in str(found)
@@ -92,7 +96,7 @@ def test_a_status_alone(status: int, kind: type, body: Any) -> None:
         (403, said("You have no access", "model_not_found"), ModelNotFound),
         (400, said("API key not valid. Please pass a valid API key.", 400), AuthenticationFailed),
         (400, said("Tool call validation failed", "tool_use_failed", type="invalid_request_error"), BadResponse),
-        (400, said("Web search options not supported with this model."), InvalidRequest),
+        (400, said("Web search options not supported with this model."), Unsupported),
         (400, said("max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens"), InvalidRequest),
         (
             400,
@@ -181,9 +185,9 @@ def test_the_request_id() -> None:
     ("name", "kind"),
     [
         ("openai/20_err_404_model", ModelNotFound),
-        ("openai/21_err_400_unsupported_param_role", InvalidRequest),
+        ("openai/21_err_400_unsupported_param_role", Unsupported),
         ("openai/22_err_400_bad_audio", InvalidRequest),
-        ("openai/23_err_400_tool_model_not_supported", InvalidRequest),
+        ("openai/23_err_400_tool_model_not_supported", Unsupported),
         ("openai/30_err_429_rate_limit", RateLimited),
         ("openai/31_err_429_insufficient_quota", QuotaExhausted),
         ("openai/32_err_400_context_length", ContextTooLong),
@@ -200,7 +204,7 @@ def test_the_request_id() -> None:
         ("gemini/43_err_503_unavailable", Overloaded),
         ("gemini/45_err_array_wrapped", RateLimited),
         ("anthropic/20_err_404_model", ModelNotFound),
-        ("anthropic/21_err_400_effort", InvalidRequest),
+        ("anthropic/21_err_400_effort", Unsupported),
         ("anthropic/30_err_429_rate_limit", RateLimited),
         ("anthropic/31_err_429_spend_limit_no_retry_after", QuotaExhausted),
         ("anthropic/32_err_529_overloaded", Overloaded),
@@ -211,7 +215,7 @@ def test_the_request_id() -> None:
         ("anthropic/37_err_504_timeout", ProviderTimeout),
         ("anthropic/38_err_400_context_length", ContextTooLong),
         ("anthropic/39_err_400_context_plus_max_tokens", ContextTooLong),
-        ("anthropic/40_err_400_max_tokens_over_model", InvalidRequest),
+        ("anthropic/40_err_400_max_tokens_over_model", Unsupported),
     ],
 )
 def test_recorded_errors(shared: Path, name: str, kind: type) -> None:
@@ -220,3 +224,184 @@ def test_recorded_errors(shared: Path, name: str, kind: type) -> None:
     headers = {key.lower(): value for key, value in meta.get("headers", {}).items() if isinstance(value, str)}
     found = decode_error(meta["status"], headers, body, now=NOW)
     assert type(found) is kind, str(found)
+
+
+@pytest.mark.parametrize("status", [405, 406, 410, 415, 421, 424, 451, 498])
+@pytest.mark.parametrize("body", [said(), {"detail": "x"}, b"<html>gone</html>", b"", b"gone"])
+def test_statuses_of_what_this_target_does_not_do(status: int, body: Any) -> None:
+    assert type(error(status, body)) is Unsupported
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        # a setting
+        (400, said("Unsupported parameter: 'max_tokens' is not supported with this model.", "unsupported_parameter")),
+        (400, said("`temperature` is deprecated for this model.")),
+        (400, said("Unrecognized request argument supplied: top_k")),
+        (400, said("property 'reasoning_effort' is unsupported")),
+        (400, said("invalid temperature: only 1 is allowed for this model")),
+        (
+            400,
+            said(
+                "Invalid JSON payload received. Unknown name \"topK\" at 'generation_config': Cannot find field.", 400
+            ),
+        ),
+        (400, said("must be between 0 and 1", param="temperature")),
+        (
+            422,
+            {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "type": "extra_forbidden"}]},
+        ),
+        (422, {"message": {"detail": [{"loc": ["body", "min_p"], "msg": "no", "type": "value_error"}]}}),
+        (400, said("max_tokens: 90000 > 64000, which is the maximum allowed number of output tokens for claude-x")),
+        # what the model or the endpoint can do
+        (400, said("registry.ollama.ai/library/x:latest does not support tools")),
+        (400, said('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')),
+        (400, said("tool_choice 'required' is incompatible with thinking enabled")),
+        (400, said("Budget 0 is invalid. This model only works in thinking mode.", 400)),
+        (400, said("thinking is enabled but reasoning_content is missing in assistant tool call message at index 2")),
+        (400, said("Function call is missing a thought_signature in functionCall parts.", 400)),
+        (404, said("No endpoints found that support tool use.", 404)),
+        (400, said("This model does not support assistant message prefill.")),
+        # schemas, names, media
+        (
+            400,
+            said("tools.0.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level"),
+        ),
+        (400, said("Invalid schema for function 'look'", "invalid_function_parameters", param="tools[0].function")),
+        (400, said("tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'")),
+        (400, said("Invalid 'tools[0].function.name': string too long.", "string_above_max_length")),
+        (400, said("Prompt must contain the word 'json' in some form to use 'response_format' of type 'json_object'.")),
+        (400, said("The image was specified using the image/png media type, but it appears to be image/jpeg")),
+        # account, plan, place
+        (400, said("This organization has been disabled.")),
+        (403, said("Your account has been suspended.")),
+        (403, said("Your organization must be verified to stream this model.")),
+        (404, said("Your organization must be verified to use the model `o3`. Go to settings to find it.")),
+        (400, said("User location is not supported for the API use.", 400, status="FAILED_PRECONDITION")),
+        (403, said("Country, region, or territory not supported", "unsupported_country_region_territory")),
+        (403, said("This model is not available in your region.")),
+        (400, said("Your current plan does not include this model; upgrade your plan.")),
+        (403, said("Project `p` does not have access to model `m`.")),
+        # somebody in between
+        (403, b"<!DOCTYPE html><html><title>Attention Required! | Cloudflare</title></html>"),
+        (403, b"error code: 1020"),
+    ],
+)
+def test_what_one_target_does_not_take(status: int, body: Any) -> None:
+    assert type(error(status, body)) is Unsupported
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, said("messages: at least one message is required"), InvalidRequest),
+        (400, said("Invalid value", "invalid_value", param="messages[3].content"), InvalidRequest),
+        (
+            422,
+            {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Field required", "type": "missing"}]},
+            InvalidRequest,
+        ),
+        (400, said("`temperature` is too warm", "bad_value"), InvalidRequest),
+        (403, said("no"), AuthenticationFailed),
+        (429, said("this tier is not supported for this model"), RateLimited),
+        (429, said("Too many tokens, please wait before trying again."), RateLimited),
+        (400, said("You have reached your specified API usage limits."), QuotaExhausted),
+        (403, said("Monthly usage limit reached"), QuotaExhausted),
+        (400, {"code": "Arrearage", "message": "Access denied, your account is in good standing?"}, QuotaExhausted),
+    ],
+)
+def test_what_it_is_not(status: int, body: Any, kind: type) -> None:
+    assert type(error(status, body)) is kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+        "Invalid request: Your request exceeded model token limit: 262144 (requested: 265000)",
+        "Please reduce the length of the messages or completion. Current length is 8800 while limit is 8192",
+        "prompt token count of 140000 exceeds the limit of 128000",
+        "Input is too long for requested model.",
+        "invalid params, context window exceeds limit (2013)",
+        "Prompt exceeds max length",
+        "Range of input length should be [1, 129024]",
+        "`inputs` tokens + `max_new_tokens` must be <= 131073. Given: 140000 `inputs` tokens",
+        "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
+        "The input (140000 tokens) is longer than the model's context length (131072 tokens).",
+        "the number of tokens to keep from the initial prompt is greater than the context length",
+        "prompt too long; exceeded max context length by 40 tokens",
+        "Too many input tokens. Max input tokens: 8192, request input token count: 9279",
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
+        "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+        "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_wordings_of_a_full_context(text: str, status: int) -> None:
+    assert type(error(status, said(text))) is ContextTooLong
+    assert type(error(status, {"code": "Client specified an invalid argument", "error": text})) is ContextTooLong
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "the reason"}},
+        {"error": "the reason"},
+        {"error": ["the reason"]},
+        {"errors": [{"message": "the reason"}]},
+        {"errors": ["the reason"]},
+        {"detail": "the reason"},
+        {"detail": [{"loc": ["body", "x"], "msg": "the reason"}]},
+        {"detail": {"error": {"message": "the reason"}}},
+        {"message": {"detail": [{"msg": "the reason"}]}},
+        {"message": "the reason"},
+        {"Message": "the reason"},
+        {"msg": "the reason", "code": 500},
+        {"error_msg": "the reason"},
+        {"Error": {"Code": "ValidationException", "Message": "the reason"}},
+        {"fault": {"faultstring": "the reason"}},
+        [{"error": {"message": "the reason"}}],
+        b"the reason",
+        b"\xef\xbb\xbfthe reason\r\n",
+    ],
+)
+def test_the_reason_is_kept_wherever_it_stands(body: Any) -> None:
+    assert "the reason" in str(error(400, body))
+
+
+def test_a_field_that_is_named_is_told() -> None:
+    found = error(422, {"detail": [{"loc": ["body", "seed"], "msg": "no"}]})
+    assert (found.param, str(found)) == ("seed", "'a': the provider answered 422: body.seed: no")
+    assert error(400, said("x", param="tools[0].name")).param == "tools[0].name"
+
+
+def test_no_sign_in_a_text_moves_a_terminal_or_a_line() -> None:
+    odd = "red \x1b[31mtext\x1b[0m\r\nforged line\x00\u202egnp\u2028end \ud800 \x9b2J"
+    for body in (said(odd, odd), {"detail": odd}, odd.encode("utf-8", "replace")):
+        found = error(400, body)
+        shown = f"{found}{found.code}"
+        assert shown.isprintable(), ascii(shown)
+        assert "forged line" in shown
+        shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (429, said("x", "insufficient_quota"), "code"),
+        (400, said("Your credit balance is too low"), "words"),
+        (402, said("x"), "status"),
+        (404, b"<html>", "status"),
+        (None, said("x", "model_not_found"), "code"),
+    ],
+)
+def test_what_told_the_class(status: int | None, body: Any, told: str) -> None:
+    assert error(status, body).told_by == told
+
+
+@pytest.mark.parametrize(
+    "body", [{"detail": [[[[[["x"]]]]]]}, {"message": {"message": {"message": {"message": {}}}}}, [[[]]], 7]
+)
+def test_an_odd_shape_is_no_reason_and_no_crash(body: Any) -> None:
+    assert type(error(400, body)) is InvalidRequest

@@ -158,7 +158,7 @@ class TestWhole:
         ],
     )
     def test_finish(self, word: str, reason: FinishReason | None) -> None:
-        response = whole(finish=word)
+        response = whole({"text": "a"}, finish=word)
         assert (response.finish_reason, response.native_finish_reason) == (reason, word)
 
     def test_only_a_free_stop_becomes_tool_calls(self) -> None:

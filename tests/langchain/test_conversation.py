@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from langchain_agentroute import RoutedChatModel, decision_of, native
-from langchain_agentroute.conversation import keep_warm, thinks_as_it_can, told
+from langchain_agentroute.conversation import keep_warm, messages_for, without_stale_thinking
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
@@ -52,13 +52,13 @@ class TestThinking:
 
     def test_goes_on_from_ones_own(self) -> None:
         model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test", thinking=BUDGET, max_tokens=4000)
-        assert thinks_as_it_can(model, loop(THOUGHT), {}) == (model, {}, [])
+        assert without_stale_thinking(model, loop(THOUGHT), {}) == (model, {}, [])
 
     @pytest.mark.parametrize("by", ["model", "call"])
     def test_is_off_where_another_model_began_the_loop(self, by: str) -> None:
         settings = {"thinking": BUDGET, "max_tokens": 4000} if by == "model" else {}
         model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test", **settings)  # type: ignore[arg-type]
-        other, kwargs, warnings = thinks_as_it_can(model, loop(), {} if by == "model" else {"thinking": BUDGET})
+        other, kwargs, warnings = without_stale_thinking(model, loop(), {} if by == "model" else {"thinking": BUDGET})
         payload = other._get_request_payload(loop(), **kwargs)  # type: ignore[attr-defined]
         assert payload["thinking"] == {"type": "disabled"}
         assert len(warnings) == 1
@@ -67,11 +67,11 @@ class TestThinking:
 
     def test_is_on_again_when_the_user_speaks(self) -> None:
         model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test", thinking=BUDGET, max_tokens=4000)
-        assert thinks_as_it_can(model, [*loop(), HumanMessage("thanks")], {})[0] is model
+        assert without_stale_thinking(model, [*loop(), HumanMessage("thanks")], {})[0] is model
 
     def test_adaptive_thinking_is_left_alone(self) -> None:
         model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test", thinking={"type": "adaptive"})
-        assert thinks_as_it_can(model, loop(), {})[0] is model
+        assert without_stale_thinking(model, loop(), {})[0] is model
 
     def test_on_the_wire_and_in_the_record(self) -> None:
         with ScriptedProvider("noon", provider="anthropic") as provider:
@@ -122,8 +122,8 @@ class TestCacheMarkers:
     @pytest.mark.parametrize("messages", [[HumanMessage("hi")], [SystemMessage("be"), HumanMessage("hi")]])
     def test_a_single_question_is_not(self, messages: list[BaseMessage]) -> None:
         model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test")
-        assert keep_warm(model, messages, {}, agentic=False) == {}
-        assert keep_warm(model, messages, {}, agentic=True) == MARKER
+        assert keep_warm(model, messages, {}, ()) == {}
+        assert keep_warm(model, messages, {}, [{}]) == MARKER
 
     @pytest.mark.parametrize(
         ("kwargs", "expected"),
@@ -138,7 +138,7 @@ class TestCacheMarkers:
     )
     def test_the_callers_own_hold(self, kwargs: dict[str, Any], expected: dict[str, Any]) -> None:
         model = ChatAnthropic(model_name="claude-sonnet-4-6", api_key="sk-test")
-        assert keep_warm(model, loop(), kwargs, agentic=True) == expected
+        assert keep_warm(model, loop(), kwargs, kwargs.get("tools", ())) == expected
 
     @pytest.mark.parametrize("kind", ["native", "wire"])
     def test_those_on_tools_go_to_claude_alone(self, kind: str) -> None:
@@ -168,8 +168,8 @@ class TestCacheMarkers:
             ready = chat_openai(here.base_url, "gpt-4.1", here.api_key)
             model = RoutedChatModel(targets={"gpt": ready, "claude": native(claude(there))})
             gpt, other = model.router.pool["gpt"], model.router.pool["claude"]
-            assert told(messages, other, model.models["claude"], model.router.pool) is messages
-            assert told(messages, gpt, ready, model.router.pool)[1] is messages[1]
+            assert messages_for(messages, other, model.models["claude"], model.router.pool) is messages
+            assert messages_for(messages, gpt, ready, model.router.pool)[1] is messages[1]
             for name in ("gpt", "claude"):
                 model.invoke(messages, {"configurable": {"agentroute": {"target": name}}})
         assert messages == before

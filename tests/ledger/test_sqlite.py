@@ -82,11 +82,11 @@ def made(number: int, **facts: object) -> Decision:
 def test_what_is_appended_is_read_back_equal(path: Path) -> None:
     with SqliteLedger(path) as ledger:
         ledger.append(DONE)
-        assert list(ledger.decisions()) == [DONE]
+        assert list(ledger.decisions) == [DONE]
         assert ledger.totals == Totals.of(DONE)
         assert ledger.gaps == ()
     with SqliteLedger(path) as ledger:
-        assert list(ledger.decisions()) == [DONE]
+        assert list(ledger.decisions) == [DONE]
 
 
 def test_the_columns_beside_the_json(path: Path) -> None:
@@ -102,20 +102,20 @@ def test_reads_by_time_and_key_in_either_order(path: Path) -> None:
         for number in (2, 0, 1, 3):
             ledger.append(made(number, target="even" if number % 2 == 0 else "odd"))
         start = made(0).created_at
-        assert [d.id for d in ledger.decisions()] == ["d0", "d1", "d2", "d3"]
-        assert [d.id for d in ledger.decisions(newest_first=True, target="odd")] == ["d3", "d1"]
-        later = ledger.decisions(since=start + timedelta(hours=1), until=start + timedelta(hours=3))
+        assert [d.id for d in ledger.decisions] == ["d0", "d1", "d2", "d3"]
+        assert [d.id for d in ledger.select(newest_first=True, target="odd")] == ["d3", "d1"]
+        later = ledger.select(since=start + timedelta(hours=1), until=start + timedelta(hours=3))
         assert [d.id for d in later] == ["d1", "d2"]
-        assert [d.id for d in ledger.decisions(agent="coder", role=None)] == ["d0", "d1", "d2", "d3"]
+        assert [d.id for d in ledger.select(agent="coder", role=None)] == ["d0", "d1", "d2", "d3"]
         with pytest.raises(ConfigError, match="cannot be chosen by 'model'; use day, target"):
-            list(ledger.decisions(model="x"))
+            list(ledger.select(model="x"))
 
 
 def test_reading_is_lazy(path: Path) -> None:
     with SqliteLedger(path) as ledger:
         for number in range(50):
             ledger.append(made(number))
-        found = ledger.decisions()
+        found = iter(ledger.decisions)
         assert next(found).id == "d0"
         ledger.append(made(50))
         found.close()  # type: ignore[attr-defined]
@@ -132,7 +132,7 @@ def test_a_full_queue_keeps_the_totals_and_leaves_a_gap(path: Path) -> None:
             decision = made(number, cost=None if number % 10 == 0 else Decimal(number) / 10**12)
             expected += Totals.of(decision)
             ledger.append(decision)
-    kept = list(ledger.decisions())
+    kept = list(ledger.decisions)
     gaps = ledger.gaps
     ledger.close()
     assert 20 <= len(kept) < 200
@@ -150,7 +150,7 @@ def test_a_decision_that_cannot_be_stored_is_counted_in_a_gap(path: Path, caplog
         ledger.append(replace(DONE, context=StepContext(agent="half \ud83d")))
         ledger.append(replace(DONE, context=StepContext(agent={"a": 1})))  # type: ignore[arg-type]
         ledger.append(DONE)
-        assert list(ledger.decisions()) == [DONE]
+        assert list(ledger.decisions) == [DONE]
         assert ledger.gaps[0].totals.steps == 2
         assert ledger.totals.steps == 3
         assert ledger.failures == 0
@@ -202,7 +202,7 @@ def test_a_disk_that_is_full_then_not(path: Path, caplog: pytest.LogCaptureFixtu
     path.rmdir()
     aside.rename(path)
     assert ledger.flush()
-    assert [d.id for d in ledger.decisions()] == ["d0", "d1", "d2"]
+    assert [d.id for d in ledger.decisions] == ["d0", "d1", "d2"]
     assert ledger.totals.steps == 3
     assert ledger.failures >= 2
     ledger.close()
@@ -224,7 +224,7 @@ def test_another_process_in_a_long_transaction_loses_nothing(path: Path) -> None
         with locked(path):
             for number in range(5):
                 ledger.append(made(number))
-        assert len(list(ledger.decisions())) == 5
+        assert len(list(ledger.decisions)) == 5
 
 
 @pytest.mark.parametrize("content", [b"no database at all, only text " * 40, b"SQLite format 3\0" + bytes(500)])
@@ -432,7 +432,7 @@ def test_no_prompt_no_answer_and_no_key_lies_in_the_file(path: Path) -> None:
         with Router(targets=targets, ledger=ledger, strategy="cheapest") as router:
             assert router.complete(request).text == canaries["answer"]
             router.complete(request, constraints=Constraints(tier="premium"))
-        (first, second) = ledger.decisions()
+        (first, second) = ledger.decisions
         assert (first.outcome, second.outcome) == ("ok", "ok")
         written = b"".join(file.read_bytes() for file in path.parent.iterdir())
     written += path.read_bytes()
@@ -477,3 +477,19 @@ def test_a_config_file_names_it_beside_itself_and_commands_that_decide_do_not_ma
     config.write_text(f'ledger = "text.db"\n{text}')
     with pytest.raises(ConfigError, match=r"agentroute\.toml: the ledger .*text\.db"):
         Router.from_config(config)
+
+
+def test_decisions_have_one_shape_in_a_file_and_in_memory(tmp_path: Path) -> None:
+    memory = MemoryLedger()
+    with SqliteLedger(tmp_path / "l.db") as file:
+        for ledger in (memory, file):
+            for number in range(5):
+                ledger.append(replace(DONE, id=f"d{number}"))
+        for decisions in (memory.decisions, file.decisions):
+            assert [d.id for d in decisions] == ["d0", "d1", "d2", "d3", "d4"]
+            assert len(decisions) == 5
+            assert (decisions[-1].id, decisions[0].id, decisions[1].id) == ("d4", "d0", "d1")
+            assert [d.id for d in decisions[-2:]] == ["d3", "d4"]
+            for outside in (5, -6):
+                with pytest.raises(IndexError):
+                    decisions[outside]

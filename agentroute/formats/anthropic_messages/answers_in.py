@@ -19,8 +19,8 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import finish_reason, stream_warnings
-from agentroute.formats.failures import decode_error
+from agentroute.formats.base import failed_finish, finish_reason, newer_count, stream_warnings
+from agentroute.formats.failures import decode_error, tells_failure
 from agentroute.formats.reading import Raw, count, load_event, show
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
@@ -42,8 +42,11 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
     """
     if not isinstance(body, Mapping):
         raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
-    if body.get("type") == "error" or body.get("error"):
+    if body.get("type") == "error" or tells_failure(body, ANSWER_FIELDS):
         raise decode_error(None, {}, body, target=target)
+    failure = failed_finish(body.get("stop_reason"), target, said=bool(body.get("content")))
+    if failure is not None:
+        raise failure
     content = body.get("content")
     if not isinstance(content, list):
         raise BadResponse(f"the answer has no message: `content` is {show(content)}", target=target)
@@ -102,6 +105,7 @@ def decode_usage(raw: Raw | None) -> Usage | None:
     return Usage(total, written, cache_read, cache_write, thought)
 
 
+_EVENT = ("type",)
 _CALL_FIELDS = frozenset({"type", "id", "name", "input"})
 
 
@@ -139,6 +143,11 @@ class StreamDecoder:
         """Whether the provider has said why it stopped."""
         return self.finish_reason is not None or self.native_finish_reason is not None
 
+    @property
+    def thinking(self) -> bool:
+        """Whether a thinking block is open."""
+        return any("thinking" in str(block.begun.get("type")) for block in self._blocks.values())
+
     def feed(self, data: str, event: str = "message") -> list[Event]:
         """The events of one server-sent event. Raises the error it reports, and BadResponse for what is no JSON."""
         if self.ended:
@@ -162,7 +171,7 @@ class StreamDecoder:
                 self._last_words(raw, found)
             case "message_stop":
                 self.ended = True
-            case _ if event == "error":
+            case _ if event == "error" or tells_failure(raw, _EVENT):
                 raise decode_error(None, {}, raw, target=self._target)
         return found
 
@@ -201,9 +210,11 @@ class StreamDecoder:
         """Counts are cumulative; a later event says again only some of them."""
         if not isinstance(raw, Mapping):
             return
+        if self.usage is not None and newer_count(self.usage, decode_usage(raw)) is None:
+            return
         self._counts.update({key: value for key, value in raw.items() if value is not None})
-        usage = decode_usage(self._counts)
-        if usage is not None and usage != self.usage:
+        usage = newer_count(self.usage, decode_usage(self._counts))
+        if usage is not None:
             self.usage = usage
             found.append(UsageReported(usage))
 
@@ -290,6 +301,9 @@ class StreamDecoder:
     def _last_words(self, raw: Raw, found: list[Event]) -> None:
         delta = raw.get("delta")
         if isinstance(delta, Mapping):
+            failure = failed_finish(delta.get("stop_reason"), self._target, said=self._spoke or bool(self._calls))
+            if failure is not None:
+                raise failure
             if delta.get("stop_reason") and not self.finished:
                 self.finish_reason, self.native_finish_reason = decode_finish(delta["stop_reason"])
             for key, value in delta.items():

@@ -22,6 +22,7 @@ from agentroute.errors import (
     QuotaExhausted,
     RateLimited,
     RequestError,
+    Unsupported,
 )
 from agentroute.events import (
     Event,
@@ -66,6 +67,7 @@ _ERRORS: Final[Mapping[type[AgentRouteError], tuple[int, str]]] = {
     ContextTooLong: (400, "invalid_request_error"),
     ContentFiltered: (400, "invalid_request_error"),
     InvalidRequest: (400, "invalid_request_error"),
+    Unsupported: (400, "invalid_request_error"),
     RequestError: (400, "invalid_request_error"),
     NoCandidateError: (503, "overloaded_error"),
     ConfigError: (500, "api_error"),

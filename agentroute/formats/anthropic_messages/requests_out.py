@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
+from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.media import media_type_of, to_text
@@ -31,6 +33,7 @@ def encode_request(
     fields are shared with the request, so the body is to be read or sent, not changed.
     """
     version = quirks.api_version or DEFAULT_VERSION
+    dated = version.removeprefix("vertex-")
     changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
     sampling = request.sampling
     body: dict[str, Any] = {}
@@ -61,13 +64,24 @@ def encode_request(
     if choice is not None:
         body["tool_choice"] = choice
     _schema(request, body, changes)
-    _sampling(request, body, version, thinks, changes)
+    _sampling(request, body, dated, thinks, changes)
     if stream:
         body["stream"] = True
-    headers = {"anthropic-version": version}
+    headers = {}
     if isinstance(betas, list):
         headers["anthropic-beta"] = ",".join(map(str, betas))
+    if quirks.model_in_path:
+        verb = "streamRawPredict" if stream else "rawPredict"
+        path = f"/models/{quote(_named(body.pop('model', None)), safe='@')}:{verb}"
+        return Encoded({"anthropic_version": version, **body}, path, headers, tuple(changes))
+    headers["anthropic-version"] = version
     return Encoded(body, "/messages", headers, tuple(changes))
+
+
+def _named(model: str | None) -> str:
+    if not model:
+        raise RequestError("`model` is missing: it is part of the path there")
+    return model
 
 
 def _thinking_budget(request: ChatRequest) -> int:

@@ -19,8 +19,8 @@ from agentroute.events import (
     UsageReported,
     fold,
 )
-from agentroute.formats.base import finish_reason, stream_warnings
-from agentroute.formats.failures import decode_error
+from agentroute.formats.base import failed_finish, finish_reason, newer_count, stream_warnings
+from agentroute.formats.failures import decode_error, tells_failure
 from agentroute.formats.reading import Raw, load_event, show
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
 
@@ -31,6 +31,7 @@ from .usage import decode_usage
 __all__ = ["StreamDecoder", "decode_response"]
 
 _RESPONSE_FIELDS: Final = ("candidates", "usageMetadata", "modelVersion", "responseId", "error")
+_ANSWER: Final = ("candidates", "usageMetadata", "promptFeedback", "modelVersion", "responseId")
 _CANDIDATE_FIELDS: Final = ("content", "finishReason", "index")
 
 
@@ -67,7 +68,11 @@ class StreamDecoder:
         """Whether there is a candidate, or a reason why there is none."""
         self._target = target
         self._origin = origin
+        self._seen = False
         self._started = False
+        self._model: str | None = None
+        self._head: Extra | None = None
+        self._thinks = False
         self._blocked = False
         self._spoke = False
         self._answer_id = ""
@@ -78,6 +83,11 @@ class StreamDecoder:
     def finished(self) -> bool:
         """Whether the provider has said why it stopped: what may follow is its usage."""
         return self.native_finish_reason is not None
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model's last words were thoughts."""
+        return self._thinks
 
     def feed(self, data: str, event: str = "message") -> list[Event]:
         """The events of one chunk. Raises the error that the stream reports, and BadResponse for what is no chunk."""
@@ -95,11 +105,10 @@ class StreamDecoder:
         if not isinstance(chunk, Mapping):
             raise BadResponse(f"the answer is {show(chunk)}, not an object", target=self._target)
         chunk = camel(chunk)
-        if chunk.get("error"):
+        if tells_failure(chunk, _ANSWER):
             raise decode_error(None, {}, chunk, target=self._target)
         found: list[Event] = []
-        if not self._started:
-            self._start(chunk, found)
+        self._named(chunk, found)
         feedback = chunk.get("promptFeedback")
         word = camel(feedback).get("blockReason") if isinstance(feedback, Mapping) else None
         if isinstance(word, str) and word:
@@ -110,17 +119,21 @@ class StreamDecoder:
             if isinstance(candidate, Mapping) and not candidate.get("index"):
                 self._read_candidate(camel(candidate), found)
         self._decide()
-        count = decode_usage(chunk.get("usageMetadata"), complete=self.finished)
-        if count is not None and count != self.usage:
+        count = newer_count(self.usage, decode_usage(chunk.get("usageMetadata"), complete=self.finished))
+        if count is not None:
             self.usage = count
             found.append(UsageReported(count))
+        if found and not self._started:
+            self._started = True
+            found.insert(0, Started(self._answer_id or None, self._model, self._head))
         return found
 
     def close(self) -> list[Event]:
         """The end of the stream. Raises BadResponse where no reason for stopping came: it was cut off."""
         if not self.finished:
             raise BadResponse("the stream ended before the answer was complete", target=self._target)
-        return [self.end()]
+        begun = () if self._started else (Started(self._answer_id or None, self._model, self._head),)
+        return [*begun, self.end()]
 
     def end(self) -> Finished:
         """The last event of an answer that is whole."""
@@ -131,18 +144,21 @@ class StreamDecoder:
         """What `response_warnings` would say of the answer so far."""
         return stream_warnings(self, self._calls, spoke=self._spoke)
 
-    def _start(self, chunk: Raw, found: list[Event]) -> None:
-        self._started = True
+    def _named(self, chunk: Raw, found: list[Event]) -> None:
+        """What the first chunk says of itself, and who speaks: that may come with a later one."""
+        if not self._seen:
+            self._seen = True
+            spare = rest_of(chunk, *_RESPONSE_FIELDS)
+            self._head = Extra(DIALECT, spare, self._origin) if spare else None
+        if self._answer_id and self._model:
+            return
         answer_id, model = chunk.get("responseId"), chunk.get("modelVersion")
-        self._answer_id = answer_id if isinstance(answer_id, str) else ""
-        spare = rest_of(chunk, *_RESPONSE_FIELDS)
-        found.append(
-            Started(
-                self._answer_id or None,
-                model if isinstance(model, str) and model else None,
-                Extra(DIALECT, spare, self._origin) if spare else None,
-            )
-        )
+        before = self._answer_id, self._model
+        self._answer_id = self._answer_id or (answer_id if isinstance(answer_id, str) else "")
+        self._model = self._model or (model if isinstance(model, str) and model else None)
+        if (self._answer_id and self._model) or (self._started and (self._answer_id, self._model) != before):
+            self._started = True
+            found.append(Started(self._answer_id or None, self._model, self._head))
 
     def _decide(self) -> None:
         word = self.native_finish_reason
@@ -160,11 +176,15 @@ class StreamDecoder:
                 self._read_part(camel(part), found)
         self._beside.update(rest_of(candidate, *_CANDIDATE_FIELDS))
         word = candidate.get("finishReason")
+        failure = failed_finish(word, self._target, said=self._spoke or bool(self._calls))
+        if failure is not None:
+            raise failure
         if isinstance(word, str) and word and not self._blocked:
             self.native_finish_reason = word
 
     def _read_part(self, part: Raw, found: list[Event]) -> None:
         text = part.get("text")
+        self._thinks = part.get("thought") is True
         if "functionCall" in part:
             self._read_call(part, found)
         elif not isinstance(text, str):

@@ -18,6 +18,7 @@ from agentroute.errors import (
     QuotaExhausted,
     RateLimited,
     RequestError,
+    Unsupported,
 )
 from agentroute.events import (
     Event,
@@ -78,6 +79,7 @@ _OWN_WORDS: Final = frozenset(
 _ERRORS: Final[Mapping[type[AgentRouteError], tuple[int, str]]] = {
     RequestError: (400, "INVALID_ARGUMENT"),
     InvalidRequest: (400, "INVALID_ARGUMENT"),
+    Unsupported: (400, "INVALID_ARGUMENT"),
     ContentFiltered: (400, "INVALID_ARGUMENT"),
     ContextTooLong: (400, "INVALID_ARGUMENT"),
     ModelNotFound: (404, "NOT_FOUND"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentroute.errors import BadResponse, RequestError
+from agentroute.errors import BadResponse, ProviderError, RequestError
 from agentroute.events import (
     Event,
     Finished,
@@ -19,9 +19,9 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import finish_reason, stream_warnings
-from agentroute.formats.failures import decode_error
-from agentroute.formats.reading import Raw, count, load_event, show
+from agentroute.formats.base import failed_finish, finish_reason, newer_count, stream_warnings
+from agentroute.formats.failures import decode_error, tells_failure
+from agentroute.formats.reading import Raw, count, json_object, load_event, show
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
 
 from .fields import CUSTOM, DIALECT, REASONING, REFUSAL, digest, kept, said
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 RESPONSE_FIELDS = frozenset({"id", "object", "model", "choices", "usage", "error"})
+_SAID = frozenset({"content", "tool_calls", "reasoning", "reasoning_content", "refusal", "function_call"})
+_ANSWER = ("choices", "usage", "id", "model", "object")
 _CHOICE_FIELDS = frozenset({"index", "message", "finish_reason", "native_finish_reason"})
 
 
@@ -48,7 +50,7 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
     """
     if not isinstance(body, Mapping):
         raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
-    if body.get("error"):
+    if tells_failure(body, _ANSWER):
         raise decode_error(None, {}, body, target=target)
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -65,6 +67,9 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
         problem = str(error)
     if problem:
         raise BadResponse(f"the answer cannot be read: {problem}", target=target)
+    failure = _failure(choice, target, said=any(isinstance(part, ToolCall) or _is_text(part) for part in parts))
+    if failure is not None:
+        raise failure
     finish, native = decode_finish(choice)
     extra = said({key: body[key] for key in body if key not in RESPONSE_FIELDS})
     beside = said({key: choice[key] for key in choice if key not in _CHOICE_FIELDS})
@@ -99,6 +104,15 @@ def _says_something(part: Part) -> bool:
 def spare_id_of(body: Raw) -> str:
     """What begins the id of a call that came without one: the same for the same answer, another for another."""
     return f"call_{digest(repr((body.get('id'), body.get('created'), body.get('model'))))}"
+
+
+def _failure(choice: Raw, target: str | None, *, said: bool) -> ProviderError | None:
+    words = choice.get("finish_reason"), choice.get("native_finish_reason")
+    return next(filter(None, (failed_finish(word, target, said=said) for word in words)), None)
+
+
+def _is_text(part: Part) -> bool:
+    return isinstance(part, Text) and bool(part.text)
 
 
 def decode_finish(choice: Raw) -> tuple[FinishReason | None, str | None]:
@@ -149,6 +163,12 @@ class _Call:
     started: bool = False
     arguments: list[str] = field(default_factory=list)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the arguments so far are an object: more of them would belong to another call."""
+        ends = bool(self.arguments) and self.arguments[-1].rstrip().endswith("}")
+        return ends and json_object("".join(self.arguments)) is not None
+
 
 class StreamDecoder:
     """Reads one streamed answer: feed it the data of each server-sent event, then close it.
@@ -167,9 +187,14 @@ class StreamDecoder:
         self._origin = origin
         self._refusal: list[str] = []
         self._thinking: list[str] = []
+        self._seen = False
+        self._id: str | None = None
+        self._model: str | None = None
+        self._head: Extra | None = None
         self._started = False
         self._answered = False
         self._spoke = False
+        self._thinks = False
         self._spare_id = ""
         self._extra: dict[str, Any] = {}
         self._calls: list[_Call] = []
@@ -179,6 +204,11 @@ class StreamDecoder:
     def finished(self) -> bool:
         """Whether the provider has said why it stopped: what may follow is its usage."""
         return self.finish_reason is not None or self.native_finish_reason is not None
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model's last words were thoughts."""
+        return self._thinks
 
     def feed(self, data: str, event: str = "message") -> list[Event]:
         """The events of one chunk. Raises the error that the stream reports, and BadResponse for what is no chunk."""
@@ -190,11 +220,10 @@ class StreamDecoder:
         chunk = load_event(data, self._target)
         if not isinstance(chunk, Mapping):
             return []
-        if chunk.get("error") or event == "error":
+        if event == "error" or tells_failure(chunk, _ANSWER):
             raise decode_error(None, {}, chunk, target=self._target)
         found: list[Event] = []
-        if not self._started:
-            self._start(chunk, found)
+        self._named(chunk, found)
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for choice in choices:
@@ -202,10 +231,12 @@ class StreamDecoder:
                     self._read_choice(choice, found)
         usage = chunk.get("usage")
         if usage is not None:
-            count = decode_usage(usage)
-            if count is not None and count != self.usage:
+            count = newer_count(self.usage, decode_usage(usage))
+            if count is not None:
                 self.usage = count
                 found.append(UsageReported(count))
+        if found:
+            self._begin(found)
         return found
 
     def close(self) -> list[Event]:
@@ -216,6 +247,7 @@ class StreamDecoder:
         if not self.finished and not (self.ended and self._answered):
             raise BadResponse("the stream ended before the answer was complete", target=self._target)
         found: list[Event] = []
+        self._begin(found)
         self._close_thinking(found)
         self._close_refusal(found)
         for call in self._calls:
@@ -232,18 +264,27 @@ class StreamDecoder:
         ]
         return stream_warnings(self, calls, spoke=self._spoke)
 
-    def _start(self, chunk: Raw, found: list[Event]) -> None:
-        self._started = True
-        self._spare_id = spare_id_of(chunk)
+    def _named(self, chunk: Raw, found: list[Event]) -> None:
+        """What the first chunk says of itself, and who speaks: some servers leave that to a later one."""
+        if not self._seen:
+            self._seen = True
+            self._spare_id = spare_id_of(chunk)
+            self._head = kept(said({key: chunk[key] for key in chunk if key not in RESPONSE_FIELDS}), self._origin)
+        if self._id and self._model:
+            return
         answer_id, model = chunk.get("id"), chunk.get("model")
-        spare = said({key: chunk[key] for key in chunk if key not in RESPONSE_FIELDS})
-        found.append(
-            Started(
-                answer_id if isinstance(answer_id, str) and answer_id else None,
-                model if isinstance(model, str) and model else None,
-                kept(spare, self._origin),
-            )
-        )
+        before = self._id, self._model
+        self._id = self._id or (answer_id if isinstance(answer_id, str) and answer_id else None)
+        self._model = self._model or (model if isinstance(model, str) and model else None)
+        if (self._id and self._model) or (self._started and (self._id, self._model) != before):
+            self._started = True
+            found.append(Started(self._id, self._model, self._head))
+
+    def _begin(self, found: list[Event]) -> None:
+        """Nothing is said before Started, which waits for a name as long as nothing is."""
+        if not self._started:
+            self._started = True
+            found.insert(0, Started(self._id, self._model, self._head))
 
     def _read_choice(self, choice: Raw, found: list[Event]) -> None:
         self._answered = True
@@ -254,6 +295,8 @@ class StreamDecoder:
             for key, value in delta.items():
                 if value is None or value == "":
                     continue
+                if key in _SAID:
+                    self._thinks = key in ("reasoning", "reasoning_content")
                 if key == "content":
                     self._spoke = True
                     self._close_refusal(found)
@@ -274,6 +317,9 @@ class StreamDecoder:
                     self._read_call({"index": 0, "function": value}, found)
                 elif key not in ASSISTANT_FIELDS:
                     self._keep(key, value)
+        failure = _failure(choice, self._target, said=self._spoke or bool(self._calls))
+        if failure is not None:
+            raise failure
         if choice.get("finish_reason") and not self.finished:
             self.finish_reason, self.native_finish_reason = decode_finish(choice)
 
@@ -292,6 +338,7 @@ class StreamDecoder:
             raise BadResponse(f"the answer cannot be read: {problem}", target=self._target)
         for part in parts:
             if isinstance(part, Reasoning):
+                self._thinks = True
                 if part.text:
                     self._thinking.append(part.text)
                     found.append(ReasoningDelta(part.text))
@@ -327,7 +374,7 @@ class StreamDecoder:
         if isinstance(arguments, Mapping):
             arguments = json.dumps(arguments, ensure_ascii=False)
         index = raw.get("index")
-        index = index if isinstance(index, int) else None
+        index = index if isinstance(index, int) and not isinstance(index, bool) else None
         call = self._known_call(index, wire_id, name)
         if call is None:
             spare = said({key: raw[key] for key in raw if key not in ("index", "id", "type", kind)})
@@ -357,6 +404,11 @@ class StreamDecoder:
             if wire_id is not None:
                 return next((known for known in self._calls if known.wire_id == wire_id), None)
             call = self._calls[-1] if self._calls else None
+        last = self._calls[-1] if self._calls else None
+        only_arguments = wire_id is None and name is None
+        if only_arguments and last is not None and last is not call and last.name is not None and not last.whole:
+            # An index that does not fit: the call that was begun last lacks these arguments, unless another one does.
+            call = last if call is None or call.whole else call
         if call is None:
             return None
         if wire_id is not None and wire_id != call.wire_id and (call.wire_id is not None or name is not None):

@@ -24,6 +24,7 @@ from agentroute.errors import (
     RateLimited,
     RequestError,
     StreamInterrupted,
+    Unsupported,
 )
 from agentroute.events import (
     Event,
@@ -49,6 +50,7 @@ __all__ = ["StreamEncoder", "encode_error", "encode_response", "error_object"]
 _FORMS: Final[dict[type[AgentRouteError], tuple[int, str, str | None]]] = {
     RequestError: (400, "invalid_request_error", None),
     InvalidRequest: (400, "invalid_request_error", None),
+    Unsupported: (400, "invalid_request_error", "unsupported"),
     ContentFiltered: (400, "invalid_request_error", "content_filter"),
     ContextTooLong: (400, "invalid_request_error", "context_length_exceeded"),
     ModelNotFound: (404, "invalid_request_error", "model_not_found"),
@@ -176,7 +178,7 @@ class StreamEncoder:
     def encode(self, event: Event) -> bytes:
         match event:
             case Started():
-                return self._begin(event)
+                return b"" if self._begun else self._begin(event)
             case TextDelta():
                 kind = known_fields(event.extra).get("type")
                 if kind is not None and kind != "refusal":

@@ -51,11 +51,18 @@ def encode_request(
     if name is not None:
         body["model"] = name
     body["messages"] = [raw for message in request.messages for raw in _encode_message(message, quirks, changes)]
+    for raw in body["messages"]:
+        if quirks.text_content == "all" or (quirks.text_content == "tools" and raw["role"] == "tool"):
+            raw["content"] = _one_text(raw["content"], changes)
     tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
     if tools:
         body["tools"] = tools
     if request.tool_choice is not None and (tools or not request.tools):
-        body["tool_choice"] = _encode_tool_choice(request.tool_choice, request.tools)
+        choice = request.tool_choice
+        if not quirks.forced_tools and choice.mode in ("required", "tool"):
+            choice = ToolChoice("auto")
+            changes["the forced tool choice sent as `auto`: this server takes no other"] = None
+        body["tool_choice"] = _encode_tool_choice(choice, request.tools)
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
     if request.response_schema is not None:
@@ -190,6 +197,15 @@ def _encode_content(parts: Iterable[Part]) -> str | list[dict[str, Any]]:
     if len(held) == 1 and isinstance(held[0], Text) and not known_fields(held[0].extra):
         return held[0].text
     return [_encode_part(part) for part in held]
+
+
+def _one_text(content: Any, changes: dict[str, None]) -> Any:
+    """A list of texts as one text, with a line between them; a list that holds anything else as it is."""
+    if not isinstance(content, list) or any(raw.get("type") != "text" for raw in content):
+        return content
+    if any(raw.keys() != {"type", "text"} for raw in content):
+        changes["fields beside a text left out: this server takes a content as one text"] = None
+    return "\n\n".join(raw["text"] for raw in content)
 
 
 def _encode_part(part: Part) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import finish_reason, stream_warnings
-from agentroute.formats.failures import decode_error
+from agentroute.formats.base import finish_reason, newer_count, stream_warnings
+from agentroute.formats.failures import decode_error, tells_failure
 from agentroute.formats.reading import Raw, count, load_event, show
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
 
@@ -37,7 +37,7 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
     """
     if not isinstance(body, Mapping):
         raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
-    if body.get("error") or body.get("status") == "failed":
+    if body.get("status") == "failed" or tells_failure(body, _ANSWER):
         raise decode_error(None, {}, body, target=target)
     if body.get("status") in _UNFINISHED:
         raise BadResponse(f"the answer is {show(body['status'])}, not complete", target=target)
@@ -68,6 +68,7 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
     )
 
 
+_ANSWER = ("output", "status", "id", "object", "type")
 _UNFINISHED = ("in_progress", "queued", "cancelled")
 
 
@@ -135,11 +136,17 @@ class StreamDecoder:
         self._calls: list[tuple[str, str, list[str]]] = []
         self._ids: list[str | None] = []
         self._spoke = False
+        self._started = False
 
     @property
     def finished(self) -> bool:
         """Whether the provider has said that the answer is complete, or why it is not."""
         return self.finish_reason is not None or self.native_finish_reason is not None
+
+    @property
+    def thinking(self) -> bool:
+        """Whether a reasoning item is open."""
+        return any(item.kind == "reasoning" and not item.closed for item in self._items.values())
 
     def feed(self, data: str, event: str = "message") -> list[Event]:
         """The events of one server-sent event. Raises the error it reports, and BadResponse for what is no JSON."""
@@ -150,7 +157,7 @@ class StreamDecoder:
             return []
         found: list[Event] = []
         match raw.get("type", event):
-            case "response.created":
+            case "response.created" | "response.in_progress" | "response.queued":
                 self._start(raw.get("response"), found)
             case "response.output_item.added":
                 self._open(raw, found)
@@ -170,7 +177,7 @@ class StreamDecoder:
                 raise decode_error(None, {}, raw, target=self._target)
             case str() as kind if kind in _ENDS:
                 self._end(kind, raw.get("response"), found)
-            case _ if raw.get("error"):
+            case _ if event == "error" or tells_failure(raw, _ANSWER):
                 raise decode_error(None, {}, raw, target=self._target)
         return found
 
@@ -188,7 +195,8 @@ class StreamDecoder:
         return stream_warnings(self, calls, spoke=self._spoke)
 
     def _start(self, response: Any, found: list[Event]) -> None:
-        if isinstance(response, Mapping):
+        if isinstance(response, Mapping) and not self._started:
+            self._started = True
             answer_id, model = response.get("id"), response.get("model")
             found.append(
                 Started(answer_id if isinstance(answer_id, str) else None, model if isinstance(model, str) else None)
@@ -277,6 +285,9 @@ class StreamDecoder:
 
     def _end(self, kind: str, response: Any, found: list[Event]) -> None:
         response = response if isinstance(response, Mapping) else {}
+        if response.get("error") or response.get("status") in ("failed", *_UNFINISHED):
+            raise decode_error(None, {}, response, target=self._target)
+        self._start(response, found)
         output = response.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
             known = self._items.get(index)
@@ -286,7 +297,7 @@ class StreamDecoder:
             response = {**response, "status": kind.removeprefix("response.")}
         self.finish_reason, self.native_finish_reason = decode_finish(response, calls=bool(self._calls))
         self.ended = self.finished
-        usage = decode_usage(response.get("usage"))
+        usage = newer_count(self.usage, decode_usage(response.get("usage")))
         if usage is not None:
             self.usage = usage
             found.append(UsageReported(usage))

@@ -16,7 +16,7 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags, instr
 from agentroute import BadResponse, ProviderError, Router, Target
 from agentroute.events import Event, fold, is_content
 from agentroute.failover.effects import Done, Item, Sent, Try
-from agentroute.native.errors import sdk_error
+from agentroute.native.errors import cut_short, sdk_error
 from agentroute.native.limits import Phase, within
 
 from .answers import StreamWriter, done_of, has_content, write_answer
@@ -131,7 +131,7 @@ class _Native:
         if self.before is None:
             return BadResponse(f"target {name!r}: the answer ended before it began", target=name)
         if self.ends_with_a_reason and self.done.finish_reason is None:
-            return BadResponse(f"target {name!r}: the answer ended without a finish reason", target=name)
+            return cut_short(self.target)
         return None
 
 
