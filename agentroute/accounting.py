@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Final
 
-from .decisions import Decision
+from .decisions import IMPLAUSIBLE, Decision
 from .failover.flow import Log
 from .routing.economics import step_cost
 from .targets import Target
@@ -40,8 +42,52 @@ def completed(planned: Decision, log: Log, baseline: Baseline) -> Decision:
         cost=_spent(log),
         baseline_cost=_baseline_cost(planned, log, baseline),
         outcome="abandoned" if log.outcome == "planned" else log.outcome,
-        warnings=(*log.warnings, *_unknown(log)),
+        warnings=(*log.warnings, *_odd_count(planned, log), *_odd_bills(log), *_unknown(log)),
     )
+
+
+_FAR: Final = 10
+_FEW: Final = 10_000
+"""A count is far from the estimate if it is above 10 times it and 10,000 tokens, or the other way round. Set by hand:
+an estimate is right to a few percent, that of a request with files to a factor of 8 (routing/tokens.py), and a
+provider may put instructions of its own before a short prompt."""
+
+
+def _odd_count(planned: Decision, log: Log) -> Iterator[str]:
+    """What cannot be right about the winner's count of the prompt. It stays on record; no estimate builds on it."""
+    target, counted = log.winner, None if log.usage is None else log.usage.prompt_tokens
+    expected = planned.estimated_usage.input_tokens
+    if target is None or counted is None or log.usage is None:
+        return
+    said = f"{IMPLAUSIBLE}: {target.name} counted {counted:,} input tokens"
+    window = target.max_input_tokens or target.context_window
+    cached = (log.usage.cache_read_tokens or 0) + (log.usage.cache_write_tokens or 0)
+    if counted == 0:
+        yield said
+    elif window is not None and counted > window:
+        yield f"{said}, above its limit of {window:,}"
+    elif not log.usage.iterations and cached > counted:
+        yield f"{said}, of which {cached:,} cached"
+    elif expected is not None and max(counted, expected) > _FAR * min(counted, expected) + _FEW:
+        yield f"{said}, about {expected:,} were expected"
+
+
+_SAME: Final = Decimal("0.01")
+"""A provider's bill within a hundredth of the list price is taken to say the same."""
+
+
+def _odd_bills(log: Log) -> Iterator[str]:
+    """Bills that are unknown although the price is known, or that are not what the list says."""
+    prices = {} if log.winner is None else {log.winner.name: log.winner.price}
+    for attempt in log.attempts:
+        if attempt.usage is None:
+            continue
+        if attempt.cost is None and prices.get(attempt.target) is not None and attempt.usage.output_tokens is not None:
+            yield f"cost_unknown: {attempt.target}: {attempt.cost_problem}"
+        if attempt.cost is None or attempt.list_cost is None:
+            continue
+        if abs(attempt.cost - attempt.list_cost) > _SAME * max(attempt.cost, attempt.list_cost):
+            yield f"cost_differs: {attempt.target} says ${attempt.cost}, its list price gives ${attempt.list_cost}"
 
 
 def _unknown(log: Log) -> tuple[str, ...]:

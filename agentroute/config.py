@@ -58,6 +58,7 @@ class _Target(_Section):
     settings: dict[str, Any] = {}
     price: _Price | None = None
     context_window: _Count | None = None
+    max_input_tokens: _Count | None = None
     max_output_tokens: _Count | None = None
     capabilities: _Capabilities = _Capabilities()
     cache_ttl_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None

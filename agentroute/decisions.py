@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -13,9 +14,11 @@ from typing import Any, Literal, TypeAlias
 
 from .errors import ConfigError
 from .messages import Usage
+from .prices import BillSource
 from .targets import Tier
 
 __all__ = [
+    "IMPLAUSIBLE",
     "SCHEMA_VERSION",
     "Attempt",
     "AttemptOutcome",
@@ -34,6 +37,9 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 
+IMPLAUSIBLE = "implausible_usage"
+"""What a decision's warning begins with if the provider's count of the prompt cannot be right."""
+
 Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
 Complexity: TypeAlias = Literal["simple", "medium", "complex"]
 Outcome: TypeAlias = Literal["planned", "ok", "failed", "interrupted", "cancelled", "abandoned"]
@@ -51,6 +57,7 @@ class StepKind(Enum):
     STRUCTURED = "structured"
     SUMMARISE = "summarise"
     DELEGATE = "delegate"
+    HOUSEKEEPING = "housekeeping"
 
 
 class Task(Enum):
@@ -94,7 +101,8 @@ class Constraints:
     `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included.
 
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
-    Without it such a refusal goes to the caller unchanged.
+    Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is
+    asked for as many as it writes; with `strict_max_tokens` it may not serve.
     """
 
     target: str | None = None
@@ -107,6 +115,7 @@ class Constraints:
     max_cost: Decimal | float | None = None
     content_filter_fallback: tuple[str, ...] = ()
     max_attempts: int | None = None
+    strict_max_tokens: bool = False
 
     @classmethod
     def of(
@@ -139,6 +148,8 @@ class Constraints:
                 raise ConfigError(f"{name} is the text {value!r}; give a tuple of {what} names")
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        if not isinstance(self.strict_max_tokens, bool):
+            raise ConfigError(f"strict_max_tokens is {self.strict_max_tokens!r}; give True or False")
         for name in ("deadline_s", "max_cost"):
             value = getattr(self, name)
             if value is None:
@@ -212,9 +223,11 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target. Times in seconds; `cost` None where the provider gave no usage or has no known price.
+    """One try at one target. Times in seconds; `cost` None where it is unknown: `cost_problem` then says why.
 
-    `changes` says what of the request had to be repaired or left out for this target.
+    `cost_source` tells who made the figure: `provider` is its own bill, told in the answer, and `list_cost` what our
+    list would have said; `list` is the list price of what the provider counted. `changes` says what of the request had
+    to be repaired or left out for this target.
     """
 
     target: str
@@ -230,6 +243,9 @@ class Attempt:
     cost: Decimal | None = None
     possible_duplicate_cost: bool = False
     changes: tuple[str, ...] = ()
+    cost_source: BillSource | None = None
+    cost_problem: str | None = None
+    list_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +296,54 @@ class Decision:
         return None if self.baseline_cost is None or spent is None else self.baseline_cost - spent
 
     @property
+    def cost_source(self) -> str | None:
+        """Who made the figure of `cost`: `provider`, `list`, or `mixed` if several attempts cost something."""
+        sources = {attempt.cost_source for attempt in self.attempts if attempt.cost is not None}
+        return None if self.cost is None or not sources else sources.pop() if len(sources) == 1 else "mixed"
+
+    @property
+    def cost_problem(self) -> str | None:
+        """Why `cost` is unknown; None where it is known or the call was not made."""
+        if self.cost is not None:
+            return None
+        unknown = (a for a in self.attempts if a.cost is None and a.outcome != "failed")
+        return next((attempt.cost_problem for attempt in unknown), None)
+
+    @property
+    def counted_input(self) -> int | None:
+        """The provider's count of the prompt; None where it told none, or one that cannot be right."""
+        doubted = any(warning.startswith(IMPLAUSIBLE) for warning in self.warnings)
+        return None if self.usage is None or doubted else self.usage.prompt_tokens
+
+    @property
     def fallbacks(self) -> int:
         """How many other targets were tried after the first one failed."""
         return len({attempt.target for attempt in self.attempts}) - 1 if self.attempts else 0
+
+    def explain(self) -> str:
+        """The decision as plain lines: what the step is, why, every candidate with its cost, every dropped target, and
+        what would have changed the choice: the P that the next tier down would need, and from where on the next one up.
+        """
+        likely = "  ".join(f"{tier} {chance:.2f}" for tier, chance in self.sufficiency.items())
+        lines = [
+            f"decision {self.id} ({self.strategy}, {self.outcome})",
+            f"  target       {self.target} ({self.tier.value})",
+            f"  step         {self.step_kind.value}, {self.task.value}, {self.complexity}, "
+            f"confidence {self.confidence:.2f}",
+            f"  P(suffices)  {likely}",
+            "  reasons",
+            *(f"    - {reason}" for reason in self.reasons or ("none given",)),
+            "  candidates",
+            *_table(self.candidates),
+        ]
+        if changes := _changes(self):
+            lines += ["  what would change it", *(f"    - {change}" for change in changes)]
+        if self.dropped:
+            lines += ["  dropped", *(f"    - {drop.target}: {drop.reason}" for drop in self.dropped)]
+        if self.attempts:
+            lines += ["  attempts"]
+            lines += [f"    - {a.target}: {a.outcome} {a.error or ''}".rstrip() for a in self.attempts]
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; money as text, so that nothing is rounded. `from_dict` reads it back."""
@@ -328,6 +389,7 @@ class Decision:
                     **{name: getattr(a, name) for name in _ATTEMPT_FIELDS},
                     "usage": a.usage.to_dict() if a.usage else None,
                     "cost": _money(a.cost),
+                    "list_cost": _money(a.list_cost),
                     "changes": list(a.changes),
                 }
                 for a in self.attempts
@@ -378,6 +440,7 @@ class Decision:
                         **a,
                         "usage": Usage.from_dict(a["usage"]) if a["usage"] else None,
                         "cost": _decimal(a["cost"]),
+                        "list_cost": _decimal(a.get("list_cost")),
                         "changes": tuple(a.get("changes", ())),
                     }
                 )
@@ -402,7 +465,81 @@ _ATTEMPT_FIELDS = (
     "status",
     "retry_after",
     "possible_duplicate_cost",
+    "cost_source",
+    "cost_problem",
 )
+
+
+def _table(candidates: tuple[Candidate, ...]) -> list[str]:
+    rows = [
+        (
+            f"{place}. {c.target}",
+            c.tier.value,
+            f"P {c.sufficiency:.2f}",
+            "price unknown" if c.expected_cost is None else f"about ${c.expected_cost:.6f}",
+            f"{c.cached_tokens} cached",
+            c.reason,
+        )
+        for place, c in enumerate(candidates, 1)
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    return [
+        "    " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]).rstrip()
+        for row in rows
+    ]
+
+
+def _changes(decision: Decision) -> list[str]:
+    """What the next tiers down and up would have needed, as far as the record of the candidates tells."""
+    if not decision.candidates:
+        return []
+    first, *others = decision.candidates
+    if first.score is None:
+        return [f"nothing but the caller: {first.reason}"]
+    found = []
+    below = max((c for c in others if c.tier < first.tier), key=lambda c: c.tier, default=None)
+    if below is not None:
+        named = f"{below.target} ({below.tier.value})"
+        need = _needed(below, first, decision)
+        pin = f" (or max_tier={below.tier.value!r})"
+        if need is not None and need > 1:
+            found.append(f"down: no P would do for {named}: it costs more than it could save{pin}")
+        elif need is not None and need > below.sufficiency:
+            found.append(f"down: {named} would need P {need:.3f}; it has {below.sufficiency:.3f}{pin}")
+    above = min((c for c in others if c.tier > first.tier), key=lambda c: c.tier, default=None)
+    if above is not None and decision.strategy == "balanced":
+        fall = _breaks_even(first, above)
+        if fall is not None and 0 < fall < first.sufficiency:
+            found.append(f"up: {above.target} ({above.tier.value}) as soon as P of {first.target} is below {fall:.3f}")
+    elif above is not None and decision.strategy == "cheapest" and (floor := _floor(first)) is not None:
+        found.append(f"up: {above.target} ({above.tier.value}) as soon as P of {first.target} is below {floor:.2f}")
+    return found
+
+
+def _needed(candidate: Candidate, first: Candidate, decision: Decision) -> float | None:
+    """The P from which `candidate` would come before `first`; above 1 where none would do, None if it is not known."""
+    if decision.strategy == "balanced":
+        return _breaks_even(candidate, first)
+    if decision.strategy == "best":
+        return max(c.sufficiency for c in decision.candidates) - 0.01
+    return _floor(candidate)
+
+
+def _breaks_even(candidate: Candidate, other: Candidate) -> float | None:
+    """The P at which the scores of two candidates are equal: a score is a cost and a risk that falls with P."""
+    if candidate.score is None or other.score is None or candidate.expected_cost is None:
+        return None
+    cost, lack = float(candidate.expected_cost), 1 - candidate.sufficiency
+    risk = (candidate.score - cost) / lack if lack > 0 else 0.0
+    return 1 - (other.score - cost) / risk if risk > 0 else None
+
+
+_FLOOR = re.compile(r"\b(?:reaches|below) (\d\.\d+)")
+
+
+def _floor(candidate: Candidate) -> float | None:
+    match = _FLOOR.search(candidate.reason)
+    return None if match is None else float(match[1])
 
 
 def _money(value: Decimal | None) -> str | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, get_args
 
 from .errors import RequestError
 
@@ -13,16 +14,19 @@ if TYPE_CHECKING:
     from .decisions import Decision
 
 __all__ = [
+    "EFFORTS",
     "Audio",
     "ChatRequest",
     "ChatResponse",
     "Document",
+    "Effort",
     "Extra",
     "FinishReason",
     "Image",
     "Message",
     "Part",
     "Reasoning",
+    "ReasoningSetting",
     "ResponseSchema",
     "Role",
     "Sampling",
@@ -37,6 +41,9 @@ __all__ = [
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+EFFORTS: Final[tuple[Effort, ...]] = get_args(Effort)
+"""How much a model shall think, from not at all to all it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +226,39 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningSetting:
+    """How much the model shall think, in the words of no provider; fitted to each model that is called.
+
+    `effort` or `budget_tokens` (the tokens it may think), or neither: it shall think as much as it does by itself.
+    `summary`: whether its thoughts shall be shown, as far as the provider shows any; None is the provider's default.
+    Raises RequestError for an unknown effort or a budget that is no whole number above 0.
+    """
+
+    effort: Effort | None = None
+    budget_tokens: int | None = None
+    summary: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.effort is not None and self.effort not in EFFORTS:
+            raise RequestError(f"the effort {self.effort!r} is not known; give one of {', '.join(EFFORTS)}")
+        budget = self.budget_tokens
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
+            raise RequestError(f"`budget_tokens` is {budget!r}; give a whole number above 0")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Usage:
     """What the provider says it counted, in tokens. None is unknown, never 0.
 
     `input_tokens` includes `cache_read_tokens` and `cache_write_tokens`; `output_tokens` includes `reasoning_tokens`.
+    `cache_write_1h_tokens` and `cache_write_12h_tokens` are the part of `cache_write_tokens` that lives so long.
+
+    What else an answer tells of its price: `service_tier`, `speed` and `region` in the provider's own words;
+    `server_tools`, how often each tool of the provider's ran; `reported_cost`, the provider's own bill in USD.
+
+    An answer that the provider made in several requests of its own (compaction, loops of its tools) has them all in
+    `iterations`, and the counts are their sums; `last_input_tokens` is then the prompt of the last one. `model` is set
+    in such a part if another model than the answer's made it.
     """
 
     input_tokens: int | None = None
@@ -230,16 +266,60 @@ class Usage:
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    cache_write_12h_tokens: int | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    region: str | None = None
+    server_tools: tuple[tuple[str, int], ...] = ()
+    reported_cost: Decimal | None = None
+    iterations: tuple[Usage, ...] = ()
+    last_input_tokens: int | None = None
+    model: str | None = None
 
-    def to_dict(self) -> dict[str, int | None]:
-        return {name: getattr(self, name) for name in _USAGE_FIELDS}
+    @property
+    def prompt_tokens(self) -> int | None:
+        """How long the conversation is by this count: what anchors the next estimate."""
+        return self.last_input_tokens if self.iterations else self.input_tokens
+
+    def __repr__(self) -> str:
+        told = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return f"Usage({', '.join(f'{name}={value!r}' for name, value in told if value not in (None, ()))})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: the five counts always, everything else if it is told; money as text."""
+        found: dict[str, Any] = {name: getattr(self, name) for name in _USAGE_COUNTS}
+        found |= {name: value for name in _USAGE_FACTS if (value := getattr(self, name)) is not None}
+        if self.server_tools:
+            found["server_tools"] = dict(self.server_tools)
+        if self.reported_cost is not None:
+            found["reported_cost"] = str(self.reported_cost)
+        if self.iterations:
+            found["iterations"] = [part.to_dict() for part in self.iterations]
+        return found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Usage:
-        return cls(**{name: data.get(name) for name in _USAGE_FIELDS})
+        """Reads `to_dict` back, also of a record that was written before a field was known."""
+        cost = data.get("reported_cost")
+        return cls(
+            **{name: data.get(name) for name in (*_USAGE_COUNTS, *_USAGE_FACTS)},
+            server_tools=tuple((data.get("server_tools") or {}).items()),
+            reported_cost=None if cost is None else Decimal(cost),
+            iterations=tuple(cls.from_dict(part) for part in data.get("iterations") or ()),
+        )
 
 
-_USAGE_FIELDS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_USAGE_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_USAGE_FACTS = (
+    "cache_write_1h_tokens",
+    "cache_write_12h_tokens",
+    "service_tier",
+    "speed",
+    "region",
+    "last_input_tokens",
+    "model",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +339,7 @@ class ChatRequest:
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_schema: ResponseSchema | None = None
+    reasoning: ReasoningSetting | None = None
     sampling: Sampling = Sampling()
     extra: Extra | None = None
 

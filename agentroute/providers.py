@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -19,6 +20,7 @@ __all__ = [
     "NATIVE",
     "PROVIDERS",
     "Auth",
+    "CostField",
     "Dialect",
     "Endpoint",
     "Provider",
@@ -128,6 +130,38 @@ class Quirks:
             raise ConfigError("quirk `added` holds what is no pair of a field and a text, a number, true or false")
 
 
+@dataclass(frozen=True, slots=True)
+class CostField:
+    """Where a provider's answer says what it cost: `field` is the way through its body (`usage.cost`), or `header` the
+    name of one; `unit` is USD for 1 of it.
+
+    What stands there is a number or an object with `total_cost`. Raises ConfigError for a unit that is no amount, and
+    without either place.
+
+    >>> CostField("usage.cost_in_usd_ticks", unit=1e-10).unit
+    Decimal('1E-10')
+    """
+
+    field: str = ""
+    header: str = ""
+    unit: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        for name in ("field", "header"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"cost `{name}` is {getattr(self, name)!r}; give a text like 'usage.cost'")
+        if bool(self.field) == bool(self.header):
+            raise ConfigError("cost names no place; give it `field` (as in 'usage.cost') or `header`, one of them")
+        try:
+            unit = Decimal(str(self.unit))
+        except ArithmeticError:
+            unit = Decimal("nan")
+        if not unit.is_finite() or unit <= 0:
+            raise ConfigError(f"cost `unit` is {self.unit!r}; give the USD for 1 of it, above 0")
+        object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "header", self.header.lower())
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Endpoint:
     """One way in: a dialect at an address. `base_url` None wants the target's own.
@@ -137,7 +171,8 @@ class Endpoint:
     are headers whose value is a secret in any case, such as the second key of a gateway. `{name}` in `base_url` is one
     of the `parts`, which come from the environment when a request is sent (`{"region": ["AWS_REGION"]}`). `token_auth`
     says where a key goes that a function gives, if not where a literal one does. `lacks` names abilities (as
-    `agentroute.Capabilities` does) that no model has there. Raises ConfigError naming the field that cannot be.
+    `agentroute.Capabilities` does) that no model has there. `cost` is where
+    its answers tell their price, None if they do not. Raises ConfigError naming the field that cannot be.
     """
 
     dialect: str
@@ -148,6 +183,7 @@ class Endpoint:
     parts: tuple[Part, ...]
     token_auth: Auth | None
     lacks: tuple[str, ...]
+    cost: CostField | None
 
     def __init__(
         self,
@@ -160,6 +196,7 @@ class Endpoint:
         token_auth: Auth | None = None,
         lacks: Iterable[str] = (),
         secret_headers: _Headers = (),
+        cost: CostField | None = None,
     ) -> None:
         # First of all, so that no traceback of what follows can show a secret among its locals.
         headers, wrong = _headers(headers, secret_headers)
@@ -184,6 +221,8 @@ class Endpoint:
                 raise ConfigError(f"`headers`: {name} is where the key goes; give it as `api_key`, or another `auth`")
         if quirks is not None and not isinstance(quirks, Quirks):
             raise ConfigError(f"`quirks` is a {type(quirks).__name__}; give Quirks(...)")
+        if cost is not None and not isinstance(cost, CostField):
+            raise ConfigError(f"`cost` is a {type(cost).__name__}; give CostField('usage.cost')")
         lacks = _texts(lacks, "`lacks`")
         for ability in lacks:
             if ability not in _ABILITIES:
@@ -197,6 +236,7 @@ class Endpoint:
         put(self, "parts", parts)
         put(self, "token_auth", token_auth)
         put(self, "lacks", lacks)
+        put(self, "cost", cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +316,7 @@ class Provider:
 
 _FACTS: Final = ("address", "source", "date", "note")
 _ENDPOINT_KEYS: Final = frozenset(
-    {"dialect", "base_url", "auth", "headers", "quirks", "parts", "token_auth", "lacks", "secret_headers"}
+    {"dialect", "base_url", "auth", "headers", "quirks", "parts", "token_auth", "lacks", "secret_headers", "cost"}
 )
 
 
@@ -295,6 +335,7 @@ def _endpoint(dialect: Any, facts: Mapping[str, Any], known: Endpoint | None) ->
             raise ConfigError(f"`{key}` is no table; write {key} = {{ ... }}")
     quirks = tables["quirks"]
     _no_others(quirks, {field.name for field in fields(Quirks)}, "quirks.")
+    cost = _cost_field(facts)
     if known is None:
         known = Endpoint(dialect)
     own = {key: None if key == "reasoning_field" and value == "none" else value for key, value in quirks.items()}
@@ -309,7 +350,18 @@ def _endpoint(dialect: Any, facts: Mapping[str, Any], known: Endpoint | None) ->
         headers={**dict(known.headers), **dict(headers)},
         quirks=Quirks(**{**before, **own}),
         parts=tuple(parts.values()),
+        cost=known.cost if cost is None else cost,
     )
+
+
+def _cost_field(facts: Mapping[str, Any]) -> CostField | None:
+    told = facts.get("cost")
+    if told is None:
+        return None
+    if not isinstance(told, Mapping):
+        raise ConfigError("`cost` is no table; write cost = { field = 'usage.cost' }")
+    _no_others(told, {field.name for field in fields(CostField)}, "cost.")
+    return CostField(**told)
 
 
 _PLAIN_KEYS: Final = ("base_url", "auth", "token_auth", "lacks")

@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from . import transport
 from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
-from .catalog import build_pool
+from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
 from .catalog.checking import address_problem, doubts
 from .decisions import Constraints, Decision, StepContext, Strategy
 from .errors import AgentRouteError, ConfigError, RequestError
@@ -30,9 +31,9 @@ from .native.targets import NativeTarget, read_targets, wrapped
 from .routing.affinity import Affinity, Recall
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
+from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
 from .routing.reasoning_state import live_state
-from .routing.roles import constraints_for, read_roles, role_of
 from .routing.selection import select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
@@ -96,11 +97,14 @@ class Router:
             from .config import targets_from_environment
 
             targets = targets_from_environment()
+        self._clock: Clock = clock or SystemClock()
         ours, self.models = read_targets(targets)
-        self.pool: Pool = build_pool(ours)
+        self.pool: Pool = build_pool(ours, timestamp=self._clock.now())
+        self._prices_end = next_change(self.pool)
+        self._prices_read = read_on(self.pool)
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
-        self.roles: Mapping[str, Constraints] = read_roles(roles, self.pool)
+        self.roles: Mapping[str, Constraints] = read_policies(roles, self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -110,7 +114,6 @@ class Router:
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
-        self._clock: Clock = clock or SystemClock()
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
         self._new_id = new_id or _random_id
@@ -252,6 +255,8 @@ class Router:
             raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
         role = role_of(self.roles, context)
         constraints = constraints if role is None else constraints_for(self.roles[role], constraints)
+        created_at = self._clock.now()
+        self._read_prices(created_at)
         now = self._clock.monotonic()
         prefix = Prefix.of(request.messages, request.tools)
         recall = self.affinity.recall(prefix, self.pool, now)
@@ -287,7 +292,7 @@ class Router:
             reasons = (*reasons, f"policy of role {role!r}")
         decision = Decision(
             id=self._new_id(),
-            created_at=self._clock.now(),
+            created_at=created_at,
             policy_version=self.policy_version,
             context=_cut_off(context),
             request_digest=self._digest(prefix.whole),
@@ -340,9 +345,25 @@ class Router:
         if decision.outcome != "ok":
             return
         try:
-            self.observe(prefix, decision.target, decision.usage, decision.estimated_usage)
+            self.observe(prefix, decision.target, decision.counted_input, decision.estimated_usage)
         except Exception:
             logger.exception("the affinity did not take decision %s", decision.id)
+
+    def _read_prices(self, now: datetime) -> None:
+        """Brings the pool to the prices that hold now, however long this process has run. No network."""
+        read = self._prices_read
+        if read is not None and (now.date() - read).days > MAX_AGE_DAYS:
+            self._prices_read = None
+            logger.warning(
+                "the price list is %d days old (its newest note is of %s), so costs may be wrong; "
+                "pip install -U genai-prices brings a new one",
+                (now.date() - read).days,
+                read,
+            )
+        if self._prices_end is None or now < self._prices_end:
+            return
+        pool = Pool(current(target, now) for target in self.pool)
+        self.pool, self.baseline, self._prices_end = pool, pool[self.baseline.name], next_change(pool)
 
     def _digest(self, mark: Mark) -> str:
         return hashlib.blake2b(str(mark.key).encode(), key=self._digest_key, digest_size=16).hexdigest()
@@ -350,11 +371,12 @@ class Router:
     def _anchor(self, prefix: Prefix, context: StepContext) -> Anchor | None:
         """The previous decision's own count, where its request is a prefix of this one."""
         previous = context.previous
-        if previous is None or previous.usage is None or previous.usage.input_tokens is None:
+        counted = None if previous is None else previous.counted_input
+        if previous is None or counted is None:
             return None
         for mark in prefix.earlier:
             if self._digest(mark) == previous.request_digest:
-                return Anchor(previous.usage.input_tokens, mark.bulk)
+                return Anchor(counted, mark.bulk)
         return None
 
     def _baseline_warm(self, recall: Recall, now: float) -> int:
@@ -428,11 +450,11 @@ class Router:
         with _SEALED:
             return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
 
-    def observe(self, prefix: Prefix, target: str, usage: Usage | None, estimated: Usage) -> None:
-        """Notes that `target` has read this prefix: it is warm there, and its count anchors the next estimate."""
-        real = None if usage is None else usage.input_tokens
-        tokens = estimated.input_tokens or 0 if real is None else real
-        self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=real is not None)
+    def observe(self, prefix: Prefix, target: str, counted: int | None, estimated: Usage) -> None:
+        """Notes that `target` has read this prefix: it is warm there, and its count (None for none that is believed)
+        anchors the next estimate."""
+        tokens = estimated.input_tokens or 0 if counted is None else counted
+        self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=counted is not None)
 
     # -- what is held --------------------------------------------------------------------------------------------
 

@@ -12,12 +12,11 @@ from typing import Any, Final
 from .addresses import is_own, sends_in_the_clear, url_problem
 from .errors import ConfigError
 from .keys import KeyFunction, Secret
-from .messages import Usage
+from .model_rules import UNKNOWN, ModelRules
+from .prices import Price, PriceStep
 from .providers import DEAF, PROVIDERS, Endpoint, Provider
 
 __all__ = ["ABILITIES", "Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Target", "Tier"]
-
-_MILLION = Decimal(1_000_000)
 
 
 class Tier(Enum):
@@ -56,97 +55,6 @@ class Tier(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class PriceStep:
-    """Prices that hold for the whole request once its input passes `above_input_tokens`."""
-
-    above_input_tokens: int
-    input: Decimal
-    output: Decimal
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-
-    def __post_init__(self) -> None:
-        start = self.above_input_tokens
-        if isinstance(start, bool) or not isinstance(start, int) or start < 0:
-            raise ConfigError(f"price step `above_input_tokens` is {start!r}; give a whole number, 0 or more")
-        _check_rates(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """USD for a million tokens of each kind, with where it was read.
-
-    A missing `cache_read` or `cache_write` price means that these tokens cost what other input costs.
-    """
-
-    input: Decimal
-    output: Decimal
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-    steps: tuple[PriceStep, ...] = ()
-    source: str = ""
-
-    @classmethod
-    def of(cls, value: Price | Mapping[str, Any]) -> Price:
-        """A price from a mapping of its fields, as a config file has it. Raises ConfigError for an unknown key."""
-        if isinstance(value, Price):
-            return value
-        known = [each.name for each in fields(cls)]
-        for key in value:
-            if key not in known:
-                raise ConfigError(f"price has the unknown key {key!r}; known are {', '.join(known)}")
-        for key in ("input", "output"):
-            if key not in value:
-                raise ConfigError(f"price lacks `{key}`; give USD per million tokens")
-        return cls(**value)
-
-    def cost(self, usage: Usage) -> Decimal | None:
-        """USD for this usage, or None where its input or output tokens are unknown."""
-        if usage.input_tokens is None or usage.output_tokens is None:
-            return None
-        rates = self.at(usage.input_tokens)
-        read = usage.cache_read_tokens or 0
-        written = usage.cache_write_tokens or 0
-        plain = max(usage.input_tokens - read - written, 0)
-        return (
-            plain * rates.input
-            + read * (rates.input if rates.cache_read is None else rates.cache_read)
-            + written * (rates.input if rates.cache_write is None else rates.cache_write)
-            + usage.output_tokens * rates.output
-        ) / _MILLION
-
-    def at(self, input_tokens: int) -> Price | PriceStep:
-        """The rates that hold for a request of this size."""
-        rates: Price | PriceStep = self
-        for step in self.steps:
-            if input_tokens > step.above_input_tokens:
-                rates = step
-        return rates
-
-    def __post_init__(self) -> None:
-        _check_rates(self)
-        object.__setattr__(self, "steps", tuple(self.steps))
-        starts = [step.above_input_tokens for step in self.steps]
-        if starts != sorted(set(starts)):
-            raise ConfigError(f"price steps begin above {starts} input tokens; give each once, the lowest first")
-
-
-def _check_rates(price: Price | PriceStep) -> None:
-    """Turns the rates into Decimals. Raises ConfigError for a text that is no number, NaN, infinity or less than 0."""
-    for name in ("input", "output", "cache_read", "cache_write"):
-        value = getattr(price, name)
-        if value is None and name in ("cache_read", "cache_write"):
-            continue
-        try:
-            number = Decimal(str(value))
-        except ArithmeticError:
-            number = Decimal("nan")
-        if not number.is_finite() or number < 0:
-            raise ConfigError(f"price `{name}` is {value!r}; give USD per million tokens, 0 or more")
-        object.__setattr__(price, name, number)
-
-
-@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a model can do; None is not known, and is not held against it.
 
@@ -170,14 +78,17 @@ class Target:
     """A model we can call: provider, model and settings, under a name of the user's choice.
 
     Facts left out (tier, price, context window, capabilities) are filled from the catalog when the pool is built.
+    `context_window` holds input and output; `max_input_tokens` is the most that the prompt alone may have, None if that
+    is the window.
     `tier_inferred` says that the tier was read off the output price. `dialect` is the wire format (default: the one
     the provider is usually called in), or `native` for a model object that an integration calls itself. `provider` is a
     known name, or a `Provider` of your own. Several keys in `api_key`: the first is used, the others stand in when it
     is refused or used up. A key may be a function without arguments, plain or asynchronous, that returns it, alone or
     with the moment it expires (`Secret.call`): for tokens that are renewed. Without any, the provider's `usual_keys`
-    are looked for in the environment, unless `base_url` leads elsewhere. `settings` are fields of the dialect that
-    every request to this target gets, unless it has its own (`{"thinking": {"type": "adaptive"}}`,
-    `{"reasoning_effort": "low"}`).
+    are looked for in the environment, unless `base_url` leads elsewhere. `settings` are fields that every request to
+    this target gets, unless it has its own (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`): of
+    the dialect that you named, else of the one its provider is usually called in. `rules` say what the model accepts;
+    left out they are the catalog's, which also choose the dialect, if you named none (`dialect_given`).
 
     >>> Target(name="small", provider="openai", model="gpt-4.1-mini", tier="mid", api_key="env:OPENAI_API_KEY").tier
     <Tier.MID: 'mid'>
@@ -194,12 +105,15 @@ class Target:
     endpoint: Endpoint
     price: Price | None
     context_window: int | None
+    max_input_tokens: int | None
     max_output_tokens: int | None
     capabilities: Capabilities
     cache_ttl_s: float | None
     dialect: str
     settings: Mapping[str, Any] = field(hash=False)
+    rules: ModelRules = field(repr=False)
     tier_inferred: bool = field(default=False)
+    dialect_given: bool = field(default=True)
 
     def __init__(
         self,
@@ -212,12 +126,15 @@ class Target:
         api_key: str | Secret | KeyFunction | Sequence[str | Secret | KeyFunction] | None = None,
         price: Price | Mapping[str, Any] | None = None,
         context_window: int | None = None,
+        max_input_tokens: int | None = None,
         max_output_tokens: int | None = None,
         capabilities: Capabilities | None = None,
         cache_ttl_s: float | None = None,
         dialect: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        rules: ModelRules | None = None,
         tier_inferred: bool = False,
+        dialect_given: bool | None = None,
         spare_keys: tuple[Secret, ...] = (),
         usual_keys: tuple[Secret, ...] | None = None,
         endpoint: Endpoint | None = None,
@@ -229,6 +146,8 @@ class Target:
         api_key = None if api_key is None else Secret.parse(api_key)
         name = model if name is None else name
         known = provider if isinstance(provider, Provider) else PROVIDERS.get(provider)
+        if dialect_given is None:
+            dialect_given = dialect is not None or endpoint is not None or isinstance(provider, Provider)
         if isinstance(provider, Provider):
             if provider.local and price is None and provider.name not in PROVIDERS:
                 price = Price(Decimal(0), Decimal(0), source="runs locally")
@@ -240,7 +159,11 @@ class Target:
         for key, text in (("provider", provider), ("model", model), ("name", name)):
             if not isinstance(text, str) or not text:
                 raise ConfigError(f"target `{key}` is {text!r}; give a non-empty text")
-        for key, count in (("context_window", context_window), ("max_output_tokens", max_output_tokens)):
+        for key, count in (
+            ("context_window", context_window),
+            ("max_input_tokens", max_input_tokens),
+            ("max_output_tokens", max_output_tokens),
+        ):
             if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count <= 0):
                 raise ConfigError(f"target {name!r}: `{key}` is {count!r}; give a whole number above 0")
         seconds = cache_ttl_s is None or (isinstance(cache_ttl_s, int | float) and 0 <= cache_ttl_s < math.inf)
@@ -264,6 +187,7 @@ class Target:
             ("price", price, Price),
             ("capabilities", capabilities, Capabilities),
             ("settings", settings, Mapping),
+            ("rules", rules, ModelRules),
         ):
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"target {name!r}: `{key}` is {value!r}; give a {kind.__name__}")
@@ -279,17 +203,26 @@ class Target:
         put(self, "endpoint", endpoint)
         put(self, "price", price)
         put(self, "context_window", context_window)
+        put(self, "max_input_tokens", max_input_tokens)
         put(self, "max_output_tokens", max_output_tokens)
         put(self, "capabilities", _lacking(capabilities or Capabilities(), endpoint.lacks))
         put(self, "cache_ttl_s", cache_ttl_s)
         put(self, "dialect", endpoint.dialect)
         put(self, "settings", dict(settings or {}))
+        put(self, "rules", UNKNOWN if rules is None else rules)
         put(self, "tier_inferred", tier_inferred)
+        put(self, "dialect_given", dialect_given)
 
     @property
     def origin(self) -> str:
         """What a signature or an unknown field of its answers is bound to: `provider/model`."""
         return f"{self.provider}/{self.model}"
+
+    @property
+    def settings_dialect(self) -> str:
+        """The dialect that `settings` are written in: the one given, else the one its provider is usually called in."""
+        known = None if self.dialect_given else PROVIDERS.get(self.provider)
+        return self.dialect if known is None else known.endpoint().dialect
 
     def each_key(self) -> tuple[Target, ...]:
         """This target with each of its keys alone, in order."""
@@ -441,7 +374,7 @@ def _can_do_as_much(other: Target, target: Target) -> bool:
     for name in ABILITIES:
         if _can(other, name) is not True and _can(target, name) is not False:
             return False
-    for name in ("context_window", "max_output_tokens"):
+    for name in ("context_window", "max_input_tokens", "max_output_tokens"):
         theirs, mine = getattr(other, name), getattr(target, name)
         if theirs != mine and (theirs is None or mine is None or theirs < mine):
             return False

@@ -1,14 +1,19 @@
-"""Does routing keep agent steps right? Scores the strategies on steps whose cheapest sufficient tier was verified.
+"""What does routing save on agent steps whose cheapest sufficient tier was verified, and does it keep them right?
 
     python evals/step_tiers.py --data DIR        (default: AGENTROUTE_EVAL_DATA, else ../shared/data)
 
 Data: `step_tiers/steps.jsonl.gz`, the visible rows of TwinRouterBench (arXiv 2605.18859; CommonstackAI/UncommonRoute):
 full prefixes of real agent steps, each with the cheapest tier that was sufficient when the step was run.
 
-RowPass: share of steps sent to a tier at least that high. RowExact: to just that tier. TrajPass: share of instances of
-which every step passes. Spend: list price of the steps on the example pool (no cache, estimated tokens), as a share of
-always-premium; `with redo` adds the instance's whole premium bill for every instance that failed. Roles are unknown to
-the router: each row is routed on its own, from its messages alone.
+Every row is routed on its own, by messages and tools alone: role, benchmark and outcome are unknown to the router. The
+pool holds one model a tier at the benchmark's own prices. The rows carry no tools, live requests do: each workload's
+are declared (TOOLS).
+
+`right`: share of instances all of whose steps went to a tier at least as high as needed. `saved`: dollars against
+always-premium; an instance with one step too low is paid again at premium. Money is counted as the benchmark does: the
+prefix of an instance's step before, on the same tier at most 3 steps ago, is read from the cache, everything else is
+written. The interval is a bootstrap over instances. `Combined` is the benchmark's own score: the mean of RowPass,
+RowExact, TrajPass (weighted by rows) and savings (weighted by rows over workloads).
 """
 
 from __future__ import annotations
@@ -19,28 +24,62 @@ import json
 import os
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from agentroute import ChatRequest, Constraints, Router, Tier
-from agentroute.catalog.example import example_targets
-from agentroute.routing.economics import step_cost
+from agentroute import ChatRequest, Constraints, Router, Target, Tier
+from agentroute.targets import Price
 
 ROOT = Path(__file__).resolve().parent.parent
 TIERS = {"low": Tier.BUDGET, "mid": Tier.MID, "mid_high": Tier.STANDARD, "high": Tier.PREMIUM}
+STRATEGIES = ("cheapest", "balanced", "best")
 SEEDS = range(20)
+DRAWS = 2000
+"""Resamples of the instances for an interval."""
+
+PRICES = {
+    Tier.BUDGET: ("deepseek/deepseek-v3.2", "0.26", "0.5", "0.13", "0.26"),
+    Tier.MID: ("minimax/minimax-m2.5", "0.30", "2", "0.059", "0.30"),
+    Tier.STANDARD: ("google/gemini-3-flash-preview", "0.50", "5", "0.05", "0.08333"),
+    Tier.PREMIUM: ("anthropic/claude-opus-4.6", "5", "25", "0.5", "6.25"),
+}
+"""Model, and USD per million tokens: input, output, cache read, cache write (main/pricing.py of
+CommonstackAI/TwinRouterBench, commit 7b35f7f, read 2026-11-28)."""
+
+CACHED_STEPS = 3
+"""The benchmark takes a prefix as cached for so many steps."""
+
+LAST_OUTPUT = 500
+"""Output tokens of a step, where no later step of its instance shows them."""
+
+TOOLS: Mapping[str, Mapping[str, str]] = {
+    "swebench": {"bash": "Execute a bash command"},
+    "pinchbench": {
+        "read": "Read file contents",
+        "write": "Create or overwrite files",
+        "edit": "Make precise edits to files",
+        "exec": "Run shell commands",
+        "session_status": "Show a status card of the session",
+    },
+}
+"""The tools that the rows of a workload call, each with what its harness says of it."""
 
 
 @dataclass(frozen=True)
 class Row:
     benchmark: str
     instance: str
+    step: int
     needed: Tier
     request: ChatRequest
-    spend: Mapping[Tier, float]
+    tokens: int
+    read: int
+    """Tokens of the prefix that the instance's step before left in the cache of its tier, if it is still there."""
+    steps_since: int
+    output: int
     routed: Mapping[str, Tier]
 
 
@@ -50,57 +89,182 @@ class Score:
     row_pass: float
     row_exact: float
     traj_pass: float
-    spend: float
-    spend_with_redo: float
+    """Share of rows whose whole instance passes."""
+    right: float
+    bill: float
+    """USD, with the premium bill of every instance that failed."""
+    baseline: float
+    saved: float
+    """Of the baseline; negative where it cost more."""
+
+
+def pool() -> list[Target]:
+    """One target a tier at the benchmark's prices."""
+    targets = []
+    for tier, (model, price, output, read, write) in PRICES.items():
+        rates = Price(price, output, cache_read=read, cache_write=write)  # type: ignore[arg-type]
+        targets.append(Target(name=tier.value, provider="openrouter", model=model, tier=tier, price=rates))
+    return targets
+
+
+def request(data: Mapping[str, Any]) -> ChatRequest:
+    tools = [
+        {"type": "function", "function": {"name": name, "description": text, "parameters": {"type": "object"}}}
+        for name, text in TOOLS.get(data["benchmark"], {}).items()
+    ]
+    return ChatRequest.from_openai({"messages": data["messages"], **({"tools": tools} if tools else {})})
 
 
 def load(path: Path, router: Router) -> list[Row]:
-    """The rows, each routed once by each strategy."""
-    by_tier = {target.tier: target for target in router.pool}
-    rows = []
+    """The rows, each routed once by each strategy, in the order of their instances' steps."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            data: dict[str, Any] = json.loads(line)
-            request = ChatRequest.from_openai({"messages": data["messages"]})
-            decisions = {
-                name: router.route(request, constraints=Constraints(strategy=name))
-                for name in ("cheapest", "balanced", "best")
-            }
-            usage = decisions["balanced"].estimated_usage
-            spend = {
-                tier: float(step_cost(by_tier[tier], usage.input_tokens or 0, usage.output_tokens or 0).cost or 0)
-                for tier in Tier
-            }
-            rows.append(
-                Row(
-                    benchmark=data["benchmark"],
-                    instance=data["instance_id"],
-                    needed=TIERS[data["target_tier"]],
-                    request=request,
-                    spend=spend,
-                    routed={name: decision.tier for name, decision in decisions.items()},
-                )
+        found: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    found.sort(key=lambda data: (data["benchmark"], data["instance_id"], data["step_index"]))
+    rows: list[Row] = []
+    outputs = outputs_of(found)
+    before: dict[str, Any] | None = None
+    for data, output in zip(found, outputs, strict=True):
+        asked = request(data)
+        decisions = {name: router.route(asked, constraints=Constraints(strategy=name)) for name in STRATEGIES}
+        tokens = decisions["balanced"].estimated_usage.input_tokens or 0
+        follows = before is not None and before["instance_id"] == data["instance_id"]
+        kept = (
+            follows
+            and before is not None
+            and _texts(data["messages"])[: len(before["messages"])] == _texts(before["messages"])
+        )
+        rows.append(
+            Row(
+                benchmark=data["benchmark"],
+                instance=data["instance_id"],
+                step=data["step_index"],
+                needed=TIERS[data["target_tier"]],
+                request=asked,
+                tokens=tokens,
+                read=rows[-1].tokens if kept else 0,
+                steps_since=data["step_index"] - before["step_index"] if follows and before is not None else 0,
+                output=output,
+                routed={name: decision.tier for name, decision in decisions.items()},
             )
+        )
+        before = data
     return rows
 
 
-def score(rows: list[Row], choose: Callable[[Row], Tier]) -> Score:
-    chosen = [(row, choose(row)) for row in rows]
-    instances: dict[str, list[tuple[Row, Tier]]] = defaultdict(list)
-    for row, tier in chosen:
-        instances[row.instance].append((row, tier))
-    premium = sum(row.spend[Tier.PREMIUM] for row in rows)
-    spend = sum(row.spend[tier] for row, tier in chosen)
-    failed = [steps for steps in instances.values() if any(tier < row.needed for row, tier in steps)]
-    redo = sum(row.spend[Tier.PREMIUM] for steps in failed for row, _ in steps)
+def outputs_of(found: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Output tokens of each step: what the model adds until the instance's next row, else the instance's mean."""
+    sizes: list[int | None] = []
+    by_instance: dict[str, list[int]] = defaultdict(list)
+    for data, after in zip(found, [*found[1:], None], strict=True):
+        size = None
+        if after is not None and after["instance_id"] == data["instance_id"]:
+            said = after["messages"][len(data["messages"]) :]
+            size = sum(len(json.dumps(each)) for each in said if each["role"] == "assistant") // 4
+            by_instance[data["instance_id"]].append(size)
+        sizes.append(size)
+    means = {name: sum(known) // len(known) for name, known in by_instance.items()}
+    return [
+        size if size is not None else means.get(data["instance_id"], LAST_OUTPUT)
+        for size, data in zip(sizes, found, strict=True)
+    ]
+
+
+def _texts(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Role and text of each message: some harnesses write the same text once as a string and once as a block."""
+    found = []
+    for message in messages:
+        content = message.get("content") or ""
+        if isinstance(content, list):
+            content = "".join(part.get("text") or "" for part in content)
+        found.append((message["role"], content))
+    return found
+
+
+def price(tier: Tier, read: int, written: int, output: int) -> float:
+    _, _, out, cached, write = PRICES[tier]
+    return (read * float(cached) + written * float(write) + output * float(out)) / 1e6
+
+
+def bills(rows: Sequence[Row], tiers: Sequence[Tier]) -> list[float]:
+    """USD of each row on its tier, caches as the benchmark models them. The rows of an instance stand in order."""
+    paid = []
+    for place, (row, tier) in enumerate(zip(rows, tiers, strict=True)):
+        warm = place > 0 and rows[place - 1].instance == row.instance and tiers[place - 1] is tier
+        read = row.read if warm and row.steps_since <= CACHED_STEPS else 0
+        paid.append(price(tier, read, row.tokens - read, row.output))
+    return paid
+
+
+@dataclass
+class Instance:
+    """What became of one instance: rows, how many passed, how many exactly, whether all did, and the money."""
+
+    benchmark: str
+    rows: int = 0
+    passed: int = 0
+    exact: int = 0
+    paid: float = 0.0
+    premium: float = 0.0
+
+    @property
+    def right(self) -> bool:
+        return self.passed == self.rows
+
+    @property
+    def bill(self) -> float:
+        return self.paid if self.right else self.paid + self.premium
+
+
+def instances(rows: Sequence[Row], choose: Callable[[Row], Tier]) -> list[Instance]:
+    tiers = [choose(row) for row in rows]
+    paid = bills(rows, tiers)
+    premium = bills(rows, [Tier.PREMIUM] * len(rows))
+    found: dict[str, Instance] = {}
+    for row, tier, cost, top in zip(rows, tiers, paid, premium, strict=True):
+        instance = found.setdefault(row.instance, Instance(row.benchmark))
+        instance.rows += 1
+        instance.passed += tier >= row.needed
+        instance.exact += tier is row.needed
+        instance.paid += cost
+        instance.premium += top
+    return list(found.values())
+
+
+def total(found: Sequence[Instance]) -> Score:
+    n = sum(each.rows for each in found)
+    bill, baseline = sum(each.bill for each in found), sum(each.premium for each in found)
     return Score(
-        n=len(rows),
-        row_pass=sum(tier >= row.needed for row, tier in chosen) / len(rows),
-        row_exact=sum(tier is row.needed for row, tier in chosen) / len(rows),
-        traj_pass=1 - len(failed) / len(instances),
-        spend=spend / premium,
-        spend_with_redo=(spend + redo) / premium,
+        n=n,
+        row_pass=sum(each.passed for each in found) / n,
+        row_exact=sum(each.exact for each in found) / n,
+        traj_pass=sum(each.rows for each in found if each.right) / n,
+        right=sum(each.right for each in found) / len(found),
+        bill=bill,
+        baseline=baseline,
+        saved=1 - bill / baseline,
     )
+
+
+def score(rows: Sequence[Row], choose: Callable[[Row], Tier]) -> Score:
+    return total(instances(rows, choose))
+
+
+def combined(found: Sequence[Instance]) -> float:
+    """The benchmark's own headline."""
+    whole = total(found)
+    workloads = {each.benchmark for each in found}
+    savings = 0.0
+    for name in workloads:
+        part = total([each for each in found if each.benchmark == name])
+        savings += part.saved * part.n / whole.n
+    return (whole.row_pass + whole.row_exact + whole.traj_pass + savings) / 4
+
+
+def interval(found: Sequence[Instance]) -> tuple[float, float]:
+    """95 % of the savings of DRAWS resamples of the instances."""
+    draw = random.Random(1)
+    savings = sorted(total(draw.choices(found, k=len(found))).saved for _ in range(DRAWS))
+    return savings[DRAWS // 40], savings[-DRAWS // 40 - 1]
 
 
 POLICIES: dict[str, Callable[[Row], Tier]] = {
@@ -116,35 +280,41 @@ POLICIES: dict[str, Callable[[Row], Tier]] = {
         lambda row: Tier.PREMIUM if row.benchmark == "swebench" else Tier.BUDGET
     ),
 }
+"""The last rule is told which rows are code repair; the router is not."""
 
 
-def random_score(rows: list[Row]) -> tuple[Score, Score]:
-    """Mean and standard deviation over seeds of a router that draws its tiers with balanced's own shares."""
+def line(name: str, found: Sequence[Instance]) -> str:
+    s, (low, high) = total(found), interval(found)
+    right = sum(each.right for each in found)
+    shares = (s.row_pass, s.row_exact, s.traj_pass, combined(found))
+    return (
+        f"{name:44}{right:5d} of {len(found):<3d}{100 * s.right:7.1f}{100 * s.saved:8.1f}"
+        f"  [{100 * low:6.1f} ..{100 * high:6.1f}]{s.bill:9.3f}" + "".join(f"{100 * share:9.1f}" for share in shares)
+    )
+
+
+def random_lines(rows: Sequence[Row]) -> Iterable[str]:
+    """Tiers drawn with balanced's own shares: mean and standard deviation over seeds."""
     shares = [row.routed["balanced"] for row in rows]
-    scores = []
+    drawn = []
     for seed in SEEDS:
         draw = random.Random(seed)
-        scores.append(score(rows, lambda row, draw=draw: draw.choice(shares)))  # type: ignore[misc]
-    fields = Score.__dataclass_fields__
-    mean = {name: sum(getattr(s, name) for s in scores) / len(scores) for name in fields}
-    spread = {name: (sum((getattr(s, name) - mean[name]) ** 2 for s in scores) / len(scores)) ** 0.5 for name in fields}
-    return Score(**mean), Score(**spread)  # type: ignore[arg-type]
+        drawn.append(total(instances(rows, lambda row, draw=draw: draw.choice(shares))))  # type: ignore[misc]
+    for name, values in (("right", [s.right for s in drawn]), ("saved", [s.saved for s in drawn])):
+        mean = sum(values) / len(values)
+        spread = (sum((each - mean) ** 2 for each in values) / len(values)) ** 0.5
+        yield f"random, balanced's tier shares: {name} {100 * mean:.1f} (SD {100 * spread:.1f} over {len(drawn)} seeds)"
 
 
-def table(rows: list[Row], title: str) -> str:
-    head = f"{title} (n={len(rows)} steps, {len({row.instance for row in rows})} instances; percent)"
-    lines = [head, f"{'':44}{'RowPass':>9}{'RowExact':>9}{'TrajPass':>9}{'Spend':>8}{'with redo':>11}"]
-
-    def line(name: str, s: Score) -> str:
-        return (
-            f"{name:44}{100 * s.row_pass:9.1f}{100 * s.row_exact:9.1f}{100 * s.traj_pass:9.1f}"
-            f"{100 * s.spend:8.1f}{100 * s.spend_with_redo:11.1f}"
-        )
-
-    lines += [line(name, score(rows, choose)) for name, choose in POLICIES.items()]
-    mean, spread = random_score(rows)
-    lines += [line("random, balanced's tier shares (mean)", mean), line(f"  its SD over {len(SEEDS)} seeds", spread)]
-    return "\n".join(lines)
+def table(rows: Sequence[Row], title: str) -> str:
+    n, baseline = len({row.instance for row in rows}), score(rows, POLICIES["always-premium"]).baseline
+    lines = [
+        f"{title} (n={len(rows)} steps, {n} instances; always-premium ${baseline:.3f}; percent)",
+        f"{'':44}{'instances right':>16}    saved  [95 % by instance]   bill $"
+        + "".join(f"{name:>9}" for name in ("RowPass", "RowExact", "TrajPass", "Combined")),
+    ]
+    lines += [line(name, instances(rows, choose)) for name, choose in POLICIES.items()]
+    return "\n".join([*lines, *random_lines(rows)])
 
 
 def main() -> None:
@@ -153,11 +323,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(default))
     parser.add_argument("--out", type=Path, default=ROOT / "evals" / "results" / "step_tiers.txt")
     arguments = parser.parse_args()
-    router = Router(targets=example_targets())
+    router = Router(targets=pool())
     rows = load(arguments.data / "step_tiers" / "steps.jsonl.gz", router)
-    pool = ", ".join(f"{target.name} ({target.tier.value})" for target in router.pool if target.tier)
+    models = ", ".join(f"{model} ({tier.value})" for tier, (model, *_) in PRICES.items())
     parts = [
-        f"Step tiers, {date.today()}, policy {router.policy_version}; pool: {pool}.",
+        f"Step tiers, {date.today()}, policy {router.policy_version}; pool, at the benchmark's prices: {models}.",
         "The prior was set by hand while looking at these rows: they are no held-out test.",
         table(rows, "All"),
         *(

@@ -16,7 +16,7 @@ from rich.traceback import Traceback
 from agentroute import ChatRequest, ConfigError, Constraints, Router, StepContext, Target, Tier
 from agentroute.config import load, targets_from_environment
 from agentroute.providers import DIALECTS
-from agentroute.routing.roles import constraints_for
+from agentroute.routing.policies import constraints_for
 
 GOOD = """
 strategy = "cheapest"

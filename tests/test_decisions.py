@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agentroute.catalog.example import example_targets
 from agentroute.decisions import (
     Attempt,
     Candidate,
@@ -19,11 +21,14 @@ from agentroute.decisions import (
     Prediction,
     StepContext,
     StepKind,
+    Strategy,
     Task,
 )
 from agentroute.errors import ConfigError
-from agentroute.messages import Usage
-from agentroute.targets import Tier
+from agentroute.messages import ChatRequest, Message, Text, Usage
+from agentroute.router import Router
+from agentroute.routing.step import Step
+from agentroute.targets import Target, Tier
 
 DECISION = Decision(
     id="d1",
@@ -113,3 +118,73 @@ def test_complexity_follows_the_prediction() -> None:
     assert predicted(0.9, 0.95, 0.97, 0.99) == "simple"
     assert predicted(0.5, 0.7, 0.8, 0.9) == "medium"
     assert predicted(0.1, 0.2, 0.4, 0.9) == "complex"
+
+
+class Fixed:
+    """A classifier that always says the same."""
+
+    version = "fixed"
+
+    def __init__(self, *sufficiency: float) -> None:
+        self.sufficiency = sufficiency
+
+    def predict(self, step: Step, request: ChatRequest) -> Prediction:
+        budget, mid, standard, premium = self.sufficiency
+        return Prediction((budget, mid, standard, premium), Task.TOOL_USE, step.kind, 0.5, ("it is said so",))
+
+
+def decided(strategy: Strategy, *sufficiency: float) -> Decision:
+    router = Router(targets=example_targets(), classifier=Fixed(*sufficiency))
+    request = ChatRequest((Message("user", (Text("word " * 4_000),)),))
+    return router.route(request, constraints=Constraints(strategy=strategy))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sufficiency"),
+    [
+        ("balanced", (0.2, 0.4, 0.93, 0.95)),
+        ("balanced", (0.1, 0.2, 0.4, 0.9)),
+        ("cheapest", (0.3, 0.5, 0.9, 0.95)),
+        ("best", (0.3, 0.5, 0.7, 0.95)),
+    ],
+)
+def test_explain_names_the_p_that_the_next_tier_down_would_need(
+    strategy: Strategy, sufficiency: tuple[float, ...]
+) -> None:
+    decision = decided(strategy, *sufficiency)
+    said = re.search(r"down: (\S+) \((\w+)\) would need P (\d\.\d+); it has (\d\.\d+)", decision.explain())
+    assert said is not None, decision.explain()
+    lower = Tier(said[2])
+    assert float(said[4]) == pytest.approx(sufficiency[lower.rank])
+    for step, expected in ((0.002, lower), (-0.002, decision.tier)):
+        changed = list(sufficiency)
+        changed[lower.rank] = float(said[3]) + step
+        assert decided(strategy, *changed).tier is expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sufficiency"), [("balanced", (0.2, 0.4, 0.93, 0.95)), ("cheapest", (0.3, 0.5, 0.9, 0.95))]
+)
+def test_explain_names_the_p_below_which_it_goes_up(strategy: Strategy, sufficiency: tuple[float, ...]) -> None:
+    decision = decided(strategy, *sufficiency)
+    said = re.search(r"up: (\S+) \((\w+)\) as soon as P of (\S+) is below (\d\.\d+)", decision.explain())
+    assert said is not None, decision.explain()
+    for step, expected in ((0.002, decision.tier), (-0.002, Tier(said[2]))):
+        changed = list(sufficiency)
+        changed[decision.tier.rank] = float(said[4]) + step
+        assert decided(strategy, *changed).tier is expected
+
+
+def test_explain_of_a_pin_and_of_a_free_choice() -> None:
+    router = Router(targets=example_targets())
+    request = ChatRequest((Message("user", (Text("hello"),)),))
+    pinned = router.route(request, constraints=Constraints(target="gpt-6-luna"))
+    assert "nothing but the caller: pinned" in pinned.explain()
+    assert "a greeting" in router.route(request).explain()
+    assert "down:" not in router.route(request).explain()
+
+
+def test_explain_shows_an_unknown_price_as_such() -> None:
+    router = Router(targets=[Target(provider="openai", model="unheard-of", tier="mid", base_url="http://127.0.0.1:9")])
+    decision = router.route(ChatRequest((Message("user", (Text("hello there, how are you"),)),)))
+    assert "price unknown" in decision.explain()

@@ -107,7 +107,9 @@ def test_the_configuration_of_a_page_is_read(page: Path, tmp_path: Path, monkeyp
     for block in blocks_of(page):
         if block.language == "toml" and block.why_not_run is None:
             file = tmp_path / "agentroute.toml"
-            file.write_text(block.text, encoding="utf-8")
+            # A page may show a part of a file.
+            whole = block.text if "[[target]]" in block.text else f"{_ONE_TARGET}{block.text}"
+            file.write_text(whole, encoding="utf-8")
             (tmp_path / "strategy.toml").write_text("", encoding="utf-8")
             Router.from_config(file).close()
 

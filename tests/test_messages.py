@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import FrozenInstanceError, fields, is_dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from agentroute import ChatRequest, ChatResponse, Message, RequestError, Tool, ToolCall, ToolResult, Usage, messages
-from agentroute.messages import Audio, Document, Extra, Image, Reasoning, ResponseSchema, Sampling, Text, ToolChoice
+from agentroute.messages import (
+    Audio,
+    Document,
+    Extra,
+    Image,
+    Reasoning,
+    ReasoningSetting,
+    ResponseSchema,
+    Sampling,
+    Text,
+    ToolChoice,
+)
 
 VALUES: tuple[Any, ...] = (
     Extra("d", {"a": 1}),
@@ -28,6 +41,7 @@ VALUES: tuple[Any, ...] = (
     Usage(),
     ChatRequest((Message("user", (Text("x"),)),)),
     ChatResponse(Message("assistant", ())),
+    ReasoningSetting("high"),
 )
 
 
@@ -81,12 +95,32 @@ class TestUsage:
         assert Usage.from_dict(usage.to_dict()) == usage
         assert Usage.from_dict({}) == Usage()
 
-    def test_unknown_is_not_zero(self) -> None:
-        assert Usage().to_dict() == dict.fromkeys(usage_fields())
+    def test_round_trip_of_all_that_an_answer_may_tell(self) -> None:
+        part = Usage(10, 2, 3, 4, 0, model="another")
+        whole = Usage(
+            20,
+            4,
+            6,
+            8,
+            0,
+            cache_write_1h_tokens=5,
+            cache_write_12h_tokens=1,
+            service_tier="flex",
+            speed="fast",
+            region="us",
+            server_tools=(("web_search", 2),),
+            reported_cost=Decimal("0.00031"),
+            iterations=(part, part),
+            last_input_tokens=10,
+        )
+        assert all(getattr(whole, field.name) is not None for field in fields(Usage) if field.name != "model")
+        assert Usage.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
+        assert (whole.prompt_tokens, part.prompt_tokens) == (10, 10)
 
-
-def usage_fields() -> list[str]:
-    return [field.name for field in fields(Usage)]
+    def test_unknown_is_not_zero_and_what_is_not_told_is_not_written(self) -> None:
+        counts = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+        assert Usage().to_dict() == dict.fromkeys(counts)
+        assert repr(Usage(5, 0)) == "Usage(input_tokens=5, output_tokens=0)"
 
 
 class TestResponse:

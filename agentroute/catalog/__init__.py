@@ -10,26 +10,36 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from agentroute.errors import ConfigError
-from agentroute.providers import PROVIDERS
-from agentroute.targets import ABILITIES, Capabilities, Pool, Price, Target, Tier
+from agentroute.model_rules import REASONING_FIELDS, SHARED_SETTINGS, UNKNOWN, ModelRules
+from agentroute.prices import Price, PriceStep
+from agentroute.providers import PROVIDERS, Endpoint
+from agentroute.targets import ABILITIES, Capabilities, Pool, Target, Tier
 
 from . import prices
+from .model_rules import rules_of
+from .modifiers import with_modifiers
 
 __all__ = [
+    "MAX_AGE_DAYS",
     "ModelFacts",
     "build_pool",
+    "current",
     "default_models",
     "facts",
     "iter_models",
+    "next_change",
     "price_of",
+    "read_on",
     "resolve",
+    "rules_of",
+    "served",
     "tier_of_output_price",
     "why_no_price",
 ]
@@ -43,6 +53,9 @@ gpt-5.4) and 25 (claude-opus-4-5). Rounded from the geometric means 1.41, 6.3 an
 (genai-prices 0.2.3); docs/catalog.md shows the ladders.
 """
 
+MAX_AGE_DAYS = 30
+"""Older price lists are said: prices and models of this field change within weeks; set by hand."""
+
 _RUNS_LOCALLY = Price(Decimal(0), Decimal(0), source="runs locally")
 _LOCAL = "local"
 
@@ -52,7 +65,8 @@ class ModelFacts:
     """A row of `models.json`: what genai-prices does not say about a model, where it was read, and when.
 
     `call` is the reason where the tier is not the band of the output price. `default`: the model of its tier in a pool
-    built from the keys that are found.
+    built from the keys that are found. `until`: the first day on which its maker no longer serves it, as announced.
+    `price`: only where genai-prices has none.
     """
 
     provider: str
@@ -64,8 +78,11 @@ class ModelFacts:
     default: bool = False
     capabilities: Capabilities = field(default_factory=Capabilities)
     context_window: int | None = None
+    max_input_tokens: int | None = None
     max_output_tokens: int | None = None
     cache_ttl_s: float | None = None
+    until: str | None = None
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,11 @@ def _table() -> _Table:
 
 def _row(entry: Mapping[str, Any]) -> ModelFacts:
     plain = {key: value for key, value in entry.items() if key not in ABILITIES}
+    if "price" in plain:
+        rates = plain["price"]
+        steps = tuple(PriceStep(**step) for step in rates.get("steps", ()))
+        read = date.fromisoformat(entry["date"])
+        plain["price"] = Price(**{**rates, "steps": steps, "source": entry["source"], "as_of": read})
     abilities = {key: value for key, value in entry.items() if key in ABILITIES}
     return ModelFacts(**{**plain, "tier": Tier.parse(plain["tier"])}, capabilities=Capabilities(**abilities))
 
@@ -104,9 +126,15 @@ def facts() -> tuple[ModelFacts, ...]:
     return _table().rows
 
 
-def default_models(provider: str) -> tuple[str, ...]:
+def served(on: date | None = None) -> tuple[ModelFacts, ...]:
+    """The rows whose models are still served on that day (None is today, UTC)."""
+    day = (on or datetime.now(UTC).date()).isoformat()
+    return tuple(row for row in facts() if row.until is None or day < row.until)
+
+
+def default_models(provider: str, on: date | None = None) -> tuple[str, ...]:
     """One model for each tier of this provider that has one, from budget to premium; empty where we name none."""
-    rows = (row for row in facts() if row.default and _key(row.provider) == _key(provider))
+    rows = (row for row in served(on) if row.default and _key(row.provider) == _key(provider))
     return tuple(row.model for row in sorted(rows, key=lambda row: row.tier.rank))
 
 
@@ -126,10 +154,13 @@ def why_no_price(provider: str, model: str, timestamp: datetime | None = None) -
 
 
 def resolve(target: Target, *, timestamp: datetime | None = None) -> Target:
-    """The target with what it leaves out filled in: price, tier, limits, abilities, life of its prompt cache.
+    """The target with what it leaves out filled in: price, tier, limits, abilities, rules, life of its prompt cache.
 
-    Prices are those of `timestamp` (None is now) and do not move afterwards. `price` stays None where it is unknown,
-    `tier` where neither `models.json` nor a price tells it; `tier_inferred` marks a tier read off the price.
+    If its dialect is not given, it is the one that the model's rules name, as far as its provider has that.
+
+    Prices are those of `timestamp` (None is now) until `price.until`: `current` gives the next one. `price` stays None
+    where it is unknown, `tier` where neither `models.json` nor a price tells it; `tier_inferred` marks a tier read off
+    the price.
     """
     if not isinstance(target, Target):
         raise ConfigError(f"a pool holds Target objects, not {type(target).__name__}")
@@ -165,7 +196,7 @@ def _misspelt(target: Target) -> str | None:
 def iter_models(*, everything: bool = False, timestamp: datetime | None = None) -> Iterator[Target]:
     """The models of `models.json` as resolved targets; then, for `everything`, every other one with a known price."""
     seen = set()
-    for row in facts():
+    for row in served(None if timestamp is None else timestamp.date()):
         seen.add((_key(row.provider), row.model.lower()))
         yield resolve(
             Target(name=f"{row.provider}/{row.model}", provider=row.provider, model=row.model), timestamp=timestamp
@@ -178,9 +209,34 @@ def iter_models(*, everything: bool = False, timestamp: datetime | None = None) 
                 yield _with_listing(target, listing)
 
 
+def current(target: Target, now: datetime) -> Target:
+    """The same target at the price that holds now, if the one it has was read in a list and has ended. No network."""
+    price = target.price
+    if price is None or price.as_of is None or price.until is None or now < price.until:
+        return target
+    found = _billed(_list(target.provider, target.model, now), target).price
+    return target if found is None else replace(target, price=found)
+
+
+def next_change(targets: Iterable[Target]) -> datetime | None:
+    """When the first price of these ends, as far as the list knows; None if none does."""
+    ends = [target.price.until for target in targets if target.price is not None and target.price.until is not None]
+    return min(ends, default=None)
+
+
+def read_on(targets: Iterable[Target]) -> date | None:
+    """The day of the oldest price list that these targets' prices stand in; None if all prices are the user's own."""
+    days = [target.price.as_of for target in targets if target.price is not None and target.price.as_of is not None]
+    return min(days, default=None)
+
+
 def _list(provider: str, model: str, timestamp: datetime | None) -> prices.Listing:
     if _key(provider) != _LOCAL:
-        return prices.find(provider, model, timestamp)
+        found = prices.find(provider, model, timestamp)
+        row = _table().by_model.get(_name(provider, model)) if found.price is None else None
+        if row is None or row.price is None:
+            return found
+        return prices.Listing(found.providers, row.model, row.context_window, row.price)
     if model.endswith(("-cloud", ":cloud")):
         return prices.Listing((_LOCAL,), problem=f"{model!r} runs in {provider}'s cloud, whose prices nobody lists")
     return prices.Listing((_LOCAL,), price=_RUNS_LOCALLY)
@@ -200,7 +256,16 @@ def _with_listing(target: Target, listing: prices.Listing) -> Target:
     return _fill(target, next((rows[name] for name in names if name in rows), None), listing)
 
 
+def _billed(listing: prices.Listing, target: Target) -> prices.Listing:
+    """The listing with what this provider's answers and this address do to its price."""
+    if listing.price is None or listing.price is _RUNS_LOCALLY:
+        return listing
+    model = target.model if listing.model is None else listing.model
+    return replace(listing, price=with_modifiers(listing.price, target.provider, model, target.base_url))
+
+
 def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Target:
+    listing = _billed(listing, target)
     price = target.price if target.price is not None else listing.price
     tier, inferred = target.tier, target.tier_inferred
     if tier is None and row is not None:
@@ -209,16 +274,50 @@ def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Ta
         tier, inferred = tier_of_output_price(price.output), True
     resold = row is not None and _key(row.provider) != _key(target.provider)
     ttl = row.cache_ttl_s if row is not None and not resold else None
+    capabilities = _merged(target.capabilities, row.capabilities) if row else target.capabilities
+    rules = _rules(target, capabilities)
+    limit = _first(target.max_output_tokens, row and row.max_output_tokens, rules.max_output_tokens)
+    if limit != rules.max_output_tokens:
+        rules = replace(rules, max_output_tokens=limit)
+    endpoint = _endpoint(target, rules)
     return replace(
         target,
+        rules=rules,
+        endpoint=endpoint,
+        dialect=endpoint.dialect,
         price=price,
         tier=tier,
         tier_inferred=inferred,
         context_window=_first(target.context_window, listing.context_window, row and row.context_window),
-        max_output_tokens=_first(target.max_output_tokens, row and row.max_output_tokens),
-        capabilities=_merged(target.capabilities, row.capabilities) if row else target.capabilities,
+        max_input_tokens=_first(target.max_input_tokens, row and row.max_input_tokens, rules.max_input_tokens),
+        max_output_tokens=limit,
+        capabilities=capabilities,
         cache_ttl_s=_first(target.cache_ttl_s, ttl, _table().cache_ttl_s.get(_key(target.provider))),
     )
+
+
+def _rules(target: Target, capabilities: Capabilities) -> ModelRules:
+    """The target's own rules, else the catalog's; a model that is known not to reason has no such setting."""
+    if target.rules is not UNKNOWN:
+        return target.rules
+    found = rules_of(target.provider, target.model)
+    if found is UNKNOWN and capabilities.reasoning is False:
+        return _NO_REASONING
+    return found
+
+
+_NO_REASONING = ModelRules(thinking="never", efforts=())
+
+
+def _endpoint(target: Target, rules: ModelRules) -> Endpoint:
+    """The way in by the dialect that the rules name, if the target leaves it open and its provider has that one, and
+    its settings can be said there."""
+    known = PROVIDERS.get(target.provider)
+    if target.dialect_given or known is None or rules.dialect in (None, target.dialect):
+        return target.endpoint
+    if not set(target.settings) <= {*REASONING_FIELDS.get(target.dialect, ()), *SHARED_SETTINGS}:
+        return target.endpoint
+    return next((way for way in known.endpoints if way.dialect == rules.dialect), target.endpoint)
 
 
 def _first(*values: Any) -> Any:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from agentroute.targets import Price, PriceStep
+from agentroute.prices import Fee, Modifier, ModifierKind, Price, PriceStep
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
-__all__ = ["Listing", "every", "find", "price_id"]
+__all__ = ["Listing", "as_of", "every", "find", "price_id"]
 
 _PRICE_IDS = {
     "bedrock": "aws",
@@ -30,19 +33,22 @@ _RATES = {
     "output": "output_mtok",
     "cache_read": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
 }
+_FEES = {"web_search": "web_searches_kcount", "file_search": "storage_searches_kcount"}
 _NOT_OURS = frozenset(
     {
-        "cache_write_1h_mtok",  # a write that lives an hour must be asked for; we ask for the short one
-        "web_searches_kcount",  # the provider's own tools, which our requests do not name
-        "storage_searches_kcount",
         "input_audio_mtok",  # usage does not tell sound from text: a recording is priced as text (docs/catalog.md)
         "cache_audio_read_mtok",
         "output_audio_mtok",
     }
 )
-"""Charges that a request of ours cannot cause, or that our usage cannot show. Any other key beside the four rates makes
-the price unknown."""
+"""Charges that our usage cannot show. Any other key beside the rates and the fees makes the price unknown."""
+
+_STORAGE_WRITES = ("google/gemini", "~google/gemini")
+"""Models of OpenRouter whose listed cache write is no price of a written token: it is what Google asks for storing it
+for 5 minutes, a twelfth of the hourly price (gemini-3.8-flash: .0417 of .50), and the token itself is billed as input
+beside it. The list had the sum until 2026-10-19 (gemini-2.5-flash: .3833 = .30 + .0833), and the sum is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +112,11 @@ def _listing(provider: Provider, model: ModelInfo, timestamp: datetime | None) -
         source += f" at {now:%Y-%m-%d %H:%M}"
         if any(hasattr(conditional.constraint, "start_time") for conditional in model.prices):
             source += ", changes with the time of day"
-    # The attributes themselves: asking a ModelPrice for a missing one builds its registry of units.
-    price = _price({key: value for key, value in vars(model.get_prices(now)).items() if value is not None}, source)
+    price = _price(_rates(provider, model, now), source)
+    if isinstance(price, Price):
+        price = replace(
+            price, modifiers=_modifiers(provider, model, now, source), until=_until(model, now), as_of=as_of()
+        )
     problem = None if isinstance(price, Price) else f"genai-prices lists {provider.id}/{model.id} {price}"
     return Listing(
         providers=_providers(provider),
@@ -118,22 +127,103 @@ def _listing(provider: Provider, model: ModelInfo, timestamp: datetime | None) -
     )
 
 
+def _rates(provider: Provider, model: ModelInfo, now: datetime, **context: str) -> dict[str, Any]:
+    # The attributes themselves: asking a ModelPrice for a missing one builds its registry of units.
+    rates = {key: value for key, value in vars(model.get_prices(now, context or None)).items() if value is not None}
+    stored = rates.get("cache_write_mtok")
+    if stored is not None and provider.id == "openrouter" and model.id.startswith(_STORAGE_WRITES):
+        fresh = rates["input_mtok"]
+        if stored < getattr(fresh, "base", fresh):
+            rates["cache_write_mtok"] = _plus(fresh, stored)
+    return rates
+
+
+def _plus(rate: Any, more: Decimal) -> Any:
+    """A rate, with or without steps, and an amount on top of each."""
+    if not hasattr(rate, "tiers"):
+        return rate + more
+    tiers = [replace(tier, price=tier.price + more) for tier in rate.tiers]
+    return replace(rate, base=rate.base + more, tiers=tiers)
+
+
+def _modifiers(provider: Provider, model: ModelInfo, now: datetime, source: str) -> tuple[Modifier, ...]:
+    """The prices of other tiers and speeds at that time. A batch is a tier in what answers say (Anthropic)."""
+    found: dict[tuple[str, str], Modifier] = {}
+    for variant in model.price_variants or ():
+        [(key, value), *more] = variant.when.items()
+        kind: ModifierKind | None = _VARIANTS.get(key)
+        if kind is None or more or (variant.constraint is not None and not variant.constraint.active(now)):
+            continue
+        price = _price(_rates(provider, model, now, **{key: value}), source)
+        if isinstance(price, Price) and (kind, value) not in found:
+            found[kind, value] = Modifier(kind, value, price=price, source=source)
+    return tuple(found.values())
+
+
+_VARIANTS: Mapping[str, ModifierKind] = {"service_tier": "service_tier", "processing": "service_tier", "speed": "speed"}
+
+
+def _until(model: ModelInfo, now: datetime) -> datetime | None:
+    """When the price changes next, as far as the list knows: at a date (from midnight UTC on), or a time of day."""
+    now = now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
+    moments: list[datetime] = []
+    conditional = model.prices if isinstance(model.prices, list) else []
+    for entry in (*conditional, *(model.price_variants or ())):
+        constraint = entry.constraint
+        if hasattr(constraint, "start_date"):
+            moments.append(datetime.combine(constraint.start_date, time(), UTC))
+        elif hasattr(constraint, "start_time"):
+            for at in (constraint.start_time, constraint.end_time):
+                at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+                today = datetime.combine(now.date(), at).astimezone(UTC)
+                moments += [today + timedelta(days=days) for days in (-1, 0, 1)]
+    return min((moment for moment in moments if moment > now), default=None)
+
+
+@cache
+def _newest_note() -> date:
+    """The newest day (up to the 28th of a month) that the list's own notes name: they say when prices were read."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    today = datetime.now(UTC).date().isoformat()
+    found = {
+        day
+        for provider in get_snapshot().providers
+        for model in provider.models
+        for day in _DAY.findall(model.price_comments or "")
+        if day <= today
+    }
+    return date.fromisoformat(max(found))
+
+
+_DAY = re.compile(r"\b20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])\b")
+
+
+def as_of() -> date:
+    """How old the list is: the day of the newest note in it, or the day on which genai-prices last updated it."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    snapshot = get_snapshot()
+    return snapshot.timestamp.date() if snapshot.from_auto_update else _newest_note()
+
+
 def _price(rates: Mapping[str, Any], source: str) -> Price | str:
     """Our price, or what keeps these rates from being one."""
     if not rates:
         return "without a price: free, or withdrawn"
     if "input_mtok" not in rates or "output_mtok" not in rates:
         return f"by {', '.join(sorted(rates))}, not by input and output tokens"
-    others = rates.keys() - _NOT_OURS - set(_RATES.values())
+    others = rates.keys() - _NOT_OURS - set(_RATES.values()) - set(_FEES.values())
     if others:
         return f"with a charge for {', '.join(sorted(others))}, which usage in tokens does not show"
     thresholds = sorted({tier.start for rate in rates.values() for tier in getattr(rate, "tiers", ())})
     steps = tuple(PriceStep(start, **_at(rates, start)) for start in thresholds)
-    return Price(**_at(rates, -1), steps=steps, source=source)
+    fees = tuple(Fee(tool, rates[key] / 1000, source=source) for tool, key in _FEES.items() if key in rates)
+    return Price(**_at(rates, -1), steps=steps, source=source, fees=fees)
 
 
 def _at(rates: Mapping[str, Any], threshold: int) -> dict[str, Any]:
-    """The four rates that hold just above that many input tokens (-1: from the first token on)."""
+    """The rates that hold just above that many input tokens (-1: from the first token on)."""
     found = {}
     for name, key in _RATES.items():
         rate = rates.get(key)

@@ -125,11 +125,13 @@ def to_json(targets: Iterable[Target]) -> list[dict[str, Any]]:
                 "tier_reason": None if row is None else row.call,
                 "price": _price_json(target.price),
                 "context_window": target.context_window,
+                "max_input_tokens": target.max_input_tokens,
                 "max_output_tokens": target.max_output_tokens,
                 **{ability: getattr(target.capabilities, ability) for ability in _ABILITIES},
                 "cache_ttl_s": target.cache_ttl_s,
                 "source": None if row is None else row.source,
                 "date": None if row is None else row.date,
+                "until": None if row is None else row.until,
             }
         )
     return result

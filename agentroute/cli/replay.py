@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
@@ -16,23 +16,25 @@ from rich.text import Text
 
 from agentroute.errors import ConfigError
 from agentroute.figures import count
-from agentroute.replay import GAP_S, ReplayReport, replay, replay_ledger
+from agentroute.replay import GAP_S, ReplayReport, describe, replay, replay_ledger
 from agentroute.replay.html import page
 from agentroute.replay.ledgers import holds_decisions
-from agentroute.replay.records import LogFormat
+from agentroute.replay.logs import NAMES
 from agentroute.router import Router
 from agentroute.targets import Target
 
+from .description_console import render_description
 from .ledger_console import render_ledger
 from .options import EXAMPLE_POOL, ConfigOption, pool_options, stdout
 from .replay_console import render
-from .route import explain as explain_decision
 
 __all__ = ["command"]
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL files, plain or gzip; or ledgers.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Files, folders or patterns of recorded runs; or ledgers.")
+    ],
     config: ConfigOption = None,
     targets: Annotated[
         str | None,
@@ -47,7 +49,7 @@ def command(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--format", help="openai, anthropic, tau2 or steps, where it is not told from the lines."),
+        typer.Option("--format", help="The name of a format (docs/replay.md), if it is not told from the values."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Stop after this many steps.")] = None,
     explain: Annotated[int | None, typer.Option(help="Show the decisions of step N, in place of the report.")] = None,
@@ -55,18 +57,25 @@ def command(
         float, typer.Option(help="Seconds between steps where the traces have no times; caches outlive it or not.")
     ] = GAP_S,
     out: Annotated[Path | None, typer.Option(help="Also write the report as one HTML file.")] = None,
+    described: Annotated[
+        bool, typer.Option("--describe", help="Count what is in the traces, and route nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Route recorded agent traces step by step, offline: where each step would go, and what it would cost.
 
-    Reads OpenAI-style conversations and request logs, Anthropic message logs, tau2-bench traces and step rows. No call
-    is made and no key is needed: without --config or --targets the pool is an example of one model for each tier.
+    Reads what coding agents, tracers, gateways and batch jobs write (docs/replay.md lists them): files, folders and
+    patterns. No call is made and no key is needed: without --config or --targets the pool is an example of one model
+    for each tier.
 
     A ledger (SQLite, or decisions as JSONL) holds no prompts: its recorded tokens are priced again with your pool, and
     each strategy chooses from the recorded predictions.
 
     agentroute replay traces.jsonl.gz --out report.html
     """
+    if described:
+        _describe(files, _format(source), as_json=as_json)
+        return
     if out is not None:
         _check_page(out, files)
     ledgers = [file for file in files if file.is_file() and holds_decisions(file)]
@@ -107,6 +116,17 @@ def command(
         typer.echo(f"wrote {out}", err=True)
     if not report.steps:
         raise ConfigError(_no_step(report))
+
+
+def _describe(files: Sequence[Path], fmt: str | None, *, as_json: bool) -> None:
+    with _progress() as on_progress:
+        found = describe(files, fmt=fmt, on_progress=on_progress)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        stdout().print(render_description(found))
+    if not found.steps:
+        raise ConfigError(_nothing_in(found.files, found.alike))
 
 
 def _print(shown: RenderableType, *, example: bool) -> None:
@@ -152,9 +172,16 @@ def _no_step(report: ReplayReport) -> str:
         return (
             f"no step routed from {files}: no target of the pool could serve the {steps} read; --config gives another"
         )
+    return _nothing_in(report.files, report.alike)
+
+
+def _nothing_in(files: Sequence[str], alike: str | None) -> str:
+    named = ", ".join(repr(file) for file in files)
+    if alike is not None:
+        return f"no step in {named}: {alike}"
     return (
-        f"no step in {files}; read are OpenAI and Anthropic conversations and request logs, tau2-bench conversations "
-        "and step rows, one JSON object a line (docs/replay.md)"
+        f"no step in {named}; read are the logs of coding agents, tracers, gateways and batch jobs, OpenAI and "
+        "Anthropic conversations, tau2-bench and step rows (docs/replay.md)"
     )
 
 
@@ -174,13 +201,10 @@ def _target(name: str) -> Target:
     return Target(provider=provider, model=model)
 
 
-def _format(name: str | None) -> LogFormat | None:
-    for known in get_args(LogFormat):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    if name is None:
-        return None
-    raise ConfigError(f"--format is {name!r}; use one of {', '.join(get_args(LogFormat))}")
+def _format(name: str | None) -> str | None:
+    if name is not None and name not in NAMES:
+        raise ConfigError(f"--format is {name!r}; use one of {', '.join(NAMES)}")
+    return name
 
 
 def _show_explained(report: ReplayReport) -> None:
@@ -190,7 +214,7 @@ def _show_explained(report: ReplayReport) -> None:
     console.print(Text(f"step {explained.step:,}, {explained.place}\n", style="bold"))
     for name, decision in explained.decisions.items():
         console.print(Text(name, style="bold"))
-        console.print(explain_decision(decision), end="\n\n")
+        console.print(Text(decision.explain()), end="\n\n")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from agentroute.figures import count, percent, usd
 from agentroute.replay import Bill, ReplayReport
-from agentroute.replay.wording import caveats, headline, saved
+from agentroute.replay.wording import caveats, headline, problem_lines, saved
 from agentroute.targets import Tier
 
 __all__ = ["render"]
@@ -125,9 +125,7 @@ def _one_line(cell: str) -> Text:
 def _problems(report: ReplayReport) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if report.malformed:
-        lines = [f"{problem.file}:{problem.line}: {problem.reason}" for problem in report.problems[:_SHOWN_PROBLEMS]]
-        if report.malformed > len(lines):
-            lines.append(f"and {report.malformed - len(lines):,} more")
+        lines = problem_lines(report.problems, report.malformed, report.alike, shown=_SHOWN_PROBLEMS)
         parts.append(Text("\n".join([f"{count(report.malformed, 'line')} without a step", *lines]), style="yellow"))
     if report.unroutable:
         lines = [f"{count(report.unroutable, 'step')} that no target could serve", *report.unroutable_reasons]

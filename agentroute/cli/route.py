@@ -18,7 +18,7 @@ from agentroute.router import Router
 
 from .options import ConfigOption, StrategyOption, pool_options, stdout
 
-__all__ = ["command", "explain"]
+__all__ = ["command"]
 
 
 def command(
@@ -30,6 +30,9 @@ def command(
     max_tier: Annotated[str | None, typer.Option(help="Nothing above: budget, mid, standard or premium.")] = None,
     agent: Annotated[str | None, typer.Option(help="The agent that asks.")] = None,
     role: Annotated[str | None, typer.Option(help="Its role.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--explain", help="Show the whole decision, and what would have changed it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> None:
     """Show which model a request would go to, and why. No call is made and no key is needed.
@@ -43,8 +46,10 @@ def command(
     decision = router.route(_request(prompt), context=context, constraints=constraints)
     if as_json:
         typer.echo(json.dumps(decision.to_dict(), indent=2, ensure_ascii=False))
+    elif whole:
+        typer.echo(decision.explain())
     else:
-        stdout(soft_wrap=True).print(explain(decision))
+        stdout(soft_wrap=True).print(summary(decision))
 
 
 def _request(prompt: str) -> ChatRequest:
@@ -69,7 +74,7 @@ def _request(prompt: str) -> ChatRequest:
     return ChatRequest.from_openai(body)
 
 
-def explain(decision: Decision) -> Text:
+def summary(decision: Decision) -> Text:
     """The decision in about ten lines: the choice, what the step is, why, and what stands behind it."""
     first, tokens = decision.candidates[0], decision.estimated_usage
     lines = [

@@ -15,6 +15,7 @@ from typing import Any, Final
 from agentroute.decisions import Attempt, AttemptOutcome, Outcome
 from agentroute.errors import ProviderError, ProviderTimeout, StreamInterrupted
 from agentroute.messages import ChatRequest, FinishReason, Usage
+from agentroute.prices import Bill, bill
 from agentroute.providers import NATIVE
 from agentroute.targets import Target
 
@@ -79,6 +80,7 @@ _LONGEST_WAIT: Final = 60.0
 """Seconds; a call without a deadline does not sleep longer for a Retry-After (a provider may well say 3600)."""
 
 _NEXT: Final = Next()
+_NO_BILL: Final = Bill(problem="the provider told no usage")
 
 
 def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
@@ -198,6 +200,7 @@ def _attempt(
 
     def record(outcome: AttemptOutcome, error: BaseException | None = None) -> None:
         now = clock.monotonic()
+        billed = _NO_BILL if usage is None else bill(target.price, usage)
         known = error if isinstance(error, ProviderError) else None
         if outcome == "ok":
             permit.success(now)
@@ -217,7 +220,10 @@ def _attempt(
                 status=None if known is None else known.status,
                 retry_after=None if known is None else known.retry_after,
                 usage=usage,
-                cost=None if usage is None or target.price is None else target.price.cost(usage),
+                cost=billed.usd,
+                cost_source=billed.source,
+                cost_problem=billed.problem,
+                list_cost=billed.list_usd,
                 possible_duplicate_cost=known is not None and may_be_billed(known),
                 changes=changes,
             )

@@ -24,7 +24,10 @@ from agentroute.errors import (
 )
 from agentroute.events import Event
 from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Message, Text, ToolCall, Usage
-from agentroute.providers import Quirks
+from agentroute.model_rules import UNKNOWN, ModelRules
+from agentroute.providers import CostField, Quirks
+
+from .forms import takes_free_text
 
 __all__ = [
     "PLAIN",
@@ -34,7 +37,6 @@ __all__ = [
     "StreamEncoder",
     "failed_finish",
     "finish_reason",
-    "newer_count",
     "response_warnings",
     "stream_warnings",
     "told_class",
@@ -47,13 +49,15 @@ PLAIN: Final = Quirks()
 class Encoded:
     """A request as it goes on the wire: `path` is put behind the base URL, `headers` beside the key.
 
-    `changes` says in words what the dialect (or this version of it) cannot hold and was left out.
+    `changes` says in words what the dialect (or this version of it) cannot hold and was left out. `names` has the
+    caller's name of each tool that goes under another one, by that one.
     """
 
     body: dict[str, Any]
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class StreamDecoder(Protocol):
@@ -98,7 +102,9 @@ class StreamEncoder(Protocol):
 
 
 class _NewDecoder(Protocol):
-    def __call__(self, *, target: str | None = None, origin: str | None = None) -> StreamDecoder: ...
+    def __call__(
+        self, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+    ) -> StreamDecoder: ...
 
 
 class _NewEncoder(Protocol):
@@ -109,7 +115,8 @@ class Format(Protocol):
     """One dialect.
 
     `target` (a name) stands in errors; `origin` (`provider/model`) is put on every signature and unknown field of an
-    answer. What a client got wrong raises RequestError, what a provider did, BadResponse.
+    answer; `cost` is where the provider tells its own bill. What a client got wrong raises RequestError, what a
+    provider did, BadResponse.
     """
 
     @property
@@ -122,10 +129,19 @@ class Format(Protocol):
     def StreamEncoder(self) -> _NewEncoder: ...
 
     def encode_request(
-        self, request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
-    ) -> Encoded: ...
+        self,
+        request: ChatRequest,
+        *,
+        model: str | None = None,
+        stream: bool = False,
+        quirks: Quirks = PLAIN,
+        rules: ModelRules = UNKNOWN,
+    ) -> Encoded:
+        """The body of this dialect, fitted to what the server (`quirks`) and the model (`rules`) take."""
 
-    def decode_response(self, body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse: ...
+    def decode_response(
+        self, body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+    ) -> ChatResponse: ...
 
     def decode_request(self, body: Mapping[str, Any]) -> ChatRequest: ...
 
@@ -213,18 +229,6 @@ def failed_finish(word: Any, target: str | None, *, said: bool) -> ProviderError
     return None if kind is None else kind(f"the answer failed: its reason for stopping is {word!r}", target=target)
 
 
-def newer_count(known: Usage | None, told: Usage | None) -> Usage | None:
-    """The count to report after this one was told, or None if it brings nothing new.
-
-    Some servers end a stream with a count of zeros: it says nothing against the tokens that were counted before.
-    """
-    if told is None or told == known:
-        return None
-    if known is not None and not any(told.to_dict().values()) and any(known.to_dict().values()):
-        return None
-    return told
-
-
 _PASSING: Final = (RateLimited, QuotaExhausted, Overloaded, ProviderTimeout)
 
 
@@ -264,7 +268,7 @@ def stream_warnings(stream: StreamDecoder, calls: Iterable[ToolCall], *, spoke: 
 
 
 def _is_object(call: ToolCall) -> bool:
-    if call.extra is not None and call.extra.fields.get("type") == "custom":
+    if takes_free_text(call):
         return True
     try:
         call.parsed()

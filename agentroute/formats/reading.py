@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeAlias
 
 from agentroute.errors import BadResponse, RequestError
-from agentroute.messages import Image
+from agentroute.messages import Image, Usage
+from agentroute.providers import CostField
 
 __all__ = [
     "INVALID_JSON",
+    "MOST_TOKENS",
     "Raw",
     "count",
     "data_url",
@@ -20,9 +24,15 @@ __all__ = [
     "given_number",
     "json_object",
     "json_text",
+    "later_usage",
     "load_event",
+    "money",
+    "most",
     "show",
     "split_data_url",
+    "table",
+    "told_cost",
+    "word",
     "wrong",
 ]
 
@@ -82,9 +92,90 @@ def function_facts(raw: Raw, where: str, schema_field: str) -> tuple[str, str, R
     return name, description or "", schema or {}, strict
 
 
+MOST_TOKENS: Final = 10**9
+"""More than this is no number of tokens: the largest windows hold ten million (read 2026-11-28)."""
+
+_MOST_USD: Final = 1_000_000
+"""More than this is no bill of one answer."""
+
+
 def count(value: Any) -> int | None:
-    """A number of tokens as a provider told it; None for what is no such number."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A number of tokens as a provider told it; None for what is no such number (nor could be one)."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MOST_TOKENS else None
+
+
+def most(*values: Any) -> int | None:
+    """The largest of these counts, each of which says the same where a server gives it at all; None without any."""
+    return max((found for value in values if (found := count(value)) is not None), default=None)
+
+
+def table(value: Any) -> Raw:
+    """The object that this is, or an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def word(value: Any) -> str | None:
+    """The short text that this is (a tier, a region), or None."""
+    return value if isinstance(value, str) and 0 < len(value) <= 60 else None
+
+
+def money(value: Any, field: CostField) -> Decimal | None:
+    """A provider's bill in USD: a number, its text, or an object with `total_cost`; None for what is no such amount."""
+    if isinstance(value, Mapping):
+        value = value.get("total_cost")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        amount = Decimal(str(value)) * field.unit
+    except (ArithmeticError, ValueError):
+        return None
+    return amount if amount.is_finite() and 0 <= amount <= _MOST_USD else None
+
+
+def told_cost(body: Raw, field: CostField | None) -> Decimal | None:
+    """What the answer's own body says it cost, if its provider says so in this field (`usage.cost`)."""
+    if field is None or not field.field:
+        return None
+    value: Any = body
+    for name in field.field.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return money(value, field)
+
+
+_INPUTS: Final = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "cache_write_12h_tokens",
+)
+_OUTPUTS: Final = ("output_tokens", "reasoning_tokens")
+_WORDS: Final = ("service_tier", "speed", "region", "reported_cost")
+
+
+def later_usage(before: Usage | None, now: Usage | None) -> Usage | None:
+    """The count after another chunk of the stream told `now`.
+
+    The later one holds, but zeros (or nothing) after a count are no count: input and output are each judged as a whole.
+    A bill of 0 after another one is none, either (Perplexity's interim chunks).
+    """
+    if before is None or now is None:
+        return before if now is None else now
+    kept: dict[str, Any] = {}
+    for names in (_INPUTS, _OUTPUTS):
+        if not any(getattr(now, name) for name in names) and any(getattr(before, name) for name in names):
+            kept |= {name: getattr(before, name) for name in names}
+    kept |= {name: getattr(before, name) for name in _WORDS if not getattr(now, name) and getattr(before, name)}
+    if before.server_tools and not now.server_tools:
+        kept["server_tools"] = before.server_tools
+    if before.iterations and not now.iterations:
+        kept |= {"iterations": before.iterations, "last_input_tokens": before.last_input_tokens}
+        kept |= {name: getattr(before, name) for name in (*_INPUTS, *_OUTPUTS)}
+    return replace(now, **kept) if kept else now
 
 
 def load_event(data: str, target: str | None) -> Any:

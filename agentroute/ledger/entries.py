@@ -23,6 +23,8 @@ KEYS = (
     "node",
     "conversation_id",
     "outcome",
+    "cost_source",
+    "cost_problem",
 )
 """What a report may be broken down by."""
 
@@ -33,6 +35,8 @@ class Entry:
 
     `duration_s` is from the call's beginning to its end, `first_content_s` to the first content that was passed on:
     what the caller waited, failed attempts included. `duplicates` counts attempts that may have been billed unseen.
+    `cost_source` tells who made the figure (`provider`, `list`, `mixed`), `cost_problem` why there is none; a
+    ledger that was written before there were such columns has neither.
     """
 
     id: str
@@ -56,6 +60,8 @@ class Entry:
     duplicates: int
     duration_s: float | None
     first_content_s: float | None
+    cost_source: str | None = None
+    cost_problem: str | None = None
 
     @classmethod
     def of(cls, decision: Decision) -> Self:
@@ -86,6 +92,8 @@ class Entry:
             duplicates=sum(a.possible_duplicate_cost for a in attempts),
             duration_s=attempts[-1].started_s + attempts[-1].duration_s if attempts else None,
             first_content_s=first_content,
+            cost_source=decision.cost_source,
+            cost_problem=decision.cost_problem,
         )
 
 

@@ -65,6 +65,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              baseline_cost TEXT NOT NULL,
              savings TEXT NOT NULL) WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE decisions ADD COLUMN cost_source TEXT",
+        "ALTER TABLE decisions ADD COLUMN cost_problem TEXT",
+    ),
 )
 """Script n brings a file from version n to n + 1. A script that was released is never edited."""
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .describe import Description, describe
 from .ledgers import LedgerReplay, Line, replay_ledger
 from .records import Problem
 from .report import Bill, Explained, Fit, Recorded, ReplayReport, Unsure
@@ -15,6 +16,7 @@ __all__ = [
     "GAP_S",
     "STRATEGIES",
     "Bill",
+    "Description",
     "Explained",
     "Fit",
     "LedgerReplay",
@@ -23,6 +25,7 @@ __all__ = [
     "Recorded",
     "ReplayReport",
     "Unsure",
+    "describe",
     "replay",
     "replay_ledger",
 ]

@@ -12,7 +12,7 @@ from agentroute.figures import count, percent, usd
 from agentroute.targets import Tier
 
 from .report import Bill, ReplayReport
-from .wording import caveats, headline, saved
+from .wording import caveats, headline, problem_lines, saved
 
 __all__ = ["page"]
 
@@ -342,9 +342,7 @@ def _table(heads: Sequence[str], rows: Iterable[str]) -> str:
 def _problems(report: ReplayReport) -> list[str]:
     sections = []
     if report.malformed:
-        lines = [f"{problem.file}:{problem.line}: {problem.reason}" for problem in report.problems[:100]]
-        if report.malformed > len(lines):
-            lines.append(f"and {report.malformed - len(lines):,} more")
+        lines = problem_lines(report.problems, report.malformed, report.alike, shown=100)
         sections.append(_list(f"{count(report.malformed, 'line')} without a step", lines))
     if report.unroutable:
         sections.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from agentroute.targets import Pool, Target, Tier
 
 from .logs import printable
 from .records import Problem
-from .traces import lines
+from .values import Unreadable, values
 
 __all__ = ["LedgerReplay", "Line", "holds_decisions", "replay_ledger"]
 
@@ -120,12 +119,8 @@ def holds_decisions(path: str | Path) -> bool:
     """Whether a file is a ledger, or JSONL of decisions: told from its first line that is one."""
     if is_ledger(path):
         return True
-    for _, line, _ in lines(Path(path)):
-        if isinstance(line, str):
-            return False
-        if not line.isspace():
-            return _is_decision(line)
-    return False
+    first = next(values(Path(path)), None)
+    return first is not None and _is_decision(first.data)
 
 
 def replay_ledger(
@@ -178,17 +173,17 @@ def _read(path: Path) -> Iterator[tuple[Decision | Problem, int]]:
         for decision in read_decisions(path):
             yield decision, 0
         return
-    for number, line, done in lines(path):
-        if isinstance(line, str):
-            yield Problem(name, number, line), done
-        elif not line.isspace():
-            yield _decision(name, number, line), done
+    for value in values(path):
+        if isinstance(value.data, Unreadable):
+            yield Problem(name, value.line, value.data.reason), value.done
+        else:
+            yield _decision(name, value.line, value.data), value.done
 
 
-def _decision(name: str, number: int, line: bytes) -> Decision | Problem:
+def _decision(name: str, number: int, data: Any) -> Decision | Problem:
     try:
-        if _is_decision(line):
-            return Decision.from_dict(json.loads(line))
+        if _is_decision(data):
+            return Decision.from_dict(data)
         problem = "not a decision of a ledger"
     except ConfigError as error:
         problem = str(error)
@@ -197,11 +192,8 @@ def _decision(name: str, number: int, line: bytes) -> Decision | Problem:
     return Problem(name, number, printable(problem))
 
 
-def _is_decision(line: bytes) -> bool:
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
+def _is_decision(data: Any) -> bool:
+    """No trace has these two keys."""
     return isinstance(data, Mapping) and "policy_version" in data and "request_digest" in data
 
 

@@ -150,9 +150,9 @@ class ReplayReport:
     `by_kind`, `by_task` (tier -> steps) and `least_sure` show.
 
     `steps` counts the steps routed; `unroutable` those that no target could serve under some strategy, which stand in
-    no bill. `malformed` counts the lines that gave no step; `problems` names the first 1,000 of them. `measured` counts
-    the steps whose tokens are recorded, `timed` those with a time; the others are estimated, and taken to be `gap_s`
-    (seconds) apart.
+    no bill. `malformed` counts the lines that gave no step; `problems` names the first 1,000 of them, `alike` is one
+    sentence if nearly all of the input failed for one reason. `measured` counts the steps whose tokens are recorded,
+    `timed` those with a time; the others are estimated, and taken to be `gap_s` (seconds) apart.
     """
 
     files: tuple[str, ...]
@@ -165,6 +165,7 @@ class ReplayReport:
     gap_s: float
     malformed: int
     problems: tuple[Problem, ...]
+    alike: str | None
     unroutable: int
     unroutable_reasons: tuple[str, ...]
     recorded: tuple[Recorded, ...]
@@ -201,6 +202,7 @@ class ReplayReport:
             "gap_s": self.gap_s,
             "malformed": self.malformed,
             "problems": [{"file": p.file, "line": p.line, "reason": p.reason} for p in self.problems],
+            "alike": self.alike,
             "unroutable": self.unroutable,
             "unroutable_reasons": list(self.unroutable_reasons),
             "recorded": [each.to_dict() for each in self.recorded],

@@ -22,8 +22,10 @@ from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
 from agentroute.targets import Target, Tier
 
+from .conversations import Conversations
 from .logs import printable
-from .records import LogFormat, Problem, RecordedCall, Trace
+from .problems import Alike
+from .records import Problem, RecordedCall, Trace
 from .report import Bill, Explained, Fit, Recorded, ReplayReport, Unsure
 from .traces import Traces
 
@@ -40,7 +42,6 @@ _OPEN_CONVERSATIONS = 1_000
 _MAX_GAP_S = 31_536_000
 """A year: no cache lives that long, and the clock of a long conversation stays within the dates there are."""
 
-_KEPT_PROBLEMS = 1_000
 _KEPT_REASONS = 5
 
 
@@ -50,7 +51,7 @@ def replay(
     *,
     strategies: Sequence[Strategy] = STRATEGIES,
     strategy: Strategy = "balanced",
-    fmt: LogFormat | None = None,
+    fmt: str | None = None,
     limit: int | None = None,
     explain: int | None = None,
     least_sure: int = 10,
@@ -60,11 +61,11 @@ def replay(
     """Routes every recorded step of the traces, offline, with each strategy, and prices the result.
 
     Args:
-        paths: JSONL files (plain or gzip) of conversations, request logs, tau2-bench traces or step rows.
+        paths: files, folders or patterns of recorded runs, in any of the formats of docs/replay.md.
         router: its pool, baseline, strategy table and classifier are used; its state is neither read nor written.
             Default: `Router()`, a pool from the provider keys in the environment.
         strategies: the ones to compare; `strategy` is the one whose choices are shown step by step.
-        fmt: `openai`, `anthropic`, `tau2` or `steps`, where telling them apart line by line goes wrong.
+        fmt: the name of a format (docs/replay.md), if telling them apart value by value goes wrong.
         limit: stop after that many steps.
         explain: the number of a step (from 1) whose decisions are kept whole.
         least_sure: how many of the least confident steps are listed.
@@ -242,10 +243,11 @@ class _Run:
         self._formats: Counter[str] = Counter()
         self._served: defaultdict[str, _Served] = defaultdict(_Served)
         self._least_sure: list[tuple[float, int, Unsure]] = []
-        self._problems: list[Problem] = []
+        self._problems = Alike()
+        self._conversations = Conversations()
         self._reasons: list[str] = []
         self._explained: Explained | None = None
-        self._malformed = self._conversations = self._steps = self._greetings = 0
+        self._steps = self._greetings = 0
         self._measured = self._timed = self._unroutable = 0
 
     @property
@@ -253,16 +255,15 @@ class _Run:
         return self._limit is not None and self._steps >= self._limit
 
     def note_problem(self, problem: Problem) -> None:
-        self._malformed += 1
-        if len(self._problems) < _KEPT_PROBLEMS:
-            self._problems.append(problem)
+        self._problems.note(problem)
 
     def trace(self, place: str, trace: Trace) -> None:
-        """Routes the steps of one line."""
+        """Routes the calls of a trace."""
         caches = self._caches(trace)
         self._formats[trace.format] += 1
         self._greetings += trace.greetings
-        self._conversations += trace.whole
+        if trace.whole:
+            self._conversations.number(trace, lambda: Prefix.of(trace.request.messages))
         context = StepContext(
             conversation_id=trace.conversation_id or (trace.id if trace.whole else None),
             agent=trace.agent,
@@ -284,29 +285,41 @@ class _Run:
 
     def _caches(self, trace: Trace) -> _Caches:
         """A conversation of its own, and a lone step, begin cold; logged calls meet what earlier lines left."""
-        if trace.whole or trace.format == "steps":
-            return self._cold()
+        if trace.format == "steps" or (trace.whole and not trace.part):
+            caches = self._cold()
+            if trace.whole and trace.conversation_id is not None:
+                self._keep(trace.conversation_id, caches)
+            return caches
         key = trace.conversation_id
-        caches = self._open.get(key)
-        if caches is None:
-            caches = self._open[key] = self._cold()
-            if len(self._open) > _OPEN_CONVERSATIONS:
-                self._open.popitem(last=False)
+        held = self._open.get(key)
+        if held is None:
+            held = self._cold()
+            self._keep(key, held)
         else:
             self._open.move_to_end(key)
-        return caches
+        return held
+
+    def _keep(self, key: str | None, caches: _Caches) -> None:
+        self._open[key] = caches
+        if len(self._open) > _OPEN_CONVERSATIONS:
+            self._open.popitem(last=False)
 
     def _cold(self) -> _Caches:
         return _Caches({name: Affinity() for name in self._tallies})
 
     def _step(self, place: str, trace: Trace, call: RecordedCall, context: StepContext, caches: _Caches) -> None:
         messages = trace.request.messages
+        if not call.n_messages:
+            self._unroutable += 1
+            if len(self._reasons) < _KEPT_REASONS:
+                self._reasons.append(f"{place}: the log does not hold its prompt")
+            return
         request = trace.request if call.n_messages == len(messages) else _cut(trace.request, call.n_messages)
         now = self._advance(call, caches)
         prefix = Prefix.of(request.messages, request.tools)
         recall = caches.everyone.recall(prefix, self._pool, now)
-        if not trace.whole and recall.last_target is None:
-            self._conversations += 1
+        if not trace.whole:
+            self._conversations.number(trace, lambda: prefix)
 
         decisions: dict[str, Decision] = {}
         try:
@@ -350,7 +363,7 @@ class _Run:
                 if cached.usd is not None and stayed is not None:
                     tally.switch_usd += cached.usd - stayed
             self._router.affinity = affinity
-            self._router.observe(prefix, target.name, call.usage, used)
+            self._router.observe(prefix, target.name, None if call.usage is None else call.usage.prompt_tokens, used)
         for target in self._pool:
             tier = target.tier
             assert tier is not None
@@ -400,14 +413,15 @@ class _Run:
         return ReplayReport(
             files=files,
             formats=dict(self._formats),
-            conversations=self._conversations,
+            conversations=self._conversations.total,
             steps=self._steps,
             greetings=self._greetings,
             measured=self._measured,
             timed=self._timed,
             gap_s=self._gap_s,
-            malformed=self._malformed,
-            problems=tuple(self._problems),
+            malformed=self._problems.total,
+            problems=tuple(self._problems.kept),
+            alike=self._problems.sentence(self._steps),
             unroutable=self._unroutable,
             unroutable_reasons=tuple(self._reasons),
             recorded=tuple(

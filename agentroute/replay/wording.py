@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentroute.figures import count
 
+from .records import Problem
 from .report import Bill, Recorded, ReplayReport
 
-__all__ = ["caveats", "headline", "saved"]
+__all__ = ["caveats", "headline", "problem_lines", "saved"]
 
 
 def saved(bill: Bill, report: ReplayReport) -> float | None:
@@ -87,3 +90,11 @@ def caveats(report: ReplayReport) -> list[str]:
         )
     lines += report.notes
     return lines
+
+
+def problem_lines(problems: Sequence[Problem], total: int, alike: str | None, *, shown: int) -> list[str]:
+    """The first problems and how many more there are; one sentence if nearly all are alike."""
+    if alike is not None:
+        return [alike]
+    lines = [f"{problem.file}:{problem.line}: {problem.reason}" for problem in problems[:shown]]
+    return [*lines, f"and {total - len(lines):,} more"] if total > len(lines) else lines

@@ -27,6 +27,7 @@ _OUTPUT_TOKENS = {
     StepKind.STRUCTURED: 200,
     StepKind.SUMMARISE: 500,
     StepKind.DELEGATE: 90,
+    StepKind.HOUSEKEEPING: 40,
 }
 """Mean output tokens by kind of step: the first three as recorded in tau2-bench by models of 2025-26 (`evals/tokens.py`
 prints them), the others set by hand until outcomes are there."""
@@ -37,14 +38,18 @@ _LONG_OUTPUT = {Task.CODE_GENERATION: 700, Task.WRITING: 600, Task.PLANNING: 500
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """Expected usage on one target and its price in USD (None where the target's price is unknown)."""
+    """Expected tokens on one target and their price in USD (None where the target's price is unknown)."""
 
-    usage: Usage
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    written_tokens: int
     cost: Decimal | None
 
     @property
-    def cached_tokens(self) -> int:
-        return self.usage.cache_read_tokens or 0
+    def usage(self) -> Usage:
+        """The same tokens as a record has them."""
+        return Usage(self.input_tokens, self.output_tokens, self.cached_tokens, self.written_tokens)
 
 
 def expected_output(kind: StepKind, task: Task, request: ChatRequest) -> int:
@@ -68,5 +73,5 @@ def step_cost(target: Target, input_tokens: int, output_tokens: int, warm_tokens
     price = target.price
     writes = price is not None and price.cache_write is not None and target.cache_ttl_s is not None
     written = fresh if writes and input_tokens >= MIN_CACHED_TOKENS else 0
-    usage = Usage(input_tokens, output_tokens, cache_read_tokens=read, cache_write_tokens=written)
-    return StepCost(usage, None if price is None else price.cost(usage))
+    cost = None if price is None else price.tokens(input_tokens, output_tokens, read, written)
+    return StepCost(input_tokens, output_tokens, read, written, cost)

@@ -19,6 +19,23 @@ _GREETINGS = frozenset(
 
 def certain(step: Step) -> Prediction | None:
     """A prediction where the step leaves no doubt, else None."""
+    if step.kind is StepKind.HOUSEKEEPING:
+        return Prediction(
+            sufficiency=(0.97, 0.975, 0.978, 0.98),
+            task=Task.CHAT,
+            step_kind=step.kind,
+            confidence=0.9,
+            reasons=("a side call of the client, on which nothing depends",),
+        )
+    if step.kind is StepKind.SUMMARISE:
+        # The floor of a summary: whatever follows knows the conversation by it alone.
+        return Prediction(
+            sufficiency=(0.3, 0.55, 0.93, 0.97),
+            task=Task.SUMMARISATION,
+            step_kind=step.kind,
+            confidence=0.5,
+            reasons=("the conversation goes on from this summary: a bad one spoils it",),
+        )
     if step.kind is not StepKind.FIRST_ASK or not 0 < step.ask_chars <= 40 or step.steps_in_turn:
         return None
     if step.needs_vision or step.needs_documents or step.needs_audio:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentroute.decisions import StepContext, StepKind
-from agentroute.messages import ChatRequest, Message, Reasoning, Role, ToolCall, ToolResult
+from agentroute.messages import ChatRequest, Message, Reasoning, Role, Tool, ToolCall, ToolResult
 from agentroute.routing.prefix import Bulk, Prefix
 
-from .actions import CHANGES, Action, action, named
+from .actions import CHANGES, Action, Did, action, did, named
 from .ask import Ask, find_ask, is_result_text
 from .evidence import Evidence, judge, judge_text
-from .textstats import Script, measure, overlap
+from .kinds import side_call
+from .protocols import Spoken, spoken
+from .sources import lists_source, source_weight
+from .textstats import Script, TextStats, measure, overlap
 
 __all__ = ["Action", "Script", "Step"]
 
@@ -38,7 +40,8 @@ class Step:
     those since the ask.
 
     `repeats` looks back on at most 48 messages of this turn, `error_streak` and `errors_recent` on 6 batches of
-    results, the counts of actions on 12 calls. `tool_overlap` is the share of the ask's words that name or describe a
+    results, the counts of actions and `on_source` (their share on source code) on 12 calls. Calls and results that
+    stand as text count like native ones. `tool_overlap` is the share of the ask's words that name or describe a
     tool, None where that says nothing (no tools, not English). `prefix_chars` counts the text of all messages, without
     tool schemas.
     """
@@ -51,6 +54,7 @@ class Step:
     first_ask: str
     n_messages: int
     n_user_turns: int
+    continued: bool
     steps_taken: int
     steps_in_turn: int
     n_tools: int
@@ -77,6 +81,7 @@ class Step:
     runs: int
     tests: int
     last_action: Action
+    on_source: float
     last_call_chars: int
     code: float
     maths: float
@@ -99,9 +104,11 @@ class Step:
         """
         messages = request.messages
         size = bulk if bulk is not None else Prefix.of(messages).whole.bulk
-        assistants = [index for index, message in enumerate(messages) if message.role == "assistant"]
-        ask = find_ask(messages, [index for index, message in enumerate(messages) if message.role == "user"])
-        loop = _look_back(messages, ask.turn)
+        roles = [message.role for message in messages]
+        n_assistants = roles.count("assistant")
+        written = spoken(messages) if not size.calls and (n_assistants or len(messages) == 1) else {}
+        ask = find_ask(messages, _places(roles, "user"), written)
+        loop = _look_back(messages, ask.turn, written)
         shape = measure(ask.text)
         context = context or _NO_CONTEXT
         choice = request.tool_choice
@@ -116,10 +123,11 @@ class Step:
             first_ask=ask.first,
             n_messages=len(messages),
             n_user_turns=ask.turns,
-            steps_taken=len(assistants),
-            steps_in_turn=sum(index > ask.turn for index in assistants),
+            continued=ask.continued,
+            steps_taken=n_assistants,
+            steps_in_turn=roles[ask.turn + 1 :].count("assistant") if ask.turn >= 0 else n_assistants,
             n_tools=len(request.tools),
-            tool_overlap=overlap(shape.plain, request.tools) if shape.script == "latin" else None,
+            tool_overlap=_overlap(shape, request.tools),
             forced_tool=forced,
             wants_schema=request.response_schema is not None,
             needs_vision=size.images > 0,
@@ -142,6 +150,7 @@ class Step:
             runs=loop.actions.count("run"),
             tests=loop.actions.count("test"),
             last_action=loop.actions[0] if loop.actions else "none",
+            on_source=loop.on_source,
             last_call_chars=loop.call_chars,
             code=shape.code,
             maths=shape.maths,
@@ -161,6 +170,21 @@ class Step:
 _NO_CONTEXT = StepContext()
 
 
+def _places(roles: list[Role], wanted: Role) -> list[int]:
+    found, place = [], -1
+    for _ in range(roles.count(wanted)):
+        place = roles.index(wanted, place + 1)
+        found.append(place)
+    return found
+
+
+def _overlap(shape: TextStats, tools: Sequence[Tool]) -> float | None:
+    """None also where one of the tools is a shell: it fits every ask."""
+    if shape.script != "latin" or any(named(tool.name)[1] for tool in tools[:64]):
+        return None
+    return overlap(shape.plain, tools)
+
+
 # ---- the tool loop ---------------------------------------------------------------------------------------------------
 
 
@@ -174,54 +198,61 @@ class _Loop:
     repeats: int
     spinning: bool
     actions: list[Action]
+    on_source: float
     call_chars: int
     reasoning: bool
     answered: bool
     """Whether results stand at the end, waiting for the model."""
 
 
-def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
-    """The calls and results of this turn, the latest first."""
-    batches: list[list[ToolResult | str]] = []
+def _look_back(messages: Sequence[Message], turn: int, written: Mapping[int, Spoken]) -> _Loop:
+    """The calls and results of this turn, the latest first; `written` are those that stand as text."""
+    batches: list[list[tuple[ToolResult | str, int]]] = []
     calls: list[tuple[str, str]] = []
     groups: list[int] = []
     batch: list[ToolResult | str] = []
     reasoning = False
     answered = False
     seen_assistant = False
-    for index in range(len(messages) - 1, max(turn, len(messages) - 1 - _WINDOW), -1):
+    stop = max(turn, len(messages) - 1 - _WINDOW)
+    for index in range(len(messages) - 1, -1 if written.get(turn) else stop, -1):
         message = messages[index]
         role = message.role
+        text = written.get(index)
+        if text is not None and text.results:
+            batch += text.results[::-1]
         if role == "tool":
             batch += [part for part in message.parts[::-1] if type(part) is ToolResult]
-        elif role == "user":
-            text = message.text
-            if is_result_text(text):
-                batch.append(text)
-        elif role == "assistant":
+        elif role == "user" and text is None:
+            said = message.text
+            if is_result_text(said):
+                batch.append(said)
+        elif role == "assistant" or text is not None:
+            made = [(part.name, part.arguments) for part in message.parts if type(part) is ToolCall]
+            if text is not None:
+                made += text.calls
             if batch:
-                batches.append(batch[::-1])
+                batches.append(_matched(batch[::-1], message, made, len(calls)))
                 answered = answered or not seen_assistant
                 batch = []
-            seen_assistant = True
-            made = 0
-            for part in message.parts[::-1]:
-                if type(part) is ToolCall:
-                    calls.append((part.name, part.arguments))
-                    made += 1
-                elif type(part) is Reasoning and (part.signature is not None or part.redacted):
-                    reasoning = True
+            if role == "assistant":
+                seen_assistant = True
+            calls += made[::-1]
             if made:
-                groups.append(made)
+                groups.append(len(made))
+            for part in message.parts:
+                if type(part) is Reasoning and (part.signature is not None or part.redacted):
+                    reasoning = True
     if batch:
-        batches.append(batch[::-1])
+        batches.append([(each, -1) for each in batch[::-1]])
         answered = answered or not seen_assistant
-    actions = [action(name, arguments) for name, arguments in calls[:_CALLS]]
+    dids = [did(name, arguments) for name, arguments in calls[:_CALLS]]
+    actions = [each.action for each in dids]
     judged: list[tuple[Evidence, ...]] = []
     left = _JUDGED
     for results in batches[:_BATCHES]:
         taken = results[-left:] if left < len(results) else results
-        judged.append(tuple(judge(each) if type(each) is ToolResult else judge_text(str(each)) for each in taken))
+        judged.append(tuple(_judged(each, dids[place] if 0 <= place < len(dids) else None) for each, place in taken))
         left -= len(taken)
         if left <= 0:
             break
@@ -237,10 +268,48 @@ def _look_back(messages: Sequence[Message], turn: int) -> _Loop:
         repeats=repeats,
         spinning=spinning,
         actions=actions,
+        on_source=_on_source(calls, dids, batches),
         call_chars=sum(len(arguments) for _, arguments in calls[: groups[0]]) if groups else 0,
         reasoning=reasoning,
         answered=answered,
     )
+
+
+def _on_source(
+    calls: list[tuple[str, str]], dids: list[Did], batches: list[list[tuple[ToolResult | str, int]]]
+) -> float:
+    """The share of the latest calls that work on source code."""
+    weights = [source_weight(*call, act) for call, act in zip(calls, dids, strict=False)]
+    for batch in batches:
+        for result, place in batch:
+            if 0 <= place < len(dids) and not weights[place] and dids[place].action == "search":
+                text = result.text if type(result) is ToolResult else str(result)
+                weights[place] = float(lists_source(calls[place][0], text, dids[place]))
+    if any(weights):
+        # An edit that names no file is one of the file that is open.
+        for place, act in enumerate(dids):
+            if act.action == "edit" and not weights[place] and "." not in calls[place][1][:200]:
+                weights[place] = 1.0
+    return round(sum(weights) / len(weights), 4) if weights else 0.0
+
+
+def _matched(
+    batch: list[ToolResult | str], message: Message, made: list[tuple[str, str]], before: int
+) -> list[tuple[ToolResult | str, int]]:
+    """Each result with the place of its call among all calls, the latest first; -1 where it answers none of `made`."""
+    last = before + len(made) - 1
+    if len(batch) == 1 and len(made) == 1:
+        return [(batch[0], last)]
+    ids = {call.id: place for place, call in enumerate(message.tool_calls)}
+    found = []
+    for place, result in enumerate(batch):
+        at = ids.get(result.tool_call_id, -1) if type(result) is ToolResult else place if place < len(made) else -1
+        found.append((result, last - at if at >= 0 else -1))
+    return found
+
+
+def _judged(result: ToolResult | str, act: Did | None) -> Evidence:
+    return judge(result, act) if type(result) is ToolResult else judge_text(str(result), None, act)
 
 
 def _repeats(calls: list[tuple[str, str]], latest: int) -> tuple[int, bool]:
@@ -265,13 +334,6 @@ def _repeats(calls: list[tuple[str, str]], latest: int) -> tuple[int, bool]:
 
 # ---- the kind --------------------------------------------------------------------------------------------------------
 
-_SUMMARISE = re.compile(
-    r"\b(?:summar(?:y|i[sz]e|i[sz]ing)|compact(?:ion)?|condense|handoff)\b.{0,120}?"
-    r"\b(?:conversation|session|chat|dialogue|history|context window|messages above)\b"
-    r"|\b(?:conversation|session|chat history|context)\b.{0,80}?"
-    r"\b(?:summary|summari[sz]ed?|compact(?:ion|ed)?|condensed?)\b",
-    re.IGNORECASE | re.DOTALL,
-)
 _SUPERVISORS = frozenset(("supervisor", "orchestrator", "manager", "coordinator", "dispatcher", "router", "triage"))
 
 
@@ -279,8 +341,9 @@ def _kind(request: ChatRequest, context: StepContext, ask: Ask, loop: _Loop, *, 
     """The first that holds, in the order of docs/steps.md."""
     tools = request.tools
     mode = request.tool_choice.mode if request.tool_choice is not None else "auto"
-    if ask.last and len(request.messages) > 3 and _SUMMARISE.search(ask.text, 0, 400):
-        return StepKind.SUMMARISE
+    side = side_call(request, context, ask, used_tools=used_tools)
+    if side is not None:
+        return side
     if request.response_schema is not None and (not tools or mode == "none"):
         return StepKind.STRUCTURED
     if (mode == "tool" or (mode == "required" and len(tools) == 1)) and not loop.actions:

@@ -11,20 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentroute.decisions import StepKind, Task
-from agentroute.messages import ChatRequest, Message, Text, ToolCall, ToolResult
+from agentroute.messages import ChatRequest, Message
 
+from .actions import named
+from .ask import without_harness
+from .protocols import declares
 from .step import Step
 
 __all__ = ["Work"]
 
-_SOURCE = re.compile(
-    r"\.(?:py|pyi|js|jsx|mjs|ts|tsx|go|rs|java|kt|kts|c|h|cc|cpp|hpp|cs|rb|php|swift|scala|ex|exs|lua|sql|vue|ipynb)\b"
-)
-"""File names of source code: what tells a coding agent from one that reads notes and mails."""
-
-_LOOK_BACK = 24
-_READ = 400
-"""Messages looked back on, and characters read at each end of what they carry."""
+_ON_SOURCE = 0.3
+"""Share of the latest calls on source code from which a loop counts as work on code."""
 
 _GIVEN_CHARS = 1500
 """A user message this long brings the material along (passages, a transcript, a document)."""
@@ -68,8 +65,8 @@ class Work:
     @classmethod
     def of(cls, request: ChatRequest, step: Step) -> Work:
         in_loop = step.steps_in_turn > 0 and step.last_action != "none"
-        on_source = in_loop and (step.code >= 0.3 or _on_source(request.messages[-_LOOK_BACK:]))
-        text_given = not in_loop and not request.tools and _text_given(request.messages, step)
+        on_source = in_loop and (step.code >= 0.3 or step.on_source >= _ON_SOURCE)
+        text_given = not in_loop and not request.tools and _text_given(request.messages)
         return cls(_task(request, step, in_loop, on_source, text_given), on_source, text_given)
 
 
@@ -78,6 +75,8 @@ def _task(request: ChatRequest, step: Step, in_loop: bool, on_source: bool, text
         return Task.SUMMARISATION
     if in_loop:
         return Task.CODE_REPAIR if on_source else Task.TOOL_USE
+    if step.continued and step.n_user_turns <= 1 and request.tools:
+        return Task.CODE_REPAIR if _codes(request) else Task.TOOL_USE
     if step.code >= 0.2:
         return Task.CODE_REPAIR if step.ask_chars >= 400 else Task.CODE_GENERATION
     head = step.ask[:_WORDS_READ].lower()
@@ -92,21 +91,17 @@ def _task(request: ChatRequest, step: Step, in_loop: bool, on_source: bool, text
     return Task.QA if text_given or step.n_questions else Task.CHAT
 
 
-def _on_source(messages: Sequence[Message]) -> bool:
-    """Whether the latest calls or results name source files."""
-    for message in reversed(messages):
-        for part in message.parts:
-            if type(part) is ToolCall and _SOURCE.search(part.arguments, 0, _READ):
-                return True
-            if type(part) is ToolResult and part.content:
-                first = part.content[0]
-                if type(first) is Text and (_SOURCE.search(first.text[:_READ]) or _SOURCE.search(first.text[-_READ:])):
-                    return True
+def _codes(request: ChatRequest) -> bool:
+    """Whether the tools are those of a coding agent: one that edits files and one that runs commands."""
+    names = [named(tool.name) for tool in request.tools[:64]]
+    return any(shell for _, shell in names) and any(act == "edit" for act, _ in names)
+
+
+def _text_given(messages: Sequence[Message]) -> bool:
+    """Whether a user brought the material along, before any model spoke (what comes later may be a tool's)."""
+    for message in messages[:8]:
+        if message.role == "assistant":
+            return False
+        if message.role == "user" and len(message.text) >= _GIVEN_CHARS:
+            return len(without_harness(message.text)) >= _GIVEN_CHARS and not declares(messages)
     return False
-
-
-def _text_given(messages: Sequence[Message], step: Step) -> bool:
-    if step.ask_chars >= _GIVEN_CHARS:
-        return True
-    users = [message for message in messages[:8] if message.role == "user"]
-    return any(len(message.text) >= _GIVEN_CHARS for message in users)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -59,6 +59,13 @@ _NO_LETTERS = bytes(byte for byte in range(256) if not (65 <= byte <= 90 or 97 <
 _CODE_SIGNS = b"{}[]();_\\|&#@`~"
 _DIGITS = bytes(byte if 48 <= byte <= 57 else 32 for byte in range(256))
 _SUMS = bytes(48 if 48 <= byte <= 57 else 43 if byte in b"+-*/=^" else byte for byte in range(256))
+_JOINTS = bytes(
+    117 if byte == 95 else 115 if byte in _CODE_SIGNS else 97 if chr(byte).isalnum() and byte < 128 else 32
+    for byte in range(256)
+)
+_POWERS = bytes(
+    94 if byte == 94 else 97 if byte < 128 and (chr(byte).isalnum() or byte == 41) else 32 for byte in range(256)
+)
 _LETTERS = bytes(byte if 97 <= byte <= 122 else byte + 32 if 65 <= byte <= 90 else 32 for byte in range(256))
 _CODE_STARTS = (
     "def ", "class ", "import ", "from ", "func ", "fn ", "public ", "private ", "const ", "let ", "var ", "return ",
@@ -111,25 +118,25 @@ def measure(text: str) -> TextStats:
             ended += bare[-1] not in ".!?。！？।؟,;:"
             if bare.startswith(_BULLETS) or (bare[0].isdigit() and bare[:4].lstrip("0123456789")[:1] in _NUMBERING):
                 items += 1
-            elif bare.startswith(_CODE_STARTS) or bare.endswith(_CODE_ENDS):
+            elif bare.startswith(_CODE_STARTS) or (bare.endswith(_CODE_ENDS) and _NOTED_END.search(bare) is None):
                 codes += 1
     size = max(worth * 4, _SHORTEST)
-    signs = len(plain) - len(plain.translate(None, _CODE_SIGNS))
-    fences = text.count("```")
-    code = max(0.0, signs / size - 0.02) * 6 + (codes * 25 + fences * 40) / size
-    sums = plain.translate(_SUMS)
-    signs_of_maths += (
-        sums.count(b"0 + 0") + sums.count(b"0+ 0") + plain.count(b"^") + sums.count(b"0+0") - _dates(plain)
-    )
+    unnoted = _NOTED.sub(b" ", plain) if b"{" in plain or b"[" in plain else plain
+    signs = _densest(_joints, unnoted.translate(_JOINTS), size)
+    fences = text.count("```") if codes or signs > 0.02 else 0
+    if codes < 2:
+        codes = 0
+    code = max(0.0, signs - 0.02) * 6 + (codes * 25 + fences * 40) / size
+    maths = _densest(_operations, plain, size) + signs_of_maths / size
     if "\\" in text and ("$" in text or "\\(" in text or "\\[" in text or "\\frac" in text):
-        signs_of_maths += text.count("\\")
+        maths += text.count("\\") / size
         code *= 0.25
     return TextStats(
         plain=plain,
         tokens=max(1, round(worth)),
         script=script,
         code=round(min(1.0, code), 4),
-        maths=round(min(1.0, max(0, signs_of_maths) * 20 / size), 4),
+        maths=round(min(1.0, max(0.0, maths) * 20), 4),
         numbers=len(plain.translate(_DIGITS, b".,").split()),
         sentences=max(1, stops + ended + (text[-1] in ".!")),
         questions=questions,
@@ -139,6 +146,35 @@ def measure(text: str) -> TextStats:
 
 _KANA, _HAN, _OTHER = _SCRIPTS.index("kana"), _SCRIPTS.index("han"), _SCRIPTS.index("other")
 _NUMBERING = (".", ")", "、", "．", "）")
+
+
+_NOTED = re.compile(rb"(?<![\w)\]}])[{\[]\w{1,30}[}\]](?![\w(\[{;:=])")
+_NOTED_END = re.compile(r"(?:^|\s)[{\[]\w{1,30}[}\]]$")
+"""A word in braces that stands alone: `{laughter}`, `[1]`. Transcripts and papers have them, code rarely."""
+
+_WINDOW = 300
+"""Bytes over which a density is taken: what is written around a formula or a piece of code does not thin it out."""
+
+
+def _densest(count: Callable[[bytes], int], text: bytes, size: float) -> float:
+    """The highest share of what `count` finds in a window, in characters of English."""
+    whole = count(text)
+    if len(text) <= _WINDOW or not whole:
+        return whole / size
+    scale = max(size / len(text), 0.01) * _WINDOW
+    return max(count(text[start : start + _WINDOW]) for start in range(0, len(text), _WINDOW // 2)) / scale
+
+
+def _joints(classes: bytes) -> int:
+    """Signs of code that touch a name or a number: a row of them counts for one on either side, `_` in a name once."""
+    return classes.count(b"as") + classes.count(b"sa") + classes.count(b"au")
+
+
+def _operations(plain: bytes) -> int:
+    """Operators between numbers, and powers of something."""
+    sums = plain.translate(_SUMS)
+    spaced = sums.count(b"0 + 0") + sums.count(b"0+ 0")
+    return spaced + sums.count(b"0+0") - _dates(plain) + plain.translate(_POWERS).count(b"a^")
 
 
 def _dates(plain: bytes) -> int:
@@ -169,18 +205,24 @@ _COMMON = frozenset(
 """Common English words: they overlap with every tool, and an ask of some length without any of them is not English."""
 
 
+_WORDS = 8
+"""Words of its own that an ask has at least: "commit this" says nothing about whether it fits the tools."""
+
+
 def overlap(plain: bytes, tools: Sequence[Tool]) -> float | None:
-    """Share of the words of an ask that name or describe a tool; None where it says nothing (no tools, not English)."""
+    """Share of the words of an ask that name or describe a tool; None where it says nothing: no tools, not English, or
+    a few words that name none."""
     if not tools:
         return None
     found = set(plain.translate(_LETTERS).split())
     words = {word for word in found if len(word) > 2} - _COMMON
-    if not words or (len(words) >= 8 and found.isdisjoint(_COMMON)):
+    if not words or (len(words) >= _WORDS and found.isdisjoint(_COMMON)):
         return None
     known: set[bytes] = set()
     for tool in tools[:64]:
         known |= _tool_words(tool.name, tool.description[:200])
-    return round(len(words & known) / len(words), 4)
+    share = len(words & known) / len(words)
+    return round(share, 4) if share >= 0.5 or len(words) >= _WORDS else None
 
 
 _NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentroute.decisions import Candidate, Constraints, Decision, StepContext, StepKind, Task
+from agentroute.decisions import Constraints, Decision, StepContext, StepKind, Task
 from agentroute.messages import ChatRequest
 from agentroute.targets import Tier
 
 if TYPE_CHECKING:
     from agentroute.router import Router
 
-__all__ = ["assert_route", "describe"]
+__all__ = ["assert_route"]
 
 
 def assert_route(
@@ -68,7 +68,7 @@ def assert_route(
     ]
     if wrong:
         listed = "\n".join(f"  - {line}" for line in wrong)
-        raise AssertionError(f"the step was not routed as expected:\n{listed}\n{describe(decision)}")
+        raise AssertionError(f"the step was not routed as expected:\n{listed}\n{decision.explain()}")
     return decision
 
 
@@ -113,43 +113,3 @@ def _missing_drops(decision: Decision, expected: str | Mapping[str, str] | None)
             yield f"{name!r} was not dropped"
         elif text.casefold() not in reasons[name].casefold():
             yield f"{name!r} was dropped for another reason than {text!r}"
-
-
-def describe(decision: Decision) -> str:
-    """The decision as plain lines: what the step is, why, every candidate with its cost, every dropped target."""
-    likely = "  ".join(f"{tier} {chance:.2f}" for tier, chance in decision.sufficiency.items())
-    lines = [
-        f"decision {decision.id} ({decision.strategy}, {decision.outcome})",
-        f"  target       {decision.target} ({decision.tier.value})",
-        f"  step         {decision.step_kind.value}, {decision.task.value}, {decision.complexity}, "
-        f"confidence {decision.confidence:.2f}",
-        f"  P(suffices)  {likely}",
-        "  reasons",
-        *(f"    - {reason}" for reason in decision.reasons or ("none given",)),
-        "  candidates",
-        *_table(decision.candidates),
-    ]
-    if decision.dropped:
-        lines += ["  dropped", *(f"    - {drop.target}: {drop.reason}" for drop in decision.dropped)]
-    if decision.attempts:
-        lines += ["  attempts", *(f"    - {a.target}: {a.outcome} {a.error or ''}".rstrip() for a in decision.attempts)]
-    return "\n".join(lines)
-
-
-def _table(candidates: tuple[Candidate, ...]) -> list[str]:
-    rows = [
-        (
-            f"{place}. {c.target}",
-            c.tier.value,
-            f"P {c.sufficiency:.2f}",
-            "price unknown" if c.expected_cost is None else f"about ${c.expected_cost:.6f}",
-            f"{c.cached_tokens} cached",
-            c.reason,
-        )
-        for place, c in enumerate(candidates, 1)
-    ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
-    return [
-        "    " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]).rstrip()
-        for row in rows
-    ]

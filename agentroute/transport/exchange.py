@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -27,10 +28,15 @@ from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
+from agentroute.formats.foreign import carried
+from agentroute.formats.forms import CallsBack
+from agentroute.formats.reading import money
+from agentroute.formats.reasoning import read
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.keys import Secret
-from agentroute.messages import ChatRequest, Extra
+from agentroute.messages import ChatRequest, Extra, Usage
+from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Target
 
@@ -52,11 +58,14 @@ class Outgoing:
         "_tokens",
         "changes",
         "content",
+        "cost",
         "format",
         "headers",
         "origin",
         "stream",
         "target",
+        "tool_names",
+        "tools",
         "url",
     )
 
@@ -67,6 +76,7 @@ class Outgoing:
         self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
         self.format: Final = _format(target)
         base_url = _base_url(target)
+        self.cost: Final = target.endpoint.cost
         self._secret: Final = _secret(target)
         self._auth: Final = _auth(target, self._secret)
         self._tokens: list[Secret] = []
@@ -76,7 +86,10 @@ class Outgoing:
             model=target.model,
             stream=self.stream,
             quirks=target.endpoint.quirks,
+            rules=target.rules,
         )
+        self.tools: Final = attempt.request.tools
+        self.tool_names: Final = encoded.names
         self.changes: Final = (*repaired.changes, *encoded.changes)
         self.url: Final = base_url + encoded.path
         self.content: Final = _dump(encoded.body)
@@ -85,8 +98,9 @@ class Outgoing:
             "accept": "text/event-stream" if self.stream else "application/json",
             "accept-encoding": "identity",
             "user-agent": f"agentroute/{__version__}",
-            **encoded.headers,
-            **{name: value for name, value in target.endpoint.headers if isinstance(value, str)},
+            **_joined(
+                encoded.headers, {name: value for name, value in target.endpoint.headers if isinstance(value, str)}
+            ),
         }
         self._headers: Final = tuple(
             (name, value) for name, value in target.endpoint.headers if isinstance(value, Secret)
@@ -195,12 +209,36 @@ def _key(secret: Secret, *, spaces: bool = False) -> tuple[str, str | None]:
     return key, None
 
 
+def _joined(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """The endpoint's headers over ours; betas of both are named."""
+    both = {**ours, **theirs}
+    if _BETAS in ours and _BETAS in theirs:
+        named = [each.strip() for value in (ours[_BETAS], theirs[_BETAS]) for each in value.split(",")]
+        both[_BETAS] = ",".join(dict.fromkeys(named))
+    return both
+
+
+_BETAS: Final = "anthropic-beta"
+
+
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
-    added = target.endpoint.quirks.added
+    """With the target's settings, before which the request's own go, and what its endpoint wants added."""
+    added = dict(target.endpoint.quirks.added)
     if not target.settings and not added:
         return request
-    own = request.extra.fields if request.extra is not None and request.extra.dialect == target.dialect else {}
-    return replace(request, extra=Extra(target.dialect, {**dict(added), **target.settings, **own}))
+    given = target.settings_dialect
+    settings = dict(target.settings)
+    reasoning = request.reasoning
+    if given != target.dialect:
+        reasoning = reasoning or read(given, settings)
+        settings = carried(settings, given, target.dialect)
+    elif reasoning is not None:
+        settings = {key: value for key, value in settings.items() if key not in REASONING_FIELDS.get(given, ())}
+    extra = request.extra
+    own = {} if extra is None else extra.fields
+    if extra is not None and extra.dialect != target.dialect:
+        own = carried(own, extra.dialect, target.dialect)
+    return replace(request, reasoning=reasoning, extra=Extra(target.dialect, {**added, **settings, **own}))
 
 
 def _format(target: Target) -> formats.Format:
@@ -359,7 +397,8 @@ class Answer:
         self._now = now
         self._body = bytearray()
         self._sse: SseDecoder | None = None
-        self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin)
+        self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost)
+        self._calls = CallsBack(outgoing.tools, outgoing.tool_names)
         self._warnings: list[str] = []
         self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -419,19 +458,34 @@ class Answer:
             raise self._refused()
         if self._sse is not None:
             yield from self._items(self._stream.close())
-            yield Done(self._stream.usage, self._stream.finish_reason, (*self._stream.warnings(), *self._warnings))
+            yield Done(
+                self._billed(self._stream.usage),
+                self._stream.finish_reason,
+                (*self._stream.warnings(), *self._warnings),
+            )
             return
         outgoing = self._outgoing
-        response = outgoing.format.decode_response(self._json(), target=outgoing.target, origin=outgoing.origin)
+        response = outgoing.format.decode_response(
+            self._json(), target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost
+        )
+        response = replace(response, usage=self._billed(response.usage))
         yield from self._items(unfold(response))
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 
     def _items(self, events: Iterator[Event] | list[Event]) -> Iterator[Item]:
-        for event in events:
+        for event in chain.from_iterable(map(self._calls.read, events)):
             content = is_content(event)
             if content:
                 self.content_came = True
+            if isinstance(event, UsageReported):
+                event = UsageReported(self._billed(event.usage) or event.usage)
             yield Item(event, content, event.usage if isinstance(event, UsageReported) else None)
+
+    def _billed(self, usage: Usage | None) -> Usage | None:
+        """The usage with the bill that stands in a header of the answer, where the provider tells it there."""
+        field = self._outgoing.cost
+        told = None if field is None or not field.header else money(self._headers.get(field.header), field)
+        return usage if told is None else replace(usage or Usage(), reported_cost=told)
 
     def _sniff(self, piece: bytes) -> None:
         """Some servers send events or JSON under any content type; the first sign tells."""

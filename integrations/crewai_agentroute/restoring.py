@@ -83,7 +83,17 @@ class Shared:
 
 _here: weakref.WeakValueDictionary[str, Shared] = weakref.WeakValueDictionary()
 
-_PLAIN = ("name", "provider", "model", "base_url", "context_window", "max_output_tokens", "cache_ttl_s", "dialect")
+_PLAIN = (
+    "name",
+    "provider",
+    "model",
+    "base_url",
+    "context_window",
+    "max_input_tokens",
+    "max_output_tokens",
+    "cache_ttl_s",
+    "dialect",
+)
 
 
 def _written(target: Target) -> dict[str, Any]:

@@ -30,7 +30,10 @@ def priced() -> list[tuple[str, str, Price]]:
 
 
 def theirs(provider: str, model: str, usage: Usage, timestamp: datetime = THEN) -> Decimal:
-    """What genai-prices bills. Found by identity, since its matching by name may prefer another of its models."""
+    """What genai-prices bills. Found by identity, since its matching by name may prefer another of its models.
+
+    OpenRouter bills a token that Gemini writes to its cache as input and for its storage; the list has the storage.
+    """
     listed = next(entry for entry in get_snapshot().providers if entry.id == provider)
     found = next(entry for entry in listed.models if entry.id == model)
     counts = {
@@ -39,7 +42,15 @@ def theirs(provider: str, model: str, usage: Usage, timestamp: datetime = THEN) 
         "cache_read_tokens": usage.cache_read_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
     }
-    return found.calc_price(genai_prices.Usage(**counts), listed, genai_request_timestamp=timestamp).total_price
+    bill = found.calc_price(genai_prices.Usage(**counts), listed, genai_request_timestamp=timestamp).total_price
+    rates = found.get_prices(timestamp)
+    stored, fresh = rates.cache_write_mtok, getattr(rates.input_mtok, "base", rates.input_mtok)
+    if provider == "openrouter" and model.startswith(("google/gemini", "~google/gemini")) and stored and stored < fresh:
+        steps = [
+            tier.price for tier in getattr(rates.input_mtok, "tiers", ()) if tier.start < (usage.input_tokens or 0)
+        ]
+        bill += (usage.cache_write_tokens or 0) * (steps[-1] if steps else fresh) / 1_000_000
+    return bill
 
 
 def test_nearly_every_model_sold_by_tokens_can_be_priced() -> None:

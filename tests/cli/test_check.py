@@ -60,7 +60,7 @@ def test_each_target_is_shown_as_resolved(check: Any) -> None:
     assert result.exit_code == 0
     small, house, *_ = result.stdout.split("\n\n")
     assert small.splitlines()[0] == "small  openai/gpt-6-luna"
-    assert "address  https://api.openai.com/v1 (openai_chat)" in small
+    assert "address  https://api.openai.com/v1 (openai_responses)" in small
     assert "key      HOUSE_KEY, found" in small
     assert "tier     budget" in small
     assert "genai-prices" in small

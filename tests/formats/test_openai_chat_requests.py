@@ -326,7 +326,7 @@ class TestTheRest:
         ([], "the request is a list of 0"),
         ({}, "`messages` is None"),
         ({"messages": []}, "`messages` is empty"),
-        ({"messages": "hi"}, "`messages` is 'hi'"),
+        ({"messages": "hi"}, "`messages` is a text"),
         ({"messages": {"role": "user"}}, "`messages` is a dict of 1"),
         ({"messages": [USER, "hi"]}, "`messages[1]` is 'hi'"),
         ({"messages": [None]}, "`messages[0]` is None"),

@@ -27,7 +27,7 @@ from agentroute.cli import app
 from agentroute.decisions import Attempt, Decision, StepContext
 from agentroute.errors import ConfigError
 from agentroute.ledger import MemoryLedger, SqliteLedger, Totals
-from agentroute.ledger.reading import read_totals
+from agentroute.ledger.reading import read_entries, read_totals
 from agentroute.messages import Usage
 from agentroute.targets import Tier
 from agentroute.testing import Fault, ScriptedProvider
@@ -242,7 +242,7 @@ def test_a_newer_file_is_refused_with_the_remedy(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
     for open_it in (SqliteLedger, read_totals):
-        with pytest.raises(ConfigError, match=r"ledger\.db' has version 99, this agentroute knows 1; upgrade"):
+        with pytest.raises(ConfigError, match=r"ledger\.db' has version 99, this agentroute knows 2; upgrade"):
             open_it(path)
 
 
@@ -265,12 +265,33 @@ def test_an_older_file_is_brought_up_to_date(path: Path) -> None:
     prepare(path, newer)
     prepare(path, newer)
     assert rows(path, "SELECT id, note FROM decisions") == [("d1", None)]
-    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA user_version") == [(3,)]
     broken = (*newer, ("ALTER TABLE decisions ADD COLUMN half TEXT", "no SQL"))
     with pytest.raises(ConfigError, match=r"ledger\.db"):
         prepare(path, broken)
-    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA user_version") == [(3,)]
     assert "half" not in str(rows(path, "SELECT sql FROM sqlite_master"))
+
+
+def test_a_file_of_the_first_version_keeps_its_steps_and_learns_who_made_the_figure(path: Path) -> None:
+    from agentroute.ledger.schema import MIGRATIONS, prepare
+
+    prepare(path, MIGRATIONS[:1])
+    with closing(sqlite3.connect(path)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(decisions)")]
+        assert "cost_source" not in columns
+        unknown = dict.fromkeys(("baseline_cost", "savings", "duration_s", "first_content_s"))
+        facts = {**unknown, "id": "old", "cost": "0.5", "seq": 1, "attempts": 1, "fallbacks": 0, "duplicates": 0}
+        connection.execute(
+            f"INSERT INTO decisions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+            [facts.get(name, "") for name in columns],
+        )
+        connection.commit()
+    with SqliteLedger(path) as ledger:
+        ledger.append(DONE)
+    found = {entry.id: entry for entry in read_entries(path)}
+    assert (found["old"].cost, found["old"].cost_source, found["old"].cost_problem) == (Decimal("0.5"), None, None)
+    assert found["d1"].cost == DONE.cost
 
 
 def test_the_missing_file_of_a_reader_is_not_made(path: Path) -> None:

@@ -108,7 +108,7 @@ def test_explain_shows_the_decisions_of_one_step_and_no_report(write: Write, con
     result = run(path, "--config", config, "--explain", "2", "--strategy", "cheapest")
     assert result.exit_code == 0, result.output
     assert "step 2, traces.jsonl:2" in result.stdout
-    assert "because" in result.stdout
+    assert "what would change it" in result.stdout
     assert "modelled" not in result.stdout
     data = json.loads(run(path, "--config", config, "--explain", "2", "--json").stdout)
     assert data["steps"] == 2
@@ -141,3 +141,26 @@ def test_wrong_options_are_named(write: Write, arguments: list[str], words: str)
     result = run(write({"messages": TURN}), *arguments)
     assert isinstance(result.exception, ConfigError)
     assert words in str(result.exception)
+
+
+def test_describe_counts_and_routes_nothing(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def route_nothing(*_: object, **__: object) -> None:
+        raise AssertionError("a pool was made")
+
+    monkeypatch.setattr("agentroute.cli.replay.Router", route_nothing)
+    path = write({"messages": TURN}, "oops")
+    result = run(path, "--describe", "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert (data["format"], data["conversations"], data["steps"], data["malformed"]) == ("openai", 1, 1, 1)
+    assert (data["input_tokens"], data["output_tokens"], data["tools_in_step_1"]) == (1_000_000, 100_000, None)
+    shown = run(path, "--describe").stdout
+    assert max(len(line) for line in shown.splitlines()) <= 100
+    for words in ("openai (1 step)", "1,000,000 input, 100,000 output", "not recorded", "traces.jsonl:2: not JSON"):
+        assert words in shown
+
+
+def test_describe_of_nothing_fails_and_says_why_in_one_sentence(write: Write) -> None:
+    result = run(write(*["{}"] * 20), "--describe")
+    assert isinstance(result.exception, ConfigError)
+    assert "20 of 20 values failed alike, the first at traces.jsonl:1" in str(result.exception)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentroute import RequestError, Router, Target
+from agentroute import Router, Target
 from agentroute.replay import replay
 from agentroute.replay.html import page
-from agentroute.replay.logs import Beside, read
-from agentroute.replay.records import LogFormat, Trace
+from agentroute.replay.logs import NAMES
+from agentroute.replay.records import Problem
+from agentroute.replay.traces import Traces
 
 KEYS = (
     *("messages", "request", "response", "body", "system", "tools", "tool_choice", "usage", "target_tier", "agent_llm"),
@@ -55,17 +56,18 @@ lines = st.one_of(
 )
 
 
-@pytest.mark.parametrize("fmt", [None, *get_args(LogFormat)])
+@pytest.mark.parametrize("fmt", [None, *NAMES])
 @given(line=lines)
-@settings(max_examples=40, deadline=None)
-def test_any_json_is_a_trace_or_a_named_problem(fmt: Any, line: dict[str, Any]) -> None:
-    try:
-        trace = read(line, fmt, Beside(Path("nowhere"), {}))
-    except RequestError:
-        return
-    assert isinstance(trace, Trace)
-    assert trace.calls
-    assert all(0 < call.n_messages <= len(trace.request.messages) for call in trace.calls)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_is_a_trace_or_a_named_problem(fmt: Any, line: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "any.jsonl"
+    path.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    for _, _, item in Traces([path], fmt=fmt):
+        if isinstance(item, Problem):
+            assert item.reason
+            continue
+        assert item.calls
+        assert all(0 <= call.n_messages <= len(item.request.messages) for call in item.calls)
 
 
 ASK = {"role": "user", "content": "x"}

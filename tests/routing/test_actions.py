@@ -45,6 +45,14 @@ def test_commands(tool: str, command: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "expected"),
+    [("cd a\npytest -q", "test"), ("sed -i 's/a:b/c/' x.py", "edit"), ("cat > a.py <<'EOF'\nrm -rf x\nEOF", "edit")],
+)
+def test_a_bare_command_is_read_like_one_in_json(command: str, expected: str) -> None:
+    assert action("bash", command) == action("bash", json.dumps({"command": command})) == expected
+
+
+@pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
         ("read_file", "{}", "read"),

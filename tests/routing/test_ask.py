@@ -147,6 +147,13 @@ def test_a_long_ask_keeps_head_and_tail() -> None:
     assert found.text.endswith("The end?")
 
 
+def test_code_in_the_middle_of_a_long_ask_is_kept() -> None:
+    prose = "please look at this carefully and tell me what you think. " * 60
+    found = ask_of(user(prose + "\n```python\ndef f(x):\n    return x\n```\n" + prose))
+    assert len(found.text) == 2_000
+    assert "def f(x):" in found.text
+
+
 def test_no_user_message() -> None:
     assert ask_of(Message("system", (Text("Be brief."),))) == Ask("", 0, "", 0, -1, last=False)
     assert ask_of() == Ask("", 0, "", 0, -1, last=False)

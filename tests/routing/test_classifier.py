@@ -173,6 +173,7 @@ def test_bad_weights_are_named(change: dict[str, Any], names: str) -> None:
     good = {
         "version": "v",
         "caution": 0,
+        "ceiling": 4.6,
         "terms": [],
         "thresholds": {"budget": 1, "mid": 2, "standard": 3, "premium": 4},
     }

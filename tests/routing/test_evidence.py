@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentroute.messages import Document, Image, Text, ToolResult
+from agentroute.routing.actions import did
 from agentroute.routing.evidence import judge, judge_text
 
 OK = [
@@ -117,6 +120,29 @@ OK = [
     "The door is locked.",
     "Unknown Pleasures by Joy Division, 1979",
     "Missing Link (2019), animated film",
+    "Command: make\nDirectory: /w\nOutput: built 3\nError: (none)\nExit Code: 0\nSignal: 0\nProcess Group PGID: 7",
+    '{"output": "Command: ls\\nDirectory: (root)\\nOutput: a.py\\nError: (none)\\nExit Code: 0\\nSignal: (none)"}',
+    "=== STDOUT ===\nsaved\n=== EXECUTION INFO ===\nReturn code: 0\nExecution time: 0.1 seconds\nTimeout limit: 30 s",
+    '{"type": "text", "text": "3 rows updated", "annotations": null}',
+    '[{"type": "text", "text": "Page 1"}, {"type": "text", "text": "Errors are listed in chapter 9."}]',
+    '{"content": [{"type": "text", "text": "saved"}], "isError": false}',
+    "Merged branch dev.\nAuto-merging a.md\nMerge made by the 'ort' strategy.",
+    "All checks passed!",
+    "Success: no issues found in 12 source files",
+    "[INFO] BUILD SUCCESS\n[INFO] Total time: 3 s",
+    "-- Configuring done\n-- Generating done\n-- Build files have been written to: /w/build",
+    "Ticket 12: customer says that the parcel was rejected by the user's neighbour",
+    "The edit was applied. Review the changed lines below.\n3: return total",
+    "[File updated (edited at line 82). Please review the changes and make sure they are correct.]",
+    "Applied patch to 2 files",
+    'Found 1 matches for "error message" in /w/src:\n/w/src/a.java (1 matches)',
+    "Timeout: 30s\nRetries: 3\nHost: db",
+    "Found 3 errors.log files\na/errors.log\nb/errors.log\nc/errors.log",
+    "exitcode: 0 (execution succeeded)\nCode output: total 12\n-rw-r--r-- 1 u u 0 a.xlsx",
+    "Fichier enregistré.",
+    "El archivo se guardó.",
+    "Файл сохранён.",
+    "Standard error: (empty)\nStandard output: 3 lines",
 ]
 
 ERROR = [
@@ -267,6 +293,54 @@ ERROR = [
     "Unable to parse arguments as JSON",
     "ModuleNotFoundError: No module named 'x'",
     "Cannot read properties of undefined (reading 'x')",
+    "Command: make\nDirectory: /w\nOutput: cc -c a.c\nError: (none)\nExit Code: 2\nSignal: 0\nProcess Group PGID: 7",
+    "Command: nope\nDirectory: /w\nOutput: (empty)\nError: spawn nope ENOENT\nExit Code: (none)\nSignal: (none)",
+    "ERROR:\nInvalid `path` parameter: /w/a.c is a directory.",
+    "Error:\nThe file was changed since it was read.",
+    '{"type":"text","text":"Error: no such channel","annotations":null}',
+    '[{"type": "text", "text": "Opening the page"}, {"type": "text", "text": "Error: net::ERR_NAME_NOT_RESOLVED"}]',
+    '{"content": [{"type": "text", "text": "MCP error -32602: bad params"}]}',
+    '{"ok": true, "log": "step 1\\nTraceback (most recent call last):\\n  File \\"a.py\\"\\nKeyError: 1"}',
+    '{"error": "", "response": "{\'message\': \'page must be an integer: two\'}"}',
+    "Your edit was NOT applied: it would leave the file with a syntax error.",
+    "[Your proposed edit has introduced new syntax error(s). Please understand the errors and retry.]",
+    "Failed to edit, 0 occurrences found for old_string in /w/a.py. No edits made.",
+    "The SEARCH block does not match anything in the file.",
+    "# 1 SEARCH/REPLACE block failed to match!",
+    "apply_patch verification failed: Failed to find expected lines in /w/a.py:\n    x = 1",
+    "error: patch failed: a.py:3\nerror: a.py: patch does not apply",
+    "Hunk #1 FAILED at 12.\n1 out of 1 hunk FAILED -- saving rejects to file a.py.rej",
+    "old_string and new_string are identical: nothing to do",
+    "No sufficiently similar match found at line: 12 (71% similar, needs 100%)",
+    "The user doesn't want to take this action right now. STOP what you are doing and wait for the user.",
+    "The user denied this operation.",
+    "exec command rejected by user",
+    "[Operation Cancelled] Reason: User did not allow tool call",
+    "Action has been rejected by the user! Waiting for further user input.",
+    "The user has declined to run this tool.",
+    "User cancelled the request",
+    "The last command <command>make all</command> timed out and has been killed.\n <output>\ncc a.c\n</output>",
+    "EXECUTION TIMED OUT",
+    "The script exceeded the time limit of 60 s",
+    "Auto-merging a.md\nCONFLICT (content): Merge conflict in a.md\nAutomatic merge failed; fix conflicts and commit.",
+    "[ERROR] COMPILATION ERROR :\n[INFO] 1 error\n[INFO] BUILD FAILURE",
+    '-- Looking for ffi\n-- Configuring incomplete, errors occurred!\nSee also "/w/CMakeOutput.log".',
+    "[3/9] cc a.o\nFAILED: b.o\nninja: build stopped: subcommand failed.",
+    "a.py:1:8: F401 [*] `os` imported but unused\nFound 1 error.\n[*] 1 fixable with the `--fix` option.",
+    "lib/a.ts:3:1 lint/style\n\nChecked 3 files in 20ms.\nFound 2 errors.",
+    "husky - pre-commit hook failed (code 1)",
+    "Tool get_weather not found in agent planner",
+    "Parse error near line 1: no such column: nme",
+    "strings: 'x.img': No such file",
+    "/srv/x/*: cannot open `/srv/x/*' (No such file or directory)",
+    "Room booking failed: ROOM_TAKEN",
+    "No se pudo abrir el archivo de datos.",
+    "Impossible d'ouvrir le fichier.",
+    "Не удалось подключиться к базе данных.",
+    "Datei konnte nicht geöffnet werden.",
+    "Command executed in terminal within working directory '/w'. Exit code: 2\nOutput:\nusage: tool",
+    "exitcode: 1 (execution failed)\nCode output: usage: run.py FILE",
+    "/bin/bash: line 3: javac: command not found\n(Open file: /w/A.java)\n(Current directory: /w)\nbash-$",
 ]
 
 FAILING_TEST = [
@@ -297,6 +371,10 @@ FAILING_TEST = [
     "= 1 failed, 1 passed, 1 warning in 0.05s =",
     "  3 passed\n  1 failed\n    [chromium] > a.spec.ts",
     "Failed tests:\n  test_a\n\n1 test failed",
+    "exit code: 0\n..F\n===== 1 failed, 2 passed in 0.10s =====",
+    '{"ok": true, "log": "..F\\n===== 1 failed, 2 passed in 0.10s ====="}',
+    "[execute_command for 'pytest'] Result:\nOutput:\nE  assert 1 == 2\n==== 6 failed, 15 passed in 0.09s ====\n\n"
+    "<environment_details>\n# VSCode Open Tabs\n" + "src/mod.py,\n" * 90 + "</environment_details>",
 ]
 
 EMPTY = [
@@ -344,6 +422,11 @@ EMPTY = [
     "<no output>",
     "No such records. 0 found.",
     '{"items": [], "count": 0, "query": "x"}',
+    'No matches found for "x" in /w/a.java\n(Open file: /w/a.java)\n(Current directory: /w)\nbash-$',
+    '{"type":"text","text":"No results found","annotations":null}',
+    '{"type":"text","text":""}',
+    '[{"type": "text", "text": ""}, {"type": "text", "text": "[]"}]',
+    "(no output)\n\nCommand exited with code 1",
 ]
 
 
@@ -351,20 +434,14 @@ KNOWN_MISSES = [
     ("ok", "README\n\n## Errors\n\nError: the base class\n\nSee also NotFound"),
     ("ok", "Invalid or expired cards: 0"),
     ("error", "./main.go:7:2: undefined: foo"),
-    ("error", "Your proposed edit has introduced new syntax error(s). Please read this error message carefully"),
     ("error", 'Expected string, received number at "path"'),
     ("error", '{"code":"ENOENT","message":"no such file"}'),
     ("error", '{"fault":{"faultstring":"Invalid ApiKey"}}'),
-    ("error", "Operation cancelled by user"),
     ("error", "pip._vendor.ResolutionImpossible: conflict"),
-    ("error", "Process terminated: timeout after 30 seconds"),
     ("error", "<system>Command failed: exit status 2</system>"),
-    (
-        "error",
-        "CONFLICT (content): Merge conflict in a.py\nAutomatic merge failed; fix conflicts and then commit the result.",
-    ),
     ("error", "undefined is not an object (evaluating 'a.b')"),
     ("empty", "N/A"),
+    ("error", "No se encontró el módulo 'foo'"),
 ]
 """What `judge` gets wrong today, kept in sight: a rule that mends one of these may move it up."""
 
@@ -383,6 +460,239 @@ def test_what_a_result_says(text: str, label: str) -> None:
     assert evidence.failed is (label in ("error", "failing_test"))
     assert (evidence.severity > 0) is (label != "ok")
     assert evidence.reason
+
+
+# Written before they were judged, of tools not looked at before: 35 of 50 failures were seen then, with 2 false alarms
+# of 32. What was missed was mended by kind.
+LATER_OK = [
+    "Error handling was added to 3 functions.",
+    "commit a1b2\n    Fix failed login error\n",
+    "- [ ] Fix: error when user cancelled the request\n- [x] docs",
+    "| test | status |\n|---|---|\n| a | failed |",
+    "2026-01-01 ERROR db timed out\n2026-01-01 INFO retry ok\n2026-01-01 INFO done",
+    '{"issues":[{"title":"Build failed on main","state":"open"}],"total":1}',
+    '{"messages":[{"from":"a","text":"Error: I cannot log in"}]}',
+    'class NotFoundError(Exception):\n    """The user was not found."""',
+    "Apply complete! Resources: 1 added, 0 changed, 0 destroyed.",
+    "deployment.apps/web configured",
+    "Successfully built a1b2c3\nSuccessfully tagged x:latest",
+    "✓ 12 tests passed\n0 failed",
+    "Everything up-to-date",
+    "Switched to branch 'fix-error'",
+    "README.md | 3 ++-\n error.py | 9 +++++\n 2 files changed",
+    "Page title: 500 Internal Server Error explained - Docs\nBody: This article explains HTTP status codes.",
+    "The patch was applied to 2 files.\nsrc/a.py\nsrc/b.py",
+    "Edit applied. The file now has no syntax errors.",
+    'User john denied? no entry found in audit: {"user":"john","allowed":true}',
+    "Subject: Re: operation cancelled\nFrom: x@y.z\n\nThe surgery was cancelled by the hospital.",
+    "Search results for 'timed out': 3 posts\n1. Why my request timed out\n2. x\n3. y",
+    "Order 7 was cancelled on request of the customer.",
+    "No problems found.",
+    "warning: LF will be replaced by CRLF in a.txt.",
+    "error_count,3\nfailed_jobs,0\nok_jobs,12",
+    "Listening on port 3000",
+    "El archivo no existe todavía; se ha creado.",
+    "export const ERRORS = {\n  NOT_FOUND: 'not found',\n};",
+    "Build succeeded.\n    0 Warning(s)\n    0 Error(s)",
+    "Exit code: 0\nOutput:\nAll good",
+    "Command: ls\nDirectory: /w\nStdout: a\nStderr: (empty)\nError: (none)\nExit Code: 0\nSignal: (none)",
+    "diff --git a/x b/x\n-old error\n+new error: fixed",
+]
+
+LATER_FAILED = [
+    "Plan: 1 to add\n╷\n│ Error: Invalid reference\n│ \n│   on main.tf line 3\n╵",
+    'Error from server (NotFound): pods "web-1" not found',
+    "The connection to the server 10.0.0.1:6443 was refused - did you specify the right host or port?",
+    "PHP Fatal error:  Uncaught Error: Call to undefined function foo() in /w/a.php:3",
+    "/w/Program.cs(3,5): error CS1002: ; expected [/w/a.csproj]\n\nBuild FAILED.\n    1 Error(s)",
+    "> Task :compileJava FAILED\n\nFAILURE: Build failed with an exception.\n\nExecution failed for a task.",
+    "page.goto: net::ERR_CONNECTION_REFUSED at http://localhost:3000/",
+    "locator.click: Error: strict mode violation: getByText('x') resolved to 2 elements",
+    "error[E0433]: failed to resolve: no such crate\n --> src/a.rs:1:5\n\nerror: could not compile `a`",
+    '#0 ERROR: process "/bin/sh -c npm ci" failed: exit code: 1\n------\nfailed to solve',
+    "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+    "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+    "[Tool error] 'limit' should be at most 100",
+    "Tool call failed: McpError: MCP error -32001: Request timed out",
+    "Failed to execute tool 'slack_post': channel_not_found",
+    '{"ok":false,"error":"channel_not_found"}',
+    '{"content":[{"type":"text","text":"GitHub API error: 422 Unprocessable Entity"}],"isError":true}',
+    "GraphQL: Could not resolve to a Repository with the name 'a/b'. (repository)",
+    "remote: Permission to a/b.git denied to c.\nfatal: unable to access 'https://x/': error: 403",
+    "error: failed to push some refs to 'x'\nhint: Updates were rejected because the remote contains work",
+    "CONFLICT (modify/delete): a.py deleted in HEAD and modified in x.\nerror: could not apply 1a2b... change",
+    "./a.sh: line 3: syntax error near unexpected token `fi'",
+    "Error response from daemon: No such container: web",
+    "ModuleNotFoundError: No module named 'foo'\n(Open file: n/a)\n(Current directory: /w)\nbash-$",
+    "<returncode>2</returncode>\n<output>\nmake: *** No rule to make target 'x'.  Stop.\n</output>",
+    "[The command timed out after 120.0 seconds. You may wait longer]\n[Current working directory: /w]",
+    "Command aborted by user",
+    "User chose to reject this action. Reason: too risky",
+    "The user declined the tool call",
+    "diff error: No sufficiently similar match found (82%)\n<environment_details>\nx\n</environment_details>",
+    "Could not find the exact text in src/a.ts. It must match exactly.",
+    "Error: Found 3 matches of the string to replace, but replace_all is false.",
+    "src/a.ts\n  3:7  error  'x' is never used  no-unused-vars\n\n✖ 1 problem (1 error, 0 warnings)",
+    "a.py:3: error: Incompatible types in assignment  [assignment]\nFound 1 error in 1 file (checked 3 source files)",
+    "would reformat a.py\n\nOh no! 💥 💔 💥\n1 file would be reformatted.",
+    "Tests  2 failed | 10 passed (12)\n   Start at  10:00",
+    "FAIL: test_x (t.A)\n----\nAssertionError: 1 != 2\n----\nRan 3 tests in 0.1s\n\nFAILED (failures=1)",
+    "3 scenarios (1 failed, 2 passed)\n9 steps (1 failed, 8 passed)",
+    "test result: FAILED. 10 passed; 2 failed; 0 ignored\n\nerror: test failed, to rerun pass `--lib`",
+    "not ok 1 - adds\n# tests 1\n# fail 1",
+    "Invalid JSON in arguments: Unexpected token } at position 10",
+    "Le fichier est introuvable.",
+    "文件不存在",
+    "Доступ запрещён",
+    "Unable to find image 'x:latest' locally\ndocker: Error response from daemon: manifest unknown.",
+    "SyntaxError: Unexpected token (3:5)\n  1 | a\n> 3 | b(",
+    "zsh: no matches found: *.foo",
+    "The specified file path is outside the allowed directories",
+    "Rate limit reached for requests. Please try again in 20s.",
+]
+
+
+@pytest.mark.parametrize("text", LATER_OK)
+def test_more_that_is_fine(text: str) -> None:
+    assert not judge_text(text).failed, judge_text(text)
+
+
+@pytest.mark.parametrize("text", LATER_FAILED)
+def test_more_that_failed(text: str) -> None:
+    assert judge_text(text).failed
+
+
+STATUSES = [
+    ("ok", "3 rows updated"),
+    ("ok", "def check(x):\n    raise ValueError('no error here')\n\nprint(check)\nx = 1\ny = 2"),
+    ("error", "ls: cannot access 'tests': No such file or directory"),
+    ("error", "Traceback (most recent call last):\n  File 'a.py'\nKeyError: 1"),
+    ("error", "Your edit could not be applied: the old text was not found"),
+    ("failing_test", "F..\n===== 2 failed, 9 passed in 1.20s ====="),
+    ("empty", 'No matches found for "x"'),
+]
+FRAMES = {
+    "a shell's prompt": "{}\n(Open file: n/a)\n(Current directory: /w)\nbash-$",
+    "an interactive session": "{}\n(Open file: /w/a.py)\n(Current directory: /w)\n(Interactive session: n/a)\nbash-$",
+    "another prompt": "{}\n[Current working directory: /w]\n[Python interpreter: /usr/bin/python3]\nroot@box:/w#",
+    "a notebook": "OBSERVATION:\n{}\n[Jupyter current working directory: /w]",
+    "an editor": "[execute_command for 'x'] Result:\nOutput:\n{}\n\n<environment_details>\n"
+    + "src/a.py\n" * 90
+    + "</environment_details>",
+    "a reminder": "{}\n\n<system-reminder>\nThe todo list is empty. Error: none of your business.\n</system-reminder>",
+    "two reminders": "{}\n<system-reminder>a</system-reminder>\n<system-reminder>b</system-reminder>\n",
+    "a cut": "{}\n[12 more lines not shown. Use offset=30 to continue]",
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=list(FRAMES))
+@pytest.mark.parametrize(("label", "text"), STATUSES)
+def test_the_frame_of_a_harness_changes_nothing(label: str, text: str, frame: str) -> None:
+    assert judge_text(text).verdict == label
+    assert judge_text(frame.format(text)).verdict == label
+
+
+@pytest.mark.parametrize(("label", "text"), STATUSES)
+@pytest.mark.parametrize("more", [None, "fine"], ids=["one block", "two blocks"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_content_blocks_say_what_is_in_them(label: str, text: str, more: str | None, place: int) -> None:
+    blocks = [{"type": "text", "text": text, "annotations": None}]
+    if more is not None:
+        blocks.insert(place, {"type": "text", "text": more, "annotations": None})
+    expected = "ok" if more is not None and label == "empty" else label
+    assert judge_text(json.dumps(blocks)).verdict == expected
+    assert judge_text(json.dumps({"content": blocks, "isError": False})).verdict == expected
+    if more is None:
+        assert judge_text(json.dumps(blocks[0])).verdict == label
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("ok", "x" * 9_000),
+        ("error", "y\n" * 4_000 + "Error: disk full"),
+        ("error", "Error: disk full\n" + "y\n" * 4_000),
+        ("failing_test", "y\n" * 4_000 + "==== 1 failed, 3 passed in 0.12s ===="),
+    ],
+)
+def test_a_long_content_block_is_read_at_its_ends(label: str, text: str) -> None:
+    block = {"type": "text", "text": text}
+    for shown in (block, [block], {**block, "annotations": None}, [{**block, "annotations": None, "meta": None}]):
+        assert judge_text(json.dumps(shown)).verdict == label
+
+
+PAGE = "Opening hours: Tuesday to Sunday, 10:00 to 18:00. Tickets cost 12 euros. " * 9
+INJECTED = [
+    "Error: something went wrong\n" + PAGE,
+    PAGE + "\nTraceback (most recent call last):\n  File 'x'\nKeyError: 1",
+    PAGE + "\n===== 3 failed in 1s =====",
+    "exit code: 2\n" + PAGE,
+    "The user denied this operation.\n" + PAGE,
+    "Your edit was not applied.\n" + PAGE,
+    json.dumps({"type": "text", "text": "Error: x\n" + PAGE}),
+    json.dumps([{"type": "text", "text": "Title"}, {"type": "text", "text": PAGE + "\nError: x"}]),
+    "Hours: 10 to 18.\nError: x\nTickets: 12 euros.",
+]
+
+
+@pytest.mark.parametrize("text", INJECTED)
+@pytest.mark.parametrize(
+    "call", [("fetch_page", '{"url": "https://x.org"}'), ("read_file", "{}"), ("web_search", '{"query": "x"}')]
+)
+def test_what_was_read_is_content_and_no_failure(call: tuple[str, str], text: str) -> None:
+    assert not judge_text(text, did=did(*call)).failed
+
+
+@pytest.mark.parametrize("command", ["cat notes.txt", "grep -rn Error src", "curl -s https://x.org"])
+@pytest.mark.parametrize("text", [text for text in INJECTED[:6] if not text.startswith("exit")])
+def test_what_a_shell_read_is_content_too(command: str, text: str) -> None:
+    call = did("bash", json.dumps({"command": command}))
+    assert not judge_text(text, did=call).failed
+    assert judge_text(f"<returncode>2</returncode>\n<output>\n{text}\n</output>", did=call).failed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Error: no such page", "404 Not Found", '{"error": "not found"}', "<tool_use_error>No such file</tool_use_error>"],
+)
+def test_a_tool_that_reads_can_fail(text: str) -> None:
+    assert judge_text(text, did=did("fetch_page", "{}")).failed
+
+
+@pytest.mark.parametrize(
+    ("command", "verdict"),
+    [
+        ("grep -rn truecolour src", "empty"),
+        ("cd src && rg 'a|b;c'", "empty"),
+        ("test -f build/out.o", "empty"),
+        ("diff a.txt b.txt", "empty"),
+        ("git diff --quiet", "empty"),
+        ("pgrep -f server", "empty"),
+        ("grep -q x a.py; make all", "error"),
+        ("python run.py", "error"),
+        ("npm test", "error"),
+    ],
+)
+@pytest.mark.parametrize(
+    "frame", ["Exit code 1", "Command exited with code 1", "Process exited with code 1", "exit code: 1"]
+)
+def test_exit_code_1_of_a_search_says_that_nothing_was_found(command: str, verdict: str, frame: str) -> None:
+    call = did("Bash", json.dumps({"command": command, "description": "Look"}))
+    assert judge_text(frame, did=call).verdict == verdict
+
+
+def test_what_a_diff_shows_is_no_failure_and_a_bad_pattern_is_one() -> None:
+    call = did("Bash", json.dumps({"command": "diff a.txt b.txt"}))
+    assert judge_text("Exit code 1\n3c3\n< a\n---\n> b", did=call).verdict == "ok"
+    assert judge_text("Exit code 2\ndiff: a.txt: No such file or directory", did=call).verdict == "error"
+
+
+def test_a_count_of_failures_is_found_wherever_a_test_run_prints_it() -> None:
+    run = did("bash", '{"command": "pytest -q"}')
+    text = "exit code: 0\n" + "fine\n" * 500 + "==== 1 failed, 3 passed in 0.12s ====\n" + "fine\n" * 500
+    assert judge_text(text, did=run).verdict == "failing_test"
+    assert judge_text(text.replace("1 failed, ", ""), did=run).verdict == "ok"
+    assert judge_text(text, did=did("bash", '{"command": "cat log.txt"}')).verdict == "ok"
 
 
 @pytest.mark.parametrize(("label", "text"), KNOWN_MISSES)

@@ -69,12 +69,28 @@ def test_counts(text: str, intents: int, questions: int, numbers: int) -> None:
         ("Überprüfe das:\n```\nx = {1: 2}\nprint(x)\n```", True, False),
         ("Solve 3x^2 + 5x - 2 = 0 and show $\\frac{a}{b}$", False, True),
         ("计算 12 + 7 × 3 的值", False, True),
+        ("What is the capital of France? {}[]();{}[]();{}[]();{}[]();{}[]();{}[]();", False, False),
+        ("What is the capital of France? ^^^^^^^^^^^^^^^^^^ ^^^^", False, False),
+        ("What is the capital of France? ``` ```", False, False),
+        ("Marketing: okay . {vocalsound} Yeah .\nUser Interface: {disfmarker} [laugh] So . {gap}\n" * 9, False, False),
+        ("As shown in [3] and [12], the method holds {noise}.", False, False),
         ("From 2024-05-15 to 2024-06-01, path a/b/c, version 1.2.3", False, False),
     ],
 )
 def test_code_and_maths(text: str, code: bool, maths: bool) -> None:
     found = measure(text)
     assert (found.code > 0.15, found.maths > 0.15) == (code, maths)
+
+
+PROSE = "please look at this carefully and tell me what you think about it all "
+
+
+@pytest.mark.parametrize(
+    "ask", ["What is 17^23 mod 31 + 4^9 / 3 + 12*7?", "```python\ndef f(x):\n    return g(x)[0];\n```"]
+)
+def test_prose_around_a_formula_or_code_does_not_thin_it_out(ask: str) -> None:
+    alone, padded = measure(ask), measure(PROSE * 8 + ask + PROSE * 8)
+    assert (padded.code > 0.15, padded.maths > 0.15) == (alone.code > 0.15, alone.maths > 0.15) != (False, False)
 
 
 def test_japanese_is_told_from_chinese_by_its_kana() -> None:
@@ -96,13 +112,16 @@ TOOLS = (
 
 def test_overlap_says_how_much_of_the_ask_the_tools_name() -> None:
     near = overlap(measure("What is the status of flight HAT045?").plain, TOOLS)
-    far = overlap(measure("Write a poem about autumn leaves").plain, TOOLS)
+    far = overlap(measure("Write a long poem about autumn leaves in the old park near my grandmother").plain, TOOLS)
     assert near is not None
     assert near > 0.5
     assert far == 0
 
 
-@pytest.mark.parametrize("text", ["", SAME_ASK["latin-de"], SAME_ASK["han"], SAME_ASK["arabic"]])
+SHORT = ["commit this", "adelante", "think then say hello", "remove the x.json"]
+
+
+@pytest.mark.parametrize("text", ["", SAME_ASK["latin-de"], SAME_ASK["han"], SAME_ASK["arabic"], *SHORT])
 def test_overlap_says_nothing_where_it_cannot_know(text: str) -> None:
     assert overlap(measure(text).plain, TOOLS) is None
     assert overlap(measure("book a hotel").plain, ()) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentroute.errors import BadResponse, RequestError
@@ -19,11 +19,12 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import failed_finish, finish_reason, newer_count, stream_warnings
+from agentroute.formats.base import failed_finish, finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
-from agentroute.formats.reading import Raw, count, load_event, show
+from agentroute.formats.reading import Raw, count, later_usage, load_event, show, table, told_cost, word
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
+from agentroute.providers import CostField
 
 from .fields import DIALECT
 from .requests_in import decode_block
@@ -35,7 +36,9 @@ LAST_FIELDS = ("stop_sequence", "stop_details", "container", "context_management
 """What a stream says with its last words, and a whole answer beside the others."""
 
 
-def decode_response(body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse:
+def decode_response(
+    body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+) -> ChatResponse:
     """Reads a whole answer (parsed JSON).
 
     Raises BadResponse where it is none, and the error it stands for where it is an error object with a success status.
@@ -70,7 +73,7 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
             extra=Extra(DIALECT, last, origin) if last else None,
         ),
         finish_reason=finish,
-        usage=decode_usage(body.get("usage")),
+        usage=decode_usage(body.get("usage"), word(body.get("model")), cost),
         model=model if isinstance(model, str) else None,
         id=answer_id if isinstance(answer_id, str) else None,
         native_finish_reason=native,
@@ -90,21 +93,89 @@ def decode_finish(word: Any) -> tuple[FinishReason | None, str | None]:
     return reason, None if word == reason else word
 
 
-def decode_usage(raw: Raw | None) -> Usage | None:
-    """Anthropic counts what it read from the cache and wrote to it beside `input_tokens`; our input holds all three."""
+def decode_usage(raw: Raw | None, model: str | None = None, cost: CostField | None = None) -> Usage | None:
+    """Anthropic counts what it read from the cache and wrote to it beside `input_tokens`; our input holds all three.
+
+    The counts leave out what compaction and an adviser read and wrote: `iterations` holds all requests of the answer.
+    """
     if not isinstance(raw, Mapping):
         return None
+    whole = _counted(raw)
+    told = told_cost({"usage": raw}, cost)
+    if whole is None and told is None:
+        return None
+    used = table(raw.get("server_tool_use"))
+    ran = {"web_search": used.get("web_search_requests"), "web_fetch": used.get("web_fetch_requests")}
+    facts: dict[str, Any] = {
+        "service_tier": word(raw.get("service_tier")),
+        "speed": word(raw.get("speed")),
+        "region": word(raw.get("inference_geo")),
+        "server_tools": tuple((tool, calls) for tool, value in ran.items() if (calls := count(value))),
+        "reported_cost": told,
+    }
+    if whole is None:
+        return Usage(**facts)
+    return replace(_with_iterations(whole, raw.get("iterations"), model), **facts)
+
+
+def _counted(raw: Raw) -> Usage | None:
+    """The tokens of one request."""
     fresh, written = count(raw.get("input_tokens")), count(raw.get("output_tokens"))
-    cache_read = count(raw.get("cache_read_input_tokens"))
-    cache_write = count(raw.get("cache_creation_input_tokens"))
     if fresh is None and written is None:
         return None
-    total = None if fresh is None else fresh + (cache_read or 0) + (cache_write or 0)
-    details = raw.get("output_tokens_details")
-    thought = count(details.get("thinking_tokens")) if isinstance(details, Mapping) else None
-    return Usage(total, written, cache_read, cache_write, thought)
+    cache_read = count(raw.get("cache_read_input_tokens"))
+    lives = table(raw.get("cache_creation"))
+    hour, short = count(lives.get("ephemeral_1h_input_tokens")), count(lives.get("ephemeral_5m_input_tokens"))
+    cache_write = count(raw.get("cache_creation_input_tokens"))
+    if hour or short:
+        cache_write = max(cache_write or 0, (hour or 0) + (short or 0))
+    return Usage(
+        None if fresh is None else fresh + (cache_read or 0) + (cache_write or 0),
+        written,
+        cache_read,
+        cache_write,
+        count(table(raw.get("output_tokens_details")).get("thinking_tokens")),
+        cache_write_1h_tokens=hour,
+    )
 
 
+_SUMMED = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+)
+
+
+def _with_iterations(whole: Usage, raw: Any, model: str | None) -> Usage:
+    """The sums over all requests of the answer, where there were others than the one that the counts are of."""
+    parts: list[Usage] = []
+    last: int | None = None
+    for entry in raw if isinstance(raw, list) else ():
+        part = _counted(table(entry))
+        if part is None:
+            continue
+        own, kind = word(table(entry).get("model")), table(entry).get("type")
+        foreign = own is not None and (own != model if model is not None else kind != "message")
+        parts.append(replace(part, model=own if foreign else None))
+        if kind == "message" or kind == "fallback_message":
+            last = part.input_tokens
+    if not parts or parts == [whole]:
+        return whole
+    sums: dict[str, Any] = {name: _sum(parts, name) for name in _SUMMED}
+    short = (sums["input_tokens"] or 0) < (whole.input_tokens or 0)
+    if short or (sums["output_tokens"] or 0) < (whole.output_tokens or 0):
+        return whole
+    return replace(whole, **sums, iterations=tuple(parts), last_input_tokens=last)
+
+
+def _sum(parts: list[Usage], name: str) -> int | None:
+    known = [value for part in parts if (value := getattr(part, name)) is not None]
+    return sum(known) if known else None
+
+
+_INPUT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation")
 _EVENT = ("type",)
 _CALL_FIELDS = frozenset({"type", "id", "name", "input"})
 
@@ -125,13 +196,15 @@ class StreamDecoder:
     Pings, and events and blocks of kinds we do not know, are never an error; such a block is kept whole.
     """
 
-    def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
+    def __init__(self, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None) -> None:
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason: str | None = None
         self.ended = False
         self._target = target
         self._origin = origin
+        self._cost = cost
+        self._model: str | None = None
         self._counts: dict[str, Any] = {}
         self._blocks: dict[Any, _Block] = {}
         self._calls: list[tuple[str, str, list[str]]] = []
@@ -195,6 +268,7 @@ class StreamDecoder:
         if not isinstance(message, Mapping):
             return
         answer_id, model = message.get("id"), message.get("model")
+        self._model = word(model)
         spare = {key: message[key] for key in message if key not in ANSWER_FIELDS and message[key] is not None}
         self._extra.update({key: spare.pop(key) for key in LAST_FIELDS if key in spare})
         found.append(
@@ -207,14 +281,17 @@ class StreamDecoder:
         self._count(message.get("usage"), found)
 
     def _count(self, raw: Any, found: list[Event]) -> None:
-        """Counts are cumulative; a later event says again only some of them."""
+        """Counts are cumulative; a later event says again only some of them, and zeros after a count are no count."""
         if not isinstance(raw, Mapping):
             return
-        if self.usage is not None and newer_count(self.usage, decode_usage(raw)) is None:
-            return
-        self._counts.update({key: value for key, value in raw.items() if value is not None})
-        usage = newer_count(self.usage, decode_usage(self._counts))
-        if usage is not None:
+        told = {key: value for key, value in raw.items() if value is not None}
+        for names in (_INPUT_COUNTS, ("output_tokens",)):
+            if not any(told.get(name) for name in names) and any(self._counts.get(name) for name in names):
+                for name in names:
+                    told.pop(name, None)
+        self._counts.update(told)
+        usage = later_usage(self.usage, decode_usage(self._counts, self._model, self._cost))
+        if usage is not None and usage != self.usage:
             self.usage = usage
             found.append(UsageReported(usage))
 

@@ -129,6 +129,17 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
         raw["cache_read_input_tokens"] = read
     if written is not None:
         raw["cache_creation_input_tokens"] = written
+    hour = usage.cache_write_1h_tokens
+    if hour is not None:
+        short = max((written or 0) - hour, 0)
+        raw["cache_creation"] = {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": hour}
+    own = {"service_tier": ("standard", "priority", "batch"), "speed": ("standard", "fast")}
+    raw |= {name: word for name, words in own.items() if (word := getattr(usage, name)) in words}
+    if usage.region is not None:
+        raw["inference_geo"] = usage.region
+    ran = dict(usage.server_tools)
+    if "web_search" in ran or "web_fetch" in ran:
+        raw["server_tool_use"] = {f"{tool}_requests": ran.get(tool, 0) for tool in ("web_search", "web_fetch")}
     return raw
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from agentroute.errors import BadResponse, RequestError
@@ -19,14 +20,15 @@ from agentroute.events import (
     UsageReported,
     fold,
 )
-from agentroute.formats.base import failed_finish, finish_reason, newer_count, stream_warnings
+from agentroute.formats.base import failed_finish, finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
-from agentroute.formats.reading import Raw, load_event, show
+from agentroute.formats.reading import Raw, later_usage, load_event, show, told_cost
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
+from agentroute.providers import CostField
 
 from .fields import DIALECT, camel, rest_of
 from .parts import call_fields, kept_whole
-from .usage import decode_usage
+from .usage import decode_usage, web_searches
 
 __all__ = ["StreamDecoder", "decode_response"]
 
@@ -35,13 +37,15 @@ _ANSWER: Final = ("candidates", "usageMetadata", "promptFeedback", "modelVersion
 _CANDIDATE_FIELDS: Final = ("content", "finishReason", "index")
 
 
-def decode_response(body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse:
+def decode_response(
+    body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+) -> ChatResponse:
     """Reads a whole answer (parsed JSON), or the list of chunks that a stream without `alt=sse` is.
 
     Raises BadResponse where it is none, and the error it stands for where it is an error object with a success status.
     A prompt that was blocked is an answer without parts that finished by `content_filter`.
     """
-    decoder = StreamDecoder(target=target, origin=origin)
+    decoder = StreamDecoder(target=target, origin=origin, cost=cost)
     if isinstance(body, list) and body:
         events = [event for chunk in body for event in decoder.read(chunk)]
         return fold(events + decoder.close())
@@ -59,7 +63,7 @@ class StreamDecoder:
     STOP. A call without an id gets one made of the answer's id, its place and what it says.
     """
 
-    def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
+    def __init__(self, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None) -> None:
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason: str | None = None
@@ -68,6 +72,7 @@ class StreamDecoder:
         """Whether there is a candidate, or a reason why there is none."""
         self._target = target
         self._origin = origin
+        self._cost = cost
         self._seen = False
         self._started = False
         self._model: str | None = None
@@ -119,14 +124,24 @@ class StreamDecoder:
             if isinstance(candidate, Mapping) and not candidate.get("index"):
                 self._read_candidate(camel(candidate), found)
         self._decide()
-        count = newer_count(self.usage, decode_usage(chunk.get("usageMetadata"), complete=self.finished))
-        if count is not None:
-            self.usage = count
-            found.append(UsageReported(count))
+        self._count(chunk, found)
         if found and not self._started:
             self._started = True
             found.insert(0, Started(self._answer_id or None, self._model, self._head))
         return found
+
+    def _count(self, chunk: Raw, found: list[Event]) -> None:
+        """Counts are cumulative; searches stand beside the words of a candidate, and may come before or after them."""
+        told = decode_usage(chunk.get("usageMetadata"), complete=self.finished)
+        if told is not None:
+            told = replace(told, reported_cost=told_cost(chunk, self._cost))
+        usage = later_usage(self.usage, told)
+        searches = web_searches(self._beside)
+        if usage is not None and searches:
+            usage = replace(usage, server_tools=(("web_search", searches),))
+        if usage is not None and usage != self.usage:
+            self.usage = usage
+            found.append(UsageReported(usage))
 
     def close(self) -> list[Event]:
         """The end of the stream. Raises BadResponse where no reason for stopping came: it was cut off."""

@@ -19,10 +19,22 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import failed_finish, finish_reason, newer_count, stream_warnings
+from agentroute.formats.base import failed_finish, finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
-from agentroute.formats.reading import Raw, count, json_object, load_event, show
+from agentroute.formats.reading import (
+    Raw,
+    count,
+    json_object,
+    later_usage,
+    load_event,
+    most,
+    show,
+    table,
+    told_cost,
+    word,
+)
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
+from agentroute.providers import CostField
 
 from .fields import CUSTOM, DIALECT, REASONING, REFUSAL, digest, kept, said
 from .requests_in import ASSISTANT_FIELDS, decode_assistant, decode_content
@@ -33,6 +45,7 @@ __all__ = [
     "decode_finish",
     "decode_response",
     "decode_usage",
+    "find_usage",
     "said_by",
     "spare_id_of",
 ]
@@ -43,7 +56,9 @@ _ANSWER = ("choices", "usage", "id", "model", "object")
 _CHOICE_FIELDS = frozenset({"index", "message", "finish_reason", "native_finish_reason"})
 
 
-def decode_response(body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse:
+def decode_response(
+    body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+) -> ChatResponse:
     """Reads a whole answer (parsed JSON).
 
     Raises BadResponse where it is none, and the error it stands for where it is an error object with a success status.
@@ -78,7 +93,7 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
     return ChatResponse(
         message=Message("assistant", said_by(filter(_says_something, parts), origin), None, kept(said(spare), origin)),
         finish_reason=finish,
-        usage=decode_usage(body.get("usage")),
+        usage=find_usage(body, cost),
         model=model if isinstance(model, str) else None,
         id=answer_id if isinstance(answer_id, str) else None,
         native_finish_reason=native,
@@ -127,26 +142,73 @@ def decode_finish(choice: Raw) -> tuple[FinishReason | None, str | None]:
     return reason, None if native == reason else native
 
 
+def find_usage(body: Raw, cost: CostField | None = None) -> Usage | None:
+    """The count of a whole answer or a chunk, wherever it stands, and what the answer tells of its price beside it.
+
+    Moonshot streams it inside a choice, some servers in its message or delta, Groq in `x_groq`.
+    """
+    found: Usage | None = None
+    choices = body.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        for place in (table(choice), table(table(choice).get("delta")), table(table(choice).get("message"))):
+            found = later_usage(found, decode_usage(place.get("usage")))
+    found = later_usage(found, decode_usage(table(body.get("x_groq")).get("usage")))
+    found = later_usage(found, decode_usage(body.get("usage")))
+    told, tier = told_cost(body, cost), word(body.get("service_tier"))
+    if found is None and told is None:
+        return None
+    found = found or Usage()
+    return replace(found, service_tier=tier or found.service_tier, reported_cost=told)
+
+
 def decode_usage(raw: Any) -> Usage | None:
     """The provider's count, or None where it gave none.
 
     xAI leaves reasoning tokens out of `completion_tokens`; its own total shows it, so the sum is made whole here.
+    Cached tokens stand in the details (OpenAI), at the top (Moonshot, DeepSeek, Mistral) or by Anthropic's names
+    (LiteLLM); a server that gives two of them says the same twice, or a 0 in the one that it does not use.
     """
     if not isinstance(raw, Mapping):
         return None
     sent, written = count(raw.get("prompt_tokens")), count(raw.get("completion_tokens"))
-    inputs = raw.get("prompt_tokens_details")
-    outputs = raw.get("completion_tokens_details")
-    inputs = inputs if isinstance(inputs, Mapping) else {}
-    outputs = outputs if isinstance(outputs, Mapping) else {}
-    cached = count(inputs.get("cached_tokens"))
-    if cached is None:
-        cached = count(raw.get("prompt_cache_hit_tokens"))
-    reasoning = count(outputs.get("reasoning_tokens"))
+    inputs, outputs = table(raw.get("prompt_tokens_details")), table(raw.get("completion_tokens_details"))
+    lives = table(raw.get("cache_creation")) or table(inputs.get("cache_creation_token_details"))
+    reasoning = most(outputs.get("reasoning_tokens"), raw.get("reasoning_tokens"))
     if sent is not None and written is not None and reasoning and raw.get("total_tokens") == sent + written + reasoning:
         written += reasoning
-    usage = Usage(sent, written, cached, count(inputs.get("cache_write_tokens")), reasoning)
-    return None if usage == _NO_USAGE else usage
+    usage = Usage(
+        sent,
+        written,
+        most(
+            inputs.get("cached_tokens"),
+            raw.get("cached_tokens"),
+            raw.get("prompt_cache_hit_tokens"),
+            raw.get("cache_read_input_tokens"),
+            raw.get("num_cached_tokens"),
+        ),
+        most(
+            inputs.get("cache_write_tokens"),
+            inputs.get("cache_creation_tokens"),
+            raw.get("cache_creation_input_tokens"),
+            lives.get("ephemeral_1h_input_tokens"),
+        ),
+        reasoning,
+        cache_write_1h_tokens=count(lives.get("ephemeral_1h_input_tokens")),
+    )
+    if usage == _NO_USAGE:
+        return None
+    return replace(usage, service_tier=word(raw.get("service_tier")), server_tools=_server_tools(raw))
+
+
+def _server_tools(raw: Raw) -> tuple[tuple[str, int], ...]:
+    """How often the provider's own tools ran: Anthropic's name for it (LiteLLM, OpenRouter), and xAI's sources."""
+    used = table(raw.get("server_tool_use"))
+    told = {
+        "web_search": used.get("web_search_requests"),
+        "web_fetch": used.get("web_fetch_requests"),
+        "live_search_source": raw.get("num_sources_used"),
+    }
+    return tuple((tool, calls) for tool, value in told.items() if (calls := count(value)))
 
 
 _NO_USAGE = Usage()
@@ -178,13 +240,15 @@ class StreamDecoder:
     and numbered anew.
     """
 
-    def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
+    def __init__(self, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None) -> None:
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason: str | None = None
         self.ended = False
         self._target = target
         self._origin = origin
+        self._cost = cost
+        self._service_tier: str | None = None
         self._refusal: list[str] = []
         self._thinking: list[str] = []
         self._seen = False
@@ -229,15 +293,22 @@ class StreamDecoder:
             for choice in choices:
                 if isinstance(choice, Mapping) and not choice.get("index"):
                     self._read_choice(choice, found)
-        usage = chunk.get("usage")
-        if usage is not None:
-            count = newer_count(self.usage, decode_usage(usage))
-            if count is not None:
-                self.usage = count
-                found.append(UsageReported(count))
+        if "usage" in data or "service_tier" in data:
+            self._count(chunk, found)
         if found:
             self._begin(found)
         return found
+
+    def _count(self, chunk: Raw, found: list[Event]) -> None:
+        """The tier may stand in every chunk, and the count in the last."""
+        self._service_tier = word(chunk.get("service_tier")) or self._service_tier
+        told = find_usage(chunk, self._cost)
+        usage = later_usage(self.usage, told)
+        if usage is not None and self._service_tier is not None:
+            usage = replace(usage, service_tier=self._service_tier)
+        if usage is not None and usage != self.usage:
+            self.usage = usage
+            found.append(UsageReported(usage))
 
     def close(self) -> list[Event]:
         """The end of the stream. Raises BadResponse where the answer is not complete.

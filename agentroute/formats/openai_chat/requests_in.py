@@ -9,6 +9,7 @@ from typing import Any, Final
 from agentroute.errors import RequestError
 from agentroute.formats.media import read_file_data
 from agentroute.formats.reading import Raw, function_facts, given_number, json_text, show, split_data_url, wrong
+from agentroute.formats.reasoning import read
 from agentroute.messages import (
     Audio,
     ChatRequest,
@@ -94,7 +95,8 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
         raise RequestError(f"the request is {show(body)}; give a chat-completions body (an object)")
     raw_messages = body.get("messages")
     if not isinstance(raw_messages, list | tuple):
-        raise RequestError(f"`messages` is {show(raw_messages)}; give a list of messages")
+        told = "a text" if isinstance(raw_messages, str) else show(raw_messages)  # a text may be the prompt
+        raise RequestError(f"`messages` is {told}; give a list of messages")
     if not raw_messages:
         raise RequestError("`messages` is empty; give at least one message")
     messages = _decode_messages(raw_messages)
@@ -128,6 +130,7 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
         parallel_tool_calls=parallel,
         response_schema=schema,
         sampling=_decode_sampling(body),
+        reasoning=read(DIALECT, extra) if extra else None,
         extra=Extra(DIALECT, extra) if extra else None,
     )
 

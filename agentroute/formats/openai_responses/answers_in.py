@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentroute.errors import BadResponse, RequestError
@@ -18,18 +19,21 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import finish_reason, newer_count, stream_warnings
+from agentroute.formats.base import finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
-from agentroute.formats.reading import Raw, count, load_event, show
+from agentroute.formats.reading import Raw, count, later_usage, load_event, most, show, table, told_cost, word
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
+from agentroute.providers import CostField
 
-from .fields import DIALECT, REFUSAL, id_of, rest
-from .requests_in import Assistant, read_reasoning
+from .fields import DIALECT, INPUT_OF, REFUSAL, id_of
+from .requests_in import Assistant, call_rest, called, read_reasoning
 
 __all__ = ["StreamDecoder", "decode_finish", "decode_response", "decode_usage"]
 
 
-def decode_response(body: Any, *, target: str | None = None, origin: str | None = None) -> ChatResponse:
+def decode_response(
+    body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
+) -> ChatResponse:
     """Reads a whole answer (parsed JSON).
 
     Raises BadResponse where it is none, and the error it stands for where it failed. The many fields that repeat the
@@ -61,7 +65,7 @@ def decode_response(body: Any, *, target: str | None = None, origin: str | None 
     return ChatResponse(
         message=message,
         finish_reason=finish,
-        usage=decode_usage(body.get("usage")),
+        usage=find_usage(body, cost),
         model=model if isinstance(model, str) else None,
         id=answer_id if isinstance(answer_id, str) else None,
         native_finish_reason=native,
@@ -85,24 +89,57 @@ def decode_finish(body: Raw, *, calls: bool) -> tuple[FinishReason | None, str |
     return reason, None if native == reason else native
 
 
+_TOOLS = {
+    "web_search_call": "web_search",
+    "file_search_call": "file_search",
+    "code_interpreter_call": "code_interpreter",
+    "image_generation_call": "image_generation",
+}
+"""Items by which the provider's own tools show that they ran, those that cost something beside their tokens."""
+
+
+def find_usage(body: Raw, cost: CostField | None = None) -> Usage | None:
+    """The count of a whole answer, and what the answer tells of its price beside it."""
+    usage, told = decode_usage(body.get("usage")), told_cost(body, cost)
+    if usage is None and told is None:
+        return None
+    usage = usage or Usage()
+    ttl = table(body.get("prompt_cache_options")).get("ttl")
+    return replace(
+        usage,
+        cache_write_12h_tokens=usage.cache_write_tokens if ttl == "12h" else None,
+        service_tier=word(body.get("service_tier")),
+        server_tools=_server_tools(body.get("output")),
+        reported_cost=told,
+    )
+
+
+def _server_tools(output: Any) -> tuple[tuple[str, int], ...]:
+    """How often each ran. Of a web search only the action `search` costs, not the reading of a page it found
+    (https://developers.openai.com/api/docs/guides/tools-web-search)."""
+    ran: Counter[str] = Counter()
+    for item in output if isinstance(output, list) else ():
+        tool = _TOOLS.get(str(table(item).get("type")))
+        if tool is not None and table(table(item).get("action")).get("type", "search") == "search":
+            ran[tool] += 1
+    return tuple(sorted(ran.items()))
+
+
 def decode_usage(raw: Any) -> Usage | None:
     """The provider's count, or None where it gave none. Input holds what was cached, output what was thought."""
     if not isinstance(raw, Mapping):
         return None
-    inputs, outputs = raw.get("input_tokens_details"), raw.get("output_tokens_details")
-    inputs = inputs if isinstance(inputs, Mapping) else {}
-    outputs = outputs if isinstance(outputs, Mapping) else {}
+    inputs, outputs = table(raw.get("input_tokens_details")), table(raw.get("output_tokens_details"))
     usage = Usage(
         count(raw.get("input_tokens")),
         count(raw.get("output_tokens")),
-        count(inputs.get("cached_tokens")),
+        most(inputs.get("cached_tokens"), raw.get("cached_tokens")),
         count(inputs.get("cache_write_tokens")),
         count(outputs.get("reasoning_tokens")),
     )
     return None if usage.input_tokens is None and usage.output_tokens is None else usage
 
 
-_CALL_FIELDS = frozenset({"type", "call_id", "name", "arguments", "status"})
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 
 
@@ -125,15 +162,17 @@ class StreamDecoder:
     we do not know are never an error.
     """
 
-    def __init__(self, *, target: str | None = None, origin: str | None = None) -> None:
+    def __init__(self, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None) -> None:
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason: str | None = None
         self.ended = False
         self._target = target
         self._origin = origin
+        self._cost = cost
+        self._ran: dict[Any, Raw] = {}
         self._items: dict[Any, _Item] = {}
-        self._calls: list[tuple[str, str, list[str]]] = []
+        self._calls: list[tuple[ToolCall, list[str]]] = []
         self._ids: list[str | None] = []
         self._spoke = False
         self._started = False
@@ -167,7 +206,7 @@ class StreamDecoder:
                 self._next_thought(raw, found)
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" as kind:
                 self._thought(kind, raw, found)
-            case "response.function_call_arguments.delta":
+            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 self._arguments(raw, found)
             case "response.output_item.done":
                 self._close_item(raw, found)
@@ -191,7 +230,7 @@ class StreamDecoder:
 
     def warnings(self) -> tuple[str, ...]:
         """What `response_warnings` would say of the answer so far."""
-        calls = [ToolCall(call_id, name, "".join(pieces)) for call_id, name, pieces in self._calls]
+        calls = [replace(call, arguments="".join(pieces)) for call, pieces in self._calls]
         return stream_warnings(self, calls, spoke=self._spoke)
 
     def _start(self, response: Any, found: list[Event]) -> None:
@@ -206,13 +245,14 @@ class StreamDecoder:
         item = raw.get("item")
         item = item if isinstance(item, Mapping) else {}
         known = self._items[raw.get("output_index")] = _Item(str(item.get("type")))
-        if known.kind == "function_call":
+        if known.kind in INPUT_OF:
             call_id, name = item.get("call_id"), item.get("name")
             if not isinstance(call_id, str) or not isinstance(name, str) or not name:
                 raise BadResponse("the answer has a tool call without an id or name", target=self._target)
             known.call = len(self._calls)
-            self._calls.append((call_id, name, []))
-            found.append(ToolCallStarted(known.call, call_id, name, rest(item, _CALL_FIELDS, self._origin)))
+            extra = call_rest(item, self._origin)
+            self._calls.append((ToolCall(call_id, name, "", extra), []))
+            found.append(ToolCallStarted(known.call, call_id, called(item, name), extra))
         return known
 
     def _words(self, raw: Raw, found: list[Event]) -> None:
@@ -244,7 +284,7 @@ class StreamDecoder:
     def _arguments(self, raw: Raw, found: list[Event]) -> None:
         piece, item = raw.get("delta"), self._items.get(raw.get("output_index"))
         if isinstance(piece, str) and piece and item is not None and item.call is not None:
-            self._calls[item.call][2].append(piece)
+            self._calls[item.call][1].append(piece)
             found.append(ToolCallDelta(item.call, piece))
 
     def _close_item(self, raw: Raw, found: list[Event]) -> None:
@@ -255,14 +295,16 @@ class StreamDecoder:
         if known is None:
             known = self._open(raw, found)
         known.closed = True
+        if item.get("type") in _TOOLS:
+            self._ran[raw.get("output_index")] = item
         match item.get("type"):
             case "message":
                 self._ids.append(id_of(item))
                 self._whole_words(item, known, found)
-            case "function_call":
-                whole = item.get("arguments")
-                if known.call is not None and isinstance(whole, str) and whole and not self._calls[known.call][2]:
-                    self._calls[known.call][2].append(whole)
+            case "function_call" | "custom_tool_call" as kind:
+                whole = item.get(INPUT_OF[kind])
+                if known.call is not None and isinstance(whole, str) and whole and not self._calls[known.call][1]:
+                    self._calls[known.call][1].append(whole)
                     found.append(ToolCallDelta(known.call, whole))
             case "reasoning":
                 part = read_reasoning(item, self._origin)
@@ -297,7 +339,8 @@ class StreamDecoder:
             response = {**response, "status": kind.removeprefix("response.")}
         self.finish_reason, self.native_finish_reason = decode_finish(response, calls=bool(self._calls))
         self.ended = self.finished
-        usage = newer_count(self.usage, decode_usage(response.get("usage")))
+        told = find_usage({**response, "output": list(self._ran.values())}, self._cost)
+        usage = later_usage(self.usage, told)
         if usage is not None:
             self.usage = usage
             found.append(UsageReported(usage))
