@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from agentroute import __version__, formats
 from agentroute.addresses import fill
+from agentroute.catalog.checking import address_problem
 from agentroute.errors import (
     AuthenticationFailed,
     BadResponse,
@@ -140,9 +141,18 @@ class Outgoing:
         return found if key is None else {**found, key[0]: key[1]}
 
     def key_header(self) -> tuple[str, str] | None:
-        """The header that holds the key, made at the moment of sending. Never keep it."""
+        """The header that holds the key, made at the moment of sending. Never keep it.
+
+        Raises AuthenticationFailed for a variable that is not set: another target may have its key.
+        """
         if self._secret is None or self._auth == "none":
             return None
+        if self._secret.env_name is not None and not self._secret.present:
+            raise AuthenticationFailed(
+                f"target {self.target!r}: the environment variable {self._secret.env_name} is not set; it should hold "
+                f"the key",
+                target=self.target,
+            )
         key, problem = _key(self._tokens[-1] if self._tokens else self._secret)
         if problem is not None:
             raise ConfigError(f"target {self.target!r}: {problem}")
@@ -263,10 +273,7 @@ def _base_url(target: Target) -> str:
     known = PROVIDERS.get(target.provider)
     like = f", like {known.address!r}" if known is not None and known.address else ""
     if base is None:
-        raise ConfigError(
-            f"target {target.name!r}: no address is known for provider {target.provider!r} "
-            f"in the dialect {target.dialect!r}; give base_url={like}"
-        )
+        raise ConfigError(f"target {target.name!r}: {address_problem(target)}")
     problem = ""
     try:
         return fill(base, target.endpoint.parts).rstrip("/")
