@@ -100,6 +100,7 @@ def _written(target: Target) -> dict[str, Any]:
     data: dict[str, Any] = {name: getattr(target, name) for name in _PLAIN}
     data["tier"] = None if target.tier is None else target.tier.value
     data["tier_inferred"] = target.tier_inferred
+    data["dialect_given"] = target.dialect_given
     data["capabilities"] = asdict(target.capabilities)
     data["settings"] = dict(target.settings)
     keys = [] if target.api_key is None else [target.api_key, *target.spare_keys]
@@ -109,11 +110,16 @@ def _written(target: Target) -> dict[str, Any]:
     return data
 
 
+_RATES = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "cache_write_12h")
+_OF_A_PRICE = (*_RATES, "steps", "source")
+
+
 def _price(price: Price) -> dict[str, Any]:
-    data = asdict(price)
+    # What answers do to the price (modifiers, fees) and the days it holds are the catalog's, and are left to it.
+    data = {name: value for name, value in asdict(price).items() if name in _OF_A_PRICE}
     for rates in (data, *data["steps"]):
-        for name in ("input", "output", "cache_read", "cache_write"):
-            rates[name] = None if rates[name] is None else str(rates[name])
+        for name in _RATES:
+            rates[name] = None if rates.get(name) is None else str(rates[name])
     return {**data, "steps": list(data["steps"])}
 
 
@@ -125,6 +131,7 @@ def _read(data: Mapping[str, Any]) -> Target:
         **{name: data[name] for name in _PLAIN},
         tier=data["tier"],
         tier_inferred=data["tier_inferred"],
+        dialect_given=data["dialect_given"],
         capabilities=Capabilities(**data["capabilities"]),
         settings=data["settings"],
         price=price,
