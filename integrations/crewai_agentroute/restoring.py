@@ -106,7 +106,9 @@ def _written(target: Target) -> dict[str, Any]:
     keys = [] if target.api_key is None else [target.api_key, *target.spare_keys]
     data["keys"] = [key.env_name for key in keys]
     data["usual_keys"] = [key.env_name for key in target.usual_keys]
-    data["price"] = None if target.price is None else _price(target.price)
+    # A price of the catalog's is read there again, with what answers do to it.
+    own = target.price is not None and target.price.as_of is None and not target.price.modifiers
+    data["price"] = _price(target.price) if target.price is not None and own else None
     return data
 
 
@@ -115,7 +117,6 @@ _OF_A_PRICE = (*_RATES, "steps", "source")
 
 
 def _price(price: Price) -> dict[str, Any]:
-    # What answers do to the price (modifiers, fees) and the days it holds are the catalog's, and are left to it.
     data = {name: value for name, value in asdict(price).items() if name in _OF_A_PRICE}
     for rates in (data, *data["steps"]):
         for name in _RATES:
