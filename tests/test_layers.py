@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "addresses", "keys", "providers", "messages", "events", "prices", "targets", "decisions"),
+    ("errors", "forks", "addresses", "keys", "providers", "messages", "events", "prices", "targets", "decisions"),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),
