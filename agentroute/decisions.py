@@ -101,7 +101,8 @@ class Constraints:
     `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included.
 
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
-    Without it such a refusal goes to the caller unchanged.
+    Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is
+    asked for as many as it writes; with `strict_max_tokens` it may not serve.
     """
 
     target: str | None = None
@@ -114,6 +115,7 @@ class Constraints:
     max_cost: Decimal | float | None = None
     content_filter_fallback: tuple[str, ...] = ()
     max_attempts: int | None = None
+    strict_max_tokens: bool = False
 
     @classmethod
     def of(
@@ -146,6 +148,8 @@ class Constraints:
                 raise ConfigError(f"{name} is the text {value!r}; give a tuple of {what} names")
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        if not isinstance(self.strict_max_tokens, bool):
+            raise ConfigError(f"strict_max_tokens is {self.strict_max_tokens!r}; give True or False")
         for name in ("deadline_s", "max_cost"):
             value = getattr(self, name)
             if value is None:

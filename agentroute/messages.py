@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, get_args
 
 from .errors import RequestError
 
@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from .decisions import Decision
 
 __all__ = [
+    "EFFORTS",
     "Audio",
     "ChatRequest",
     "ChatResponse",
     "Document",
+    "Effort",
     "Extra",
     "FinishReason",
     "Image",
     "Message",
     "Part",
     "Reasoning",
+    "ReasoningSetting",
     "ResponseSchema",
     "Role",
     "Sampling",
@@ -38,6 +41,9 @@ __all__ = [
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+EFFORTS: Final[tuple[Effort, ...]] = get_args(Effort)
+"""How much a model shall think, from not at all to all it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +225,27 @@ class Sampling:
     frequency_penalty: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReasoningSetting:
+    """How much the model shall think, in the words of no provider; fitted to each model that is called.
+
+    `effort` or `budget_tokens` (the tokens it may think), or neither: it shall think as much as it does by itself.
+    `summary`: whether its thoughts shall be shown, as far as the provider shows any; None is the provider's default.
+    Raises RequestError for an unknown effort or a budget that is no whole number above 0.
+    """
+
+    effort: Effort | None = None
+    budget_tokens: int | None = None
+    summary: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.effort is not None and self.effort not in EFFORTS:
+            raise RequestError(f"the effort {self.effort!r} is not known; give one of {', '.join(EFFORTS)}")
+        budget = self.budget_tokens
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
+            raise RequestError(f"`budget_tokens` is {budget!r}; give a whole number above 0")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Usage:
     """What the provider says it counted, in tokens. None is unknown, never 0.
@@ -312,6 +339,7 @@ class ChatRequest:
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_schema: ResponseSchema | None = None
+    reasoning: ReasoningSetting | None = None
     sampling: Sampling = Sampling()
     extra: Extra | None = None
 

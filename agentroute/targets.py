@@ -9,9 +9,10 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-from .addresses import is_own, url_problem
+from .addresses import is_own, sends_in_the_clear, url_problem
 from .errors import ConfigError
 from .keys import KeyFunction, Secret
+from .model_rules import UNKNOWN, ModelRules
 from .prices import Price, PriceStep
 from .providers import DEAF, PROVIDERS, Endpoint, Provider
 
@@ -84,9 +85,10 @@ class Target:
     known name, or a `Provider` of your own. Several keys in `api_key`: the first is used, the others stand in when it
     is refused or used up. A key may be a function without arguments, plain or asynchronous, that returns it, alone or
     with the moment it expires (`Secret.call`): for tokens that are renewed. Without any, the provider's `usual_keys`
-    are looked for in the environment, unless `base_url` leads elsewhere. `settings` are fields of the dialect that
-    every request to this target gets, unless it has its own (`{"thinking": {"type": "adaptive"}}`,
-    `{"reasoning_effort": "low"}`).
+    are looked for in the environment, unless `base_url` leads elsewhere. `settings` are fields that every request to
+    this target gets, unless it has its own (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`): of
+    the dialect that you named, else of the one its provider is usually called in. `rules` say what the model accepts;
+    left out they are the catalog's, which also choose the dialect, if you named none (`dialect_given`).
 
     >>> Target(name="small", provider="openai", model="gpt-4.1-mini", tier="mid", api_key="env:OPENAI_API_KEY").tier
     <Tier.MID: 'mid'>
@@ -109,7 +111,9 @@ class Target:
     cache_ttl_s: float | None
     dialect: str
     settings: Mapping[str, Any] = field(hash=False)
+    rules: ModelRules = field(repr=False)
     tier_inferred: bool = field(default=False)
+    dialect_given: bool = field(default=True)
 
     def __init__(
         self,
@@ -128,7 +132,9 @@ class Target:
         cache_ttl_s: float | None = None,
         dialect: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        rules: ModelRules | None = None,
         tier_inferred: bool = False,
+        dialect_given: bool | None = None,
         spare_keys: tuple[Secret, ...] = (),
         usual_keys: tuple[Secret, ...] | None = None,
         endpoint: Endpoint | None = None,
@@ -140,6 +146,8 @@ class Target:
         api_key = None if api_key is None else Secret.parse(api_key)
         name = model if name is None else name
         known = provider if isinstance(provider, Provider) else PROVIDERS.get(provider)
+        if dialect_given is None:
+            dialect_given = dialect is not None or endpoint is not None or isinstance(provider, Provider)
         if isinstance(provider, Provider):
             if provider.local and price is None and provider.name not in PROVIDERS:
                 price = Price(Decimal(0), Decimal(0), source="runs locally")
@@ -167,12 +175,19 @@ class Target:
             raise ConfigError(f"target {name!r}: `base_url` {problem}")
         if usual_keys is None:
             usual_keys = () if known is None else _usual_keys(known, base_url)
+        in_the_clear = sends_in_the_clear(base_url or endpoint.base_url)
+        if in_the_clear and endpoint.auth != "none" and (api_key is not None or usual_keys):
+            raise ConfigError(
+                f"target {name!r}: `base_url` is plain http to a public host, where anybody on the way could read the "
+                f"key; use https, or leave the key out"
+            )
         if isinstance(price, Mapping):
             price = Price.of(price)
         for key, value, kind in (
             ("price", price, Price),
             ("capabilities", capabilities, Capabilities),
             ("settings", settings, Mapping),
+            ("rules", rules, ModelRules),
         ):
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"target {name!r}: `{key}` is {value!r}; give a {kind.__name__}")
@@ -194,12 +209,20 @@ class Target:
         put(self, "cache_ttl_s", cache_ttl_s)
         put(self, "dialect", endpoint.dialect)
         put(self, "settings", dict(settings or {}))
+        put(self, "rules", UNKNOWN if rules is None else rules)
         put(self, "tier_inferred", tier_inferred)
+        put(self, "dialect_given", dialect_given)
 
     @property
     def origin(self) -> str:
         """What a signature or an unknown field of its answers is bound to: `provider/model`."""
         return f"{self.provider}/{self.model}"
+
+    @property
+    def settings_dialect(self) -> str:
+        """The dialect that `settings` are written in: the one given, else the one its provider is usually called in."""
+        known = None if self.dialect_given else PROVIDERS.get(self.provider)
+        return self.dialect if known is None else known.endpoint().dialect
 
     def each_key(self) -> tuple[Target, ...]:
         """This target with each of its keys alone, in order."""

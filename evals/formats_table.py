@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agentroute import ChatRequest, Message, RequestError, Target, Tool, ToolCall, ToolResult, formats
+from agentroute.catalog import resolve
 from agentroute.history import repair
 from agentroute.messages import (
     Audio,
@@ -28,13 +29,18 @@ from agentroute.messages import (
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "formats.md"
 BEGIN, END = "<!-- table: python evals/formats_table.py --write -->", "<!-- end of table -->"
 
+
+def _target(provider: str, model: str, dialect: str | None = None) -> Target:
+    return resolve(Target(provider=provider, model=model, dialect=dialect, tier="mid"))
+
+
 TARGETS = {
-    "OpenAI chat": Target(provider="openai", model="gpt-6-luna", tier="mid"),
-    "DeepSeek": Target(provider="deepseek", model="deepseek-v4-pro", tier="mid"),
-    "Mistral": Target(provider="mistral", model="mistral-large-2512", tier="mid"),
-    "OpenAI Responses": Target(provider="openai", model="gpt-6-luna", dialect="openai_responses", tier="mid"),
-    "Anthropic": Target(provider="anthropic", model="claude-sonnet-5-5", tier="mid"),
-    "Gemini": Target(provider="google", model="gemini-3.8-flash", tier="mid"),
+    "OpenAI chat": _target("openai", "gpt-6-luna", "openai_chat"),
+    "DeepSeek": _target("deepseek", "deepseek-v4-pro"),
+    "Mistral": _target("mistral", "mistral-large-2512"),
+    "OpenAI Responses": _target("openai", "gpt-6-luna", "openai_responses"),
+    "Anthropic": _target("anthropic", "claude-sonnet-5-5"),
+    "Gemini": _target("google", "gemini-3.8-flash"),
 }
 
 _USER = Message("user", (Text("hello"),))
@@ -159,7 +165,9 @@ def cell(feature: str, target: Target) -> tuple[str, tuple[str, ...]]:
     format_ = formats.of(target.dialect)
     repaired = repair(request, target)
     try:
-        encoded = format_.encode_request(repaired.request, model=target.model, quirks=target.endpoint.quirks)
+        encoded = format_.encode_request(
+            repaired.request, model=target.model, quirks=target.endpoint.quirks, rules=target.rules
+        )
     except RequestError as error:
         return "refused", (f"not sent there: {str(error).partition(', which ')[2]}",)
     back = replace(format_.decode_request(encoded.body), model=None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentroute import formats
+from agentroute.catalog import resolve
 from agentroute.messages import ChatRequest
 from agentroute.targets import Target
 
@@ -27,14 +28,17 @@ class Receiver:
 
     def encoded(self, request: ChatRequest) -> formats.Encoded:
         quirks = self.target.endpoint.quirks
-        return formats.of(self.target.dialect).encode_request(request, model=self.target.model, quirks=quirks)
+        rules = self.target.rules
+        return formats.of(self.target.dialect).encode_request(
+            request, model=self.target.model, quirks=quirks, rules=rules
+        )
 
     def refuses(self, request: ChatRequest, signed: Collection[str] = ()) -> list[str]:
         return self.violations(self.body(request), signed)
 
 
 def _target(provider: str, model: str, dialect: str | None = None) -> Target:
-    return Target(provider=provider, model=model, tier="mid", api_key="k", dialect=dialect)
+    return resolve(Target(provider=provider, model=model, tier="mid", api_key="k", dialect=dialect))
 
 
 RECEIVERS = {

@@ -32,7 +32,6 @@ def test_nothing_that_matters_is_lost_without_a_word() -> None:
         ("document, URL", "Anthropic"),  # takes URLs of PDFs only
         ("recording, URL", "Gemini"),
         ("no parallel calls", "Anthropic"),  # goes with the tool choice, which is then written
-        ("JSON of a schema", "Anthropic"),  # the schema has no name there, and is always strict
         ("JSON of a schema", "Gemini"),
         ("reasoning, own, signed", "DeepSeek"),  # its reasoning has no signatures
     }

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from agentroute import ChatRequest, ChatResponse, Message, RequestError, Tool, ToolCall, ToolResult, Usage, messages
-from agentroute.messages import Audio, Document, Extra, Image, Reasoning, ResponseSchema, Sampling, Text, ToolChoice
+from agentroute.messages import (
+    Audio,
+    Document,
+    Extra,
+    Image,
+    Reasoning,
+    ReasoningSetting,
+    ResponseSchema,
+    Sampling,
+    Text,
+    ToolChoice,
+)
 
 VALUES: tuple[Any, ...] = (
     Extra("d", {"a": 1}),
@@ -30,6 +41,7 @@ VALUES: tuple[Any, ...] = (
     Usage(),
     ChatRequest((Message("user", (Text("x"),)),)),
     ChatResponse(Message("assistant", ())),
+    ReasoningSetting("high"),
 )
 
 

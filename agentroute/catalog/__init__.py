@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from agentroute.errors import ConfigError
+from agentroute.model_rules import REASONING_FIELDS, SHARED_SETTINGS, UNKNOWN, ModelRules
 from agentroute.prices import Price, PriceStep
-from agentroute.providers import PROVIDERS
+from agentroute.providers import PROVIDERS, Endpoint
 from agentroute.targets import ABILITIES, Capabilities, Pool, Target, Tier
 
 from . import prices
+from .model_rules import rules_of
 from .modifiers import with_modifiers
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "price_of",
     "read_on",
     "resolve",
+    "rules_of",
     "served",
     "tier_of_output_price",
     "why_no_price",
@@ -151,7 +154,9 @@ def why_no_price(provider: str, model: str, timestamp: datetime | None = None) -
 
 
 def resolve(target: Target, *, timestamp: datetime | None = None) -> Target:
-    """The target with what it leaves out filled in: price, tier, limits, abilities, life of its prompt cache.
+    """The target with what it leaves out filled in: price, tier, limits, abilities, rules, life of its prompt cache.
+
+    If its dialect is not given, it is the one that the model's rules name, as far as its provider has that.
 
     Prices are those of `timestamp` (None is now) until `price.until`: `current` gives the next one. `price` stays None
     where it is unknown, `tier` where neither `models.json` nor a price tells it; `tier_inferred` marks a tier read off
@@ -166,8 +171,26 @@ def resolve(target: Target, *, timestamp: datetime | None = None) -> Target:
 
 
 def build_pool(targets: Iterable[Target], *, timestamp: datetime | None = None) -> Pool:
-    """The pool of these targets, each resolved. Raises ConfigError where a tier is neither given nor to be found."""
-    return Pool(resolve(target, timestamp=timestamp) for target in targets)
+    """The pool of these targets, each resolved.
+
+    Raises ConfigError where a tier is neither given nor to be found, and for a name that is nearly a known one.
+    """
+    resolved = [resolve(target, timestamp=timestamp) for target in targets]
+    for target in resolved:
+        problem = _misspelt(target)
+        if problem is not None:
+            raise ConfigError(f"target {target.name!r}: {problem}")
+    return Pool(resolved)
+
+
+def _misspelt(target: Target) -> str | None:
+    from .checking import misspelt_provider, model_doubt
+
+    problem = misspelt_provider(target)
+    if problem is None and target.tier is None:
+        problem = model_doubt(target)
+        return problem and f"{problem} If not, give tier='budget', 'mid', 'standard' or 'premium'"
+    return problem
 
 
 def iter_models(*, everything: bool = False, timestamp: datetime | None = None) -> Iterator[Target]:
@@ -251,17 +274,50 @@ def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Ta
         tier, inferred = tier_of_output_price(price.output), True
     resold = row is not None and _key(row.provider) != _key(target.provider)
     ttl = row.cache_ttl_s if row is not None and not resold else None
+    capabilities = _merged(target.capabilities, row.capabilities) if row else target.capabilities
+    rules = _rules(target, capabilities)
+    limit = _first(target.max_output_tokens, row and row.max_output_tokens, rules.max_output_tokens)
+    if limit != rules.max_output_tokens:
+        rules = replace(rules, max_output_tokens=limit)
+    endpoint = _endpoint(target, rules)
     return replace(
         target,
+        rules=rules,
+        endpoint=endpoint,
+        dialect=endpoint.dialect,
         price=price,
         tier=tier,
         tier_inferred=inferred,
         context_window=_first(target.context_window, listing.context_window, row and row.context_window),
-        max_input_tokens=_first(target.max_input_tokens, row and row.max_input_tokens),
-        max_output_tokens=_first(target.max_output_tokens, row and row.max_output_tokens),
-        capabilities=_merged(target.capabilities, row.capabilities) if row else target.capabilities,
+        max_input_tokens=_first(target.max_input_tokens, row and row.max_input_tokens, rules.max_input_tokens),
+        max_output_tokens=limit,
+        capabilities=capabilities,
         cache_ttl_s=_first(target.cache_ttl_s, ttl, _table().cache_ttl_s.get(_key(target.provider))),
     )
+
+
+def _rules(target: Target, capabilities: Capabilities) -> ModelRules:
+    """The target's own rules, else the catalog's; a model that is known not to reason has no such setting."""
+    if target.rules is not UNKNOWN:
+        return target.rules
+    found = rules_of(target.provider, target.model)
+    if found is UNKNOWN and capabilities.reasoning is False:
+        return _NO_REASONING
+    return found
+
+
+_NO_REASONING = ModelRules(thinking="never", efforts=())
+
+
+def _endpoint(target: Target, rules: ModelRules) -> Endpoint:
+    """The way in by the dialect that the rules name, if the target leaves it open and its provider has that one, and
+    its settings can be said there."""
+    known = PROVIDERS.get(target.provider)
+    if target.dialect_given or known is None or rules.dialect in (None, target.dialect):
+        return target.endpoint
+    if not set(target.settings) <= {*REASONING_FIELDS.get(target.dialect, ()), *SHARED_SETTINGS}:
+        return target.endpoint
+    return next((way for way in known.endpoints if way.dialect == rules.dialect), target.endpoint)
 
 
 def _first(*values: Any) -> Any:

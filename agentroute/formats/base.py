@@ -24,7 +24,10 @@ from agentroute.errors import (
 )
 from agentroute.events import Event
 from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Message, Text, ToolCall, Usage
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import CostField, Quirks
+
+from .forms import takes_free_text
 
 __all__ = [
     "PLAIN",
@@ -46,13 +49,15 @@ PLAIN: Final = Quirks()
 class Encoded:
     """A request as it goes on the wire: `path` is put behind the base URL, `headers` beside the key.
 
-    `changes` says in words what the dialect (or this version of it) cannot hold and was left out.
+    `changes` says in words what the dialect (or this version of it) cannot hold and was left out. `names` has the
+    caller's name of each tool that goes under another one, by that one.
     """
 
     body: dict[str, Any]
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class StreamDecoder(Protocol):
@@ -124,8 +129,15 @@ class Format(Protocol):
     def StreamEncoder(self) -> _NewEncoder: ...
 
     def encode_request(
-        self, request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
-    ) -> Encoded: ...
+        self,
+        request: ChatRequest,
+        *,
+        model: str | None = None,
+        stream: bool = False,
+        quirks: Quirks = PLAIN,
+        rules: ModelRules = UNKNOWN,
+    ) -> Encoded:
+        """The body of this dialect, fitted to what the server (`quirks`) and the model (`rules`) take."""
 
     def decode_response(
         self, body: Any, *, target: str | None = None, origin: str | None = None, cost: CostField | None = None
@@ -256,7 +268,7 @@ def stream_warnings(stream: StreamDecoder, calls: Iterable[ToolCall], *, spoke: 
 
 
 def _is_object(call: ToolCall) -> bool:
-    if call.extra is not None and call.extra.fields.get("type") == "custom":
+    if takes_free_text(call):
         return True
     try:
         call.parsed()

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.messages import Audio, ChatRequest, Document, Extra, Image, Part, Reasoning, Text, Tool, ToolResult
+from agentroute.model_rules import REASONING_FIELDS, SHARED_SETTINGS
 from agentroute.providers import DEAF, NATIVE
 
-__all__ = ["foreign_part", "foreign_tool", "left_out", "unsayable"]
+__all__ = ["carried", "foreign_part", "foreign_tool", "left_out", "unsayable"]
 
-_SAID_OTHERWISE: Final = frozenset({"type", "id", "status", "field", "index", "call_id", "output_index", "max_tokens"})
-"""The form of a part, a number the provider gave it, an older name of a setting that we have: nothing is lost."""
+_OPENAI: Final = frozenset({"openai_chat", "openai_responses"})
+
+_SAID_OTHERWISE: Final = frozenset(
+    {
+        "type",
+        "id",
+        "status",
+        "field",
+        "index",
+        "call_id",
+        "output_index",
+        "max_tokens",
+        "namespace",
+        "name",
+        "additional_tools",
+    }
+)
+"""The form of a part or a tool, a number the provider gave it, an older name of a setting that we have: nothing is
+lost."""
 
 
 def foreign_part(part: Part, dialect: str) -> bool:
@@ -46,27 +64,27 @@ def unsayable(part: Document | Audio, dialect: str) -> str | None:
 
 
 def foreign_tool(tool: Tool, dialect: str) -> bool:
-    """Whether only another dialect's providers know this tool: they run it themselves, or it has no schema."""
+    """Whether only another dialect's providers know this tool: they run it themselves."""
     extra = tool.extra
     if extra is None or extra.dialect == dialect:
         return False
     kind = extra.fields.get("type")
     if kind == "custom":
-        return not tool.parameters
+        return False
     return kind not in (None, "function") or (tool.name in extra.fields and not tool.parameters)
 
 
-def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tuple[str, ...]:
+def left_out(request: ChatRequest, dialect: str, *, settings: bool = True, shared: bool = True) -> tuple[str, ...]:
     """In words, each once: the settings, tools, parts and marks that this dialect cannot hold.
 
     Raises RequestError for a document or a recording that cannot be said in it: a file is never left out.
 
     Reasoning is not named here: what becomes of it and of its signature is the history's business. `settings` False
-    passes over the request's own unknown fields.
+    passes over the request's own unknown fields; `shared` False means that none of them is carried over.
     """
     found: dict[str, None] = {}
-    if settings:
-        _name(request.extra, dialect, found)
+    if settings and request.extra is not None and request.extra.dialect != dialect:
+        _name_settings(request, request.extra, dialect, found, shared)
     for tool in request.tools:
         if foreign_tool(tool, dialect):
             found[f"the tool `{tool.name}` left out: only {_dialect(tool.extra)} has it"] = None
@@ -76,6 +94,19 @@ def left_out(request: ChatRequest, dialect: str, *, settings: bool = True) -> tu
         _name(message.extra, dialect, found)
         _name_parts(message.parts, dialect, found)
     return tuple(found)
+
+
+def _name_settings(request: ChatRequest, extra: Extra, dialect: str, found: dict[str, None], shared: bool) -> None:
+    """Reasoning has a setting of its own, and OpenAI's dialects have some in common: these are not lost."""
+    said: set[str] = set()
+    if shared and extra.dialect in _OPENAI and dialect in _OPENAI:
+        said.update(SHARED_SETTINGS)
+        text = extra.fields.get("text")
+        if isinstance(text, Mapping) and set(text) <= {"verbosity"}:
+            said.add("text")
+    if request.reasoning is not None:
+        said.update(REASONING_FIELDS.get(extra.dialect, ()))
+    _name(Extra(extra.dialect, {key: extra.fields[key] for key in extra.fields if key not in said}), dialect, found)
 
 
 def _name_parts(parts: Iterable[Part], dialect: str, found: dict[str, None]) -> None:
@@ -118,3 +149,16 @@ def _is_foreign(extra: Extra | None, dialect: str) -> bool:
 
 def _dialect(extra: Extra | None) -> str:
     return extra.dialect if extra is not None else "another dialect"
+
+
+def carried(settings: Mapping[str, Any], given: str, dialect: str) -> dict[str, Any]:
+    """What of these fields of one of OpenAI's dialects the other one has too, as that spells it."""
+    if given == dialect or given not in _OPENAI or dialect not in _OPENAI:
+        return {}
+    found: dict[str, Any] = {name: settings[name] for name in SHARED_SETTINGS if settings.get(name) is not None}
+    text = settings.get("text")
+    if dialect == "openai_responses" and "verbosity" in found:
+        found["text"] = {"verbosity": found.pop("verbosity")}
+    elif dialect == "openai_chat" and isinstance(text, Mapping) and text.get("verbosity") is not None:
+        found["verbosity"] = text["verbosity"]
+    return found

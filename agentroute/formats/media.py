@@ -1,26 +1,49 @@
-"""What all dialects need of documents and recordings: media types, data URLs, names of files and of sound formats."""
+"""What all dialects need of pictures, documents and recordings: media types, data URLs, names of files and formats."""
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from typing import Final
 
-from agentroute.messages import Audio, Document
+from agentroute.messages import Audio, Document, Image
 
 from .reading import split_data_url
 
-__all__ = ["file_data", "file_name", "from_text", "media_type_of", "read_file_data", "sound_format", "to_text"]
+__all__ = [
+    "file_data",
+    "file_name",
+    "from_text",
+    "media_type_of",
+    "read_file_data",
+    "sound_format",
+    "to_text",
+    "true_media_type",
+]
 
-_STARTS: Final = {
-    "JVBERi": "application/pdf",
-    "UklGR": "audio/wav",
-    "SUQz": "audio/mp3",
-    "T2dnU": "audio/ogg",
-    "ZkxhQ": "audio/flac",
-}
-"""How the base64 of a kind of file begins, for callers that give no media type."""
+_STARTS: Final = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG", "image/png"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"ID3", "audio/mp3"),
+    (b"OggS", "audio/ogg"),
+    (b"fLaC", "audio/flac"),
+)
+"""How a file of each kind that some dialect takes begins."""
+
+_RIFF: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
+"""What stands behind `RIFF` and a length."""
+
+_ALIASES: Final = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
+"""Names that browsers and tools give, and no provider takes."""
 
 _ENDINGS: Final = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
     ".pdf": "application/pdf",
     ".txt": "text/plain",
     ".md": "text/markdown",
@@ -37,25 +60,57 @@ _ENDINGS: Final = {
     ".flac": "audio/flac",
     ".m4a": "audio/m4a",
 }
-_ENDING_OF: Final = {kind: ending for ending, kind in _ENDINGS.items()}
+_ENDING_OF: Final = {kind: ending for ending, kind in _ENDINGS.items() if not kind.startswith("image/")}
 _PLAIN: Final = frozenset({"application/json", "application/xml", "application/x-ndjson"})
 _SOUNDS: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "x-flac": "flac", "x-m4a": "m4a"}
 
 
-def media_type_of(part: Document | Audio) -> str | None:
+def media_type_of(part: Image | Document | Audio) -> str | None:
     """The media type as given, else as the beginning of the data or the end of the name or URL tells it; else None.
 
     The data of a recording of no known type counts as wav.
     """
     if part.media_type:
         return part.media_type
-    heard = isinstance(part, Audio)
-    head = (part.data or "")[:8]
-    told: list[str | None] = [kind for start, kind in _STARTS.items() if head.startswith(start)]
-    told += [_by_ending((part.url or "").partition("?")[0]), _by_ending(None if isinstance(part, Audio) else part.name)]
-    if heard and part.data is not None:
+    told = [
+        _by_bytes(part.data),
+        _by_ending((part.url or "").partition("?")[0]),
+        _by_ending(part.name if isinstance(part, Document) else None),
+    ]
+    if isinstance(part, Audio) and part.data is not None:
         told.append("audio/wav")
-    return next((kind for kind in told if kind is not None and kind.startswith("audio/") is heard), None)
+    return next((kind for kind in told if kind is not None and _is_kind(part, kind)), None)
+
+
+def true_media_type(part: Image | Document | Audio) -> str | None:
+    """The media type by which providers know the part: that of its bytes, if they tell one of its kind, else the given
+    one by its proper name."""
+    told = _by_bytes(part.data)
+    if told is not None and _is_kind(part, told) and not isinstance(part, Audio):
+        return told
+    return None if part.media_type is None else _ALIASES.get(part.media_type.lower(), part.media_type)
+
+
+def _is_kind(part: Image | Document | Audio, media_type: str) -> bool:
+    family = media_type.partition("/")[0]
+    match part:
+        case Image():
+            return family == "image"
+        case Audio():
+            return family == "audio"
+        case _:
+            return family not in ("image", "audio")
+
+
+def _by_bytes(data: str | None) -> str | None:
+    head = (data or "")[:32]
+    try:
+        raw = b64decode(head + "=" * (-len(head) % 4))
+    except ValueError:
+        return None
+    if raw[:4] == b"RIFF":
+        return _RIFF.get(raw[8:12])
+    return next((kind for start, kind in _STARTS if raw.startswith(start)), None)
 
 
 def _by_ending(name: str | None) -> str | None:

@@ -46,5 +46,5 @@ def repair(request: ChatRequest, target: Target) -> Repaired:
         messages = stage(messages, rules, changes)
     repaired = request if messages is request.messages else replace(request, messages=messages)
     if rules.dialect == "anthropic_messages":
-        repaired = few_markers(thinks_as_it_can(repaired, changes), changes)
+        repaired = few_markers(thinks_as_it_can(repaired, target.rules, changes), changes)
     return Repaired(repaired, changes.words())

@@ -15,11 +15,13 @@ from agentroute.messages import (
     Message,
     Part,
     Reasoning,
+    ReasoningSetting,
     Text,
     Tool,
     ToolCall,
     ToolResult,
 )
+from agentroute.model_rules import ModelRules
 
 from .changes import Changes
 
@@ -33,7 +35,7 @@ _MAX_MARKERS: Final = 4
 _T = TypeVar("_T", bound=Text | Image | Document | Audio | ToolCall | ToolResult | Reasoning | Tool)
 
 
-def thinks_as_it_can(request: ChatRequest, changes: Changes) -> ChatRequest:
+def thinks_as_it_can(request: ChatRequest, rules: ModelRules, changes: Changes) -> ChatRequest:
     """Without thinking where it cannot go on from a step that another model took.
 
     `Expected thinking or redacted_thinking, but found tool_use`: with a thinking budget (`enabled`), the last message
@@ -41,10 +43,17 @@ def thinks_as_it_can(request: ChatRequest, changes: Changes) -> ChatRequest:
     """
     fields = request.extra.fields if request.extra is not None and request.extra.dialect == _DIALECT else {}
     thinking = fields.get("thinking")
-    if not isinstance(thinking, Mapping) or thinking.get("type") != "enabled" or _may_think(request.messages):
+    kinds = ("enabled", "adaptive") if rules.adaptive is False else ("enabled",)
+    named = isinstance(thinking, Mapping) and thinking.get("type") in kinds
+    setting = request.reasoning
+    wanted = setting is not None and setting.effort != "none" and (setting.budget_tokens is not None or not named)
+    budget = (named or (wanted and rules.adaptive is False)) and (rules.budget is not None or rules.adaptive is None)
+    if not budget or _may_think(request.messages):
         return request
     changes.add("thinking switched off for this request: {} of the running tool loop came without it", "step")
-    return replace(request, extra=Extra(_DIALECT, {**fields, "thinking": {"type": "disabled"}}))
+    off = None if setting is None else ReasoningSetting("none")
+    extra = Extra(_DIALECT, {**fields, "thinking": {"type": "disabled"}}) if named else request.extra
+    return replace(request, reasoning=off, extra=extra)
 
 
 def _may_think(messages: tuple[Message, ...]) -> bool:

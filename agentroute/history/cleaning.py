@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from agentroute.formats.foreign import foreign_part
+from agentroute.formats.forms import form_of
 from agentroute.messages import Audio, Document, Extra, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from agentroute.routing.reasoning_state import STATE_FIELDS
 
@@ -130,6 +131,8 @@ def _clean_part(part: Part, message: Message, rules: Rules, seen: dict[tuple[str
 
 def _with_own_extra(part: _P, rules: Rules, seen: dict[tuple[str, str], None]) -> _P:
     extra = _clean_extra(part.extra, rules, seen)
+    if extra is None and isinstance(part, ToolCall):
+        extra = form_of(part.extra)
     return part if extra is part.extra else replace(part, extra=extra)
 
 

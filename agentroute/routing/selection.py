@@ -11,6 +11,7 @@ from typing import TypeAlias
 from agentroute.decisions import Candidate, Constraints, Dropped, Prediction, StepKind, Strategy
 from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.failover.breaker import Open
+from agentroute.formats.fitting import can_be_forced
 from agentroute.formats.foreign import foreign_tool, unsayable
 from agentroute.messages import Audio, ChatRequest, Document, ToolResult
 from agentroute.providers import NATIVE, PROVIDERS
@@ -139,6 +140,7 @@ def select(
             continue
         assert target.tier is not None
         options.append(_Option(target, target.tier, prediction.sufficiency[target.tier.rank], cost))
+    options = _writing_enough(options, dropped, request)
     allowed = _allowed_after_filter(request, files, step, row, constraints, pool, input_tokens, output_tokens)
     if not options:
         listed = "; ".join(f"{d.target}: {d.reason}" for d in dropped)
@@ -165,6 +167,7 @@ def select(
         ranked = sorted(ranked, key=lambda entry: opened[entry[0].target.name].seconds)
         ranked = [(o, score, f"{reason}; circuit open: {opened[o.target.name]}") for o, score, reason in ranked]
         note = "every circuit is open: the first to come back comes first"
+    ranked = _forced_first(ranked, request)
     first, rest = ranked[0], ranked[1:]
     if well:
         # A stable sort: other providers first, each part in its order.
@@ -177,6 +180,42 @@ def select(
         if option.target.name not in kept
     ]
     return _selection(chosen, options, dropped, note, allowed)
+
+
+def _writing_enough(options: list[_Option], dropped: list[Dropped], request: ChatRequest) -> list[_Option]:
+    """Without those that write less than is asked for, if another of their tier writes as much."""
+    limit = request.sampling.max_output_tokens
+    if limit is None or not any(_writes_less(option.target, limit) for option in options):
+        return options
+    enough = {option.tier for option in options if not _writes_less(option.target, limit)}
+    kept = []
+    for option in options:
+        if _writes_less(option.target, limit) and option.tier in enough:
+            most = option.target.max_output_tokens
+            reason = f"writes at most {most:,} tokens, {limit:,} are asked for, and another of its tier writes them"
+            dropped.append(Dropped(option.target.name, reason))
+        else:
+            kept.append(option)
+    return kept
+
+
+def _writes_less(target: Target, limit: int) -> bool:
+    return target.max_output_tokens is not None and limit > target.max_output_tokens
+
+
+def _forced_first(
+    ranked: list[tuple[_Option, float | None, str]], request: ChatRequest
+) -> list[tuple[_Option, float | None, str]]:
+    """Those that can be made to call a tool before those that can only be asked to, if a call is demanded."""
+    if request.tool_choice is None or request.tool_choice.mode not in ("required", "tool"):
+        return ranked
+    able = [entry for entry in ranked if can_be_forced(request, entry[0].target.rules)]
+    asked = [
+        (option, score, f"{reason}; cannot be forced to call a tool, is asked to")
+        for option, score, reason in ranked
+        if not can_be_forced(request, option.target.rules)
+    ]
+    return [*able, *asked]
 
 
 def _selection(
@@ -267,6 +306,9 @@ def _why_not(
         return f"provider {target.provider!r} is denied"
     if can.tools is False and request.tools:
         return "cannot call tools"
+    unfit = _unfit(target, request)
+    if unfit is not None:
+        return unfit
     unknown = _unknown_tool(target, request)
     if unknown is not None:
         return f"does not have the built-in tool {unknown!r}"
@@ -288,7 +330,8 @@ def _why_not(
         if cost.cost > Decimal(str(constraints.max_cost)):
             return f"expected ${cost.cost:.4f} is above max_cost ${constraints.max_cost}"
     limit = request.sampling.max_output_tokens
-    if limit is not None and target.max_output_tokens is not None and limit > target.max_output_tokens:
+    strict = constraints.strict_max_tokens or target.dialect == NATIVE
+    if limit is not None and target.max_output_tokens is not None and limit > target.max_output_tokens and strict:
         return f"writes at most {target.max_output_tokens:,} tokens, {limit:,} are asked for"
     if isinstance(constraints.tier, Tier) and tier is not constraints.tier:
         return f"the caller asked for tier {constraints.tier.value}"
@@ -301,6 +344,20 @@ def _why_not(
         return f"above the table's max_tier {row.max_tier.value}"
     if row.min_tier is not None and tier < row.min_tier and (ceiling is None or row.min_tier <= ceiling):
         return f"below the table's min_tier {row.min_tier.value}"
+    return None
+
+
+def _unfit(target: Target, request: ChatRequest) -> str | None:
+    """What the model does not take in the dialect it is called in, and no encoder can put right."""
+    rules = target.rules
+    if target.dialect == NATIVE:
+        return None
+    if rules.dialects and target.dialect not in rules.dialects:
+        return f"is not to be had in {target.dialect}, only in {', '.join(rules.dialects)}"
+    if request.tools and target.dialect == "openai_chat" and rules.chat_tools == "no":
+        return "takes tools in the Responses dialect only"
+    if rules.max_tools is not None and len(request.tools) > rules.max_tools:
+        return f"takes at most {rules.max_tools} tools, the request has {len(request.tools)}"
     return None
 
 
@@ -333,17 +390,31 @@ def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | N
 
 
 def _unknown_tool(target: Target, request: ChatRequest) -> str | None:
-    """The name of a tool that providers of another dialect run themselves. A native model speaks its provider's."""
+    """The name of a tool that the request cannot do without and providers of another dialect run themselves.
+
+    One that is merely offered beside functions is a wish (coding agents offer a web search with each step): it is left
+    out where it is not known. A native model speaks its provider's dialects.
+    """
+    built_in = [tool for tool in request.tools if tool.extra is not None and not tool.parameters]
+    if not built_in:
+        return None
     dialects: tuple[str, ...] = (target.dialect,)
-    for tool in request.tools:
-        if tool.extra is None:
-            continue
-        if target.dialect == NATIVE:
-            provider = PROVIDERS.get(target.provider)
-            dialects = () if provider is None else tuple(endpoint.dialect for endpoint in provider.endpoints)
-        if dialects and all(foreign_tool(tool, dialect) for dialect in dialects):
-            return tool.name
-    return None
+    if target.dialect == NATIVE:
+        provider = PROVIDERS.get(target.provider)
+        dialects = () if provider is None else tuple(endpoint.dialect for endpoint in provider.endpoints)
+    if not dialects:
+        return None
+    unknown = [tool.name for tool in built_in if all(foreign_tool(tool, dialect) for dialect in dialects)]
+    if not unknown:
+        return None
+    choice = request.tool_choice
+    if choice is not None and choice.mode == "tool":
+        return choice.name if choice.name in unknown else None
+    extra = request.extra
+    chosen = extra.fields.get("tool_choice") if extra is not None and extra.dialect not in dialects else None
+    if isinstance(chosen, Mapping) and chosen.get("type") != "allowed_tools":
+        return unknown[0]
+    return unknown[0] if len(unknown) == len(request.tools) else None
 
 
 def _rank(

@@ -9,11 +9,13 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute import __version__, formats
 from agentroute.addresses import fill
+from agentroute.catalog.checking import address_problem
 from agentroute.errors import (
     AuthenticationFailed,
     BadResponse,
@@ -26,11 +28,15 @@ from agentroute.events import Event, UsageReported, is_content, unfold
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
+from agentroute.formats.foreign import carried
+from agentroute.formats.forms import CallsBack
 from agentroute.formats.reading import money
+from agentroute.formats.reasoning import fit, read, thinks
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.keys import Secret
-from agentroute.messages import ChatRequest, Extra, Usage
+from agentroute.messages import ChatRequest, Extra, Reasoning, ToolCall, Usage
+from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Target
 
@@ -58,11 +64,13 @@ class Outgoing:
         "origin",
         "stream",
         "target",
+        "tool_names",
+        "tools",
         "url",
     )
 
     def __init__(self, attempt: Try) -> None:
-        target = attempt.target
+        target = _spoken(attempt.target, attempt.request)
         self.target: Final = target.name
         self.origin: Final = target.origin
         self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
@@ -78,7 +86,10 @@ class Outgoing:
             model=target.model,
             stream=self.stream,
             quirks=target.endpoint.quirks,
+            rules=target.rules,
         )
+        self.tools: Final = attempt.request.tools
+        self.tool_names: Final = encoded.names
         self.changes: Final = (*repaired.changes, *encoded.changes)
         self.url: Final = base_url + encoded.path
         self.content: Final = _dump(encoded.body)
@@ -87,8 +98,9 @@ class Outgoing:
             "accept": "text/event-stream" if self.stream else "application/json",
             "accept-encoding": "identity",
             "user-agent": f"agentroute/{__version__}",
-            **encoded.headers,
-            **{name: value for name, value in target.endpoint.headers if isinstance(value, str)},
+            **_joined(
+                encoded.headers, {name: value for name, value in target.endpoint.headers if isinstance(value, str)}
+            ),
         }
         self._headers: Final = tuple(
             (name, value) for name, value in target.endpoint.headers if isinstance(value, Secret)
@@ -129,9 +141,18 @@ class Outgoing:
         return found if key is None else {**found, key[0]: key[1]}
 
     def key_header(self) -> tuple[str, str] | None:
-        """The header that holds the key, made at the moment of sending. Never keep it."""
+        """The header that holds the key, made at the moment of sending. Never keep it.
+
+        Raises AuthenticationFailed for a variable that is not set: another target may have its key.
+        """
         if self._secret is None or self._auth == "none":
             return None
+        if self._secret.env_name is not None and not self._secret.present:
+            raise AuthenticationFailed(
+                f"target {self.target!r}: the environment variable {self._secret.env_name} is not set; it should hold "
+                f"the key",
+                target=self.target,
+            )
         key, problem = _key(self._tokens[-1] if self._tokens else self._secret)
         if problem is not None:
             raise ConfigError(f"target {self.target!r}: {problem}")
@@ -188,12 +209,54 @@ def _key(secret: Secret, *, spaces: bool = False) -> tuple[str, str | None]:
     return key, None
 
 
+def _joined(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """The endpoint's headers over ours; betas of both are named."""
+    both = {**ours, **theirs}
+    if _BETAS in ours and _BETAS in theirs:
+        named = [each.strip() for value in (ours[_BETAS], theirs[_BETAS]) for each in value.split(",")]
+        both[_BETAS] = ",".join(dict.fromkeys(named))
+    return both
+
+
+_BETAS: Final = "anthropic-beta"
+
+
+def _spoken(target: Target, request: ChatRequest) -> Target:
+    """The target in the dialect that this request needs: the one that its model's rules name is there for tools and
+    reasoning; a request with neither is said in the provider's usual one."""
+    known = PROVIDERS.get(target.provider)
+    rules = target.rules
+    if target.dialect_given or known is None or rules.dialect != target.dialect or rules.dialects or request.tools:
+        return target
+    setting = request.reasoning or read(target.settings_dialect, target.settings)
+    if thinks(fit(setting, rules, target.dialect, {}), rules):
+        return target
+    if request.extra is not None and request.extra.dialect == target.dialect:
+        return target
+    if any(isinstance(part, Reasoning | ToolCall) for message in request.messages for part in message.parts):
+        return target
+    usual = known.endpoint()
+    return replace(target, endpoint=usual, dialect=usual.dialect)
+
+
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
-    added = target.endpoint.quirks.added
+    """With the target's settings, before which the request's own go, and what its endpoint wants added."""
+    added = dict(target.endpoint.quirks.added)
     if not target.settings and not added:
         return request
-    own = request.extra.fields if request.extra is not None and request.extra.dialect == target.dialect else {}
-    return replace(request, extra=Extra(target.dialect, {**dict(added), **target.settings, **own}))
+    given = target.settings_dialect
+    settings = dict(target.settings)
+    reasoning = request.reasoning
+    if given != target.dialect:
+        reasoning = reasoning or read(given, settings)
+        settings = carried(settings, given, target.dialect)
+    elif reasoning is not None:
+        settings = {key: value for key, value in settings.items() if key not in REASONING_FIELDS.get(given, ())}
+    extra = request.extra
+    own = {} if extra is None else extra.fields
+    if extra is not None and extra.dialect != target.dialect:
+        own = carried(own, extra.dialect, target.dialect)
+    return replace(request, reasoning=reasoning, extra=Extra(target.dialect, {**added, **settings, **own}))
 
 
 def _format(target: Target) -> formats.Format:
@@ -210,10 +273,7 @@ def _base_url(target: Target) -> str:
     known = PROVIDERS.get(target.provider)
     like = f", like {known.address!r}" if known is not None and known.address else ""
     if base is None:
-        raise ConfigError(
-            f"target {target.name!r}: no address is known for provider {target.provider!r} "
-            f"in the dialect {target.dialect!r}; give base_url={like}"
-        )
+        raise ConfigError(f"target {target.name!r}: {address_problem(target)}")
     problem = ""
     try:
         return fill(base, target.endpoint.parts).rstrip("/")
@@ -359,6 +419,7 @@ class Answer:
         self._body = bytearray()
         self._sse: SseDecoder | None = None
         self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost)
+        self._calls = CallsBack(outgoing.tools, outgoing.tool_names)
         self._warnings: list[str] = []
         self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -433,7 +494,7 @@ class Answer:
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 
     def _items(self, events: Iterator[Event] | list[Event]) -> Iterator[Item]:
-        for event in events:
+        for event in chain.from_iterable(map(self._calls.read, events)):
             content = is_content(event)
             if content:
                 self.content_came = True

@@ -26,6 +26,7 @@ from agentroute.catalog import (
     tier_of_output_price,
     why_no_price,
 )
+from agentroute.model_rules import ModelRules
 from agentroute.providers import PROVIDERS
 from agentroute.targets import ABILITIES
 
@@ -185,7 +186,7 @@ class TestResolve:
             elif name != "api_key":
                 assert getattr(found, name) == value
             for other in fields(Target):
-                if other.name not in (name, "api_key", "endpoint", "usual_keys"):
+                if other.name not in (name, "api_key", "endpoint", "usual_keys", "dialect_given", "rules"):
                     assert getattr(found, other.name) == getattr(plain, other.name), (name, other.name)
 
     def test_everything_given_is_everything_kept(self) -> None:
@@ -199,6 +200,7 @@ class TestResolve:
             max_output_tokens=8,
             cache_ttl_s=7,
             capabilities=Capabilities(*[False] * len(ABILITIES)),
+            rules=ModelRules(refused=("stop",), max_output_tokens=8),
         )
         assert resolve(whole) == whole
 

@@ -179,7 +179,7 @@ class TestRequests:
         [
             ({"sampling": Sampling(max_output_tokens=1, seed=1)}, "`seed`"),
             ({"sampling": Sampling(max_output_tokens=1, presence_penalty=1)}, "`presence_penalty`"),
-            ({"response_schema": ResponseSchema()}, "JSON without a schema"),
+            ({"response_schema": ResponseSchema()}, "JSON asked for in the prompt"),
             ({"extra": Extra("openai_chat", {"reasoning_effort": "high"})}, "`reasoning_effort`"),
         ],
     )

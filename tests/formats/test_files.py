@@ -64,11 +64,11 @@ SAID: list[tuple[str, dict[str, Any], Part]] = [
         CHAT,
         {
             "type": "file",
-            "file": {"filename": "a", "file_data": f"data:a/b;base64,{PDF}", "x": 1},
+            "file": {"filename": "a", "file_data": "data:a/b;base64,QUJD", "x": 1},
             "cache_control": {"type": "ephemeral"},
         },
         Document(
-            data=PDF,
+            data="QUJD",
             media_type="a/b",
             name="a",
             extra=Extra(CHAT, {"cache_control": {"type": "ephemeral"}, "file": {"x": 1}}),

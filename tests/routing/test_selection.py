@@ -19,13 +19,16 @@ from agentroute.messages import (
     Image,
     Message,
     Part,
+    ReasoningSetting,
     ResponseSchema,
     Sampling,
     Text,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
 )
+from agentroute.model_rules import ModelRules
 from agentroute.routing.reasoning_state import LiveState
 from agentroute.routing.selection import Selection, select
 from agentroute.routing.step import Step
@@ -63,9 +66,11 @@ def choose(
     opened: dict[str, Open] | None = None,
     reasoning: LiveState | None = None,
     kind: StepKind | None = None,
+    reasoning_setting: ReasoningSetting | None = None,
     **request: Any,
 ) -> Selection:
-    asked = ChatRequest(**{"messages": (Message("user", (Text("do it"),)),), **request})
+    said = (Message("user", (Text("do it"),)),)
+    asked = ChatRequest(**{"messages": said, "reasoning": reasoning_setting, **request})
     step = Step.of(asked)
     step = step if kind is None else replace(step, kind=kind)
     return select(
@@ -247,11 +252,104 @@ def test_policy_holds_for_pins_too() -> None:
             choose(EASY, model="premium", constraints=constraints)
 
 
-def test_a_target_that_cannot_write_as_much_is_left_out() -> None:
-    short = target("short", "v", "budget", "0.01", max_output_tokens=4_096)
-    selection = choose(EASY, pool=Pool([short, PREMIUM]), sampling=Sampling(max_output_tokens=100_000))
+SHORT = target("short", "v", "budget", "0.01", max_output_tokens=4_096)
+LONG = Sampling(max_output_tokens=100_000)
+
+
+def test_a_target_that_writes_less_than_asked_for_may_serve() -> None:
+    assert names(choose(EASY, pool=Pool([SHORT, PREMIUM]), sampling=LONG)) == ["short", "premium"]
+    assert names(choose(EASY, pool=Pool([SHORT]), sampling=LONG)) == ["short"]
+
+
+def test_but_not_if_another_of_its_tier_writes_as_much() -> None:
+    selection = choose(EASY, pool=Pool([SHORT, BUDGET, PREMIUM]), sampling=LONG)
+    assert names(selection) == ["budget", "premium"]
+    assert selection.dropped[0].reason == (
+        "writes at most 4,096 tokens, 100,000 are asked for, and another of its tier writes them"
+    )
+
+
+def test_nor_if_the_caller_is_strict() -> None:
+    strict = Constraints(strict_max_tokens=True)
+    selection = choose(EASY, pool=Pool([SHORT, PREMIUM]), sampling=LONG, constraints=strict)
     assert names(selection) == ["premium"]
-    assert "writes at most 4,096" in selection.dropped[0].reason
+    assert selection.dropped[0].reason == "writes at most 4,096 tokens, 100,000 are asked for"
+
+
+def test_nor_if_it_is_native_and_nobody_can_clip() -> None:
+    native = target("native", "v", "budget", "0.01", max_output_tokens=4_096, dialect="native")
+    assert names(choose(EASY, pool=Pool([native, PREMIUM]), sampling=LONG)) == ["premium"]
+
+
+TOOL = Tool("look")
+NO_FORCE = ModelRules(tool_choices=("auto", "none"))
+NOT_WHILE_THINKING = ModelRules(tool_choices_while_reasoning=("auto", "none"), thinking="always")
+OFF_AT_WILL = replace(NOT_WHILE_THINKING, thinking="default", thinking_off="disabled")
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("tool", "look")])
+@pytest.mark.parametrize(
+    ("rules", "reasoning", "able"),
+    [
+        (NO_FORCE, None, False),
+        (NOT_WHILE_THINKING, None, False),
+        (OFF_AT_WILL, None, True),
+        (OFF_AT_WILL, ReasoningSetting("none"), True),
+        (OFF_AT_WILL, ReasoningSetting("high"), False),
+        (ModelRules(tool_choices=("auto", "none", "tool", "required")), ReasoningSetting("high"), True),
+    ],
+)
+def test_a_target_that_can_be_forced_comes_first(
+    rules: ModelRules, reasoning: ReasoningSetting | None, able: bool, choice: ToolChoice
+) -> None:
+    pool = Pool([target("cheap", "v", "budget", "0.01", rules=rules), PREMIUM])
+    selection = choose(EASY, pool=pool, tools=(TOOL,), tool_choice=choice, reasoning_setting=reasoning)
+    assert names(selection) == (["cheap", "premium"] if able else ["premium", "cheap"])
+    assert ("cannot be forced" in selection.candidates[-1].reason) is not able
+
+
+@pytest.mark.parametrize("choice", [None, ToolChoice("auto"), ToolChoice("none")])
+def test_which_counts_only_if_a_call_is_demanded(choice: ToolChoice | None) -> None:
+    pool = Pool([target("cheap", "v", "budget", "0.01", rules=NO_FORCE), PREMIUM])
+    assert names(choose(EASY, pool=pool, tools=(TOOL,), tool_choice=choice))[0] == "cheap"
+
+
+def test_one_that_cannot_be_forced_serves_if_it_is_alone() -> None:
+    pool = Pool([target("cheap", "v", "budget", "0.01", rules=NO_FORCE)])
+    assert names(choose(EASY, pool=pool, tools=(TOOL,), tool_choice=ToolChoice("required"))) == ["cheap"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "facts", "reason"),
+    [
+        (ModelRules(chat_tools="no"), {"tools": (TOOL,)}, "takes tools in the Responses dialect only"),
+        (
+            ModelRules(dialects=("openai_responses",)),
+            {},
+            "is not to be had in openai_chat, only in openai_responses",
+        ),
+        (ModelRules(max_tools=1), {"tools": (TOOL, Tool("other"))}, "takes at most 1 tools, the request has 2"),
+    ],
+)
+def test_what_cannot_be_fitted_drops_the_target(rules: ModelRules, facts: dict[str, Any], reason: str) -> None:
+    pool = Pool([target("strict", "v", "budget", "0.01", rules=rules), PREMIUM])
+    selection = choose(EASY, pool=pool, **facts)
+    assert names(selection) == ["premium"]
+    assert selection.dropped[0].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("rules", "facts"),
+    [
+        (ModelRules(chat_tools="no"), {}),
+        (ModelRules(chat_tools="none"), {"tools": (TOOL,)}),
+        (ModelRules(dialects=("openai_chat", "openai_responses")), {}),
+        (ModelRules(max_tools=1), {"tools": (TOOL,)}),
+    ],
+)
+def test_and_nothing_else_does(rules: ModelRules, facts: dict[str, Any]) -> None:
+    pool = Pool([target("strict", "v", "budget", "0.01", rules=rules), PREMIUM])
+    assert names(choose(EASY, pool=pool, **facts))[0] == "strict"
 
 
 @pytest.mark.parametrize("backwards", [False, True])

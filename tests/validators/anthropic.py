@@ -10,6 +10,7 @@ from typing import Any
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 from pydantic import TypeAdapter
 
+from .schemas import ANTHROPIC_NAME, claude_answer, names, pictures, root
 from .shapes import misshapen
 
 _BODY: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
@@ -23,13 +24,25 @@ def violations(body: Mapping[str, Any], signed: Collection[str] = ()) -> list[st
     for raw in messages:
         for block in raw["content"]:
             found += _block(block, signed)
-    found += _thinking(body, messages)
+    found += _thinking(body, messages) + _tools(body) + pictures(body["messages"])
+    answer = (body.get("output_config") or {}).get("format")
+    if answer is not None:
+        found += claude_answer(answer["schema"])
     if messages and messages[-1]["role"] == "assistant":
         end = messages[-1]["content"][-1]
         if end["type"] == "text" and end["text"] != end["text"].rstrip():
             found.append("final assistant content cannot end with trailing whitespace")
     if sum(1 for _ in _markers(body)) > 4:
         found.append("a maximum of 4 blocks with cache_control may be provided")
+    return found
+
+
+def _tools(body: Mapping[str, Any]) -> list[str]:
+    tools = [tool for tool in body.get("tools", ()) if tool.get("type", "custom") == "custom"]
+    found = names([tool["name"] for tool in tools], ANTHROPIC_NAME)
+    for tool in tools:
+        schema = tool["input_schema"]
+        found += root(schema) + (claude_answer(schema) if tool.get("strict") else [])
     return found
 
 

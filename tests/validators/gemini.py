@@ -9,6 +9,7 @@ from typing import Any
 from google.genai import types
 from pydantic import TypeAdapter
 
+from .schemas import GEMINI_NAME, names
 from .shapes import misshapen
 
 _CONTENTS: TypeAdapter[Any] = TypeAdapter(list[types.Content])
@@ -29,6 +30,8 @@ def violations(body: Mapping[str, Any], signed: Collection[str] = ()) -> list[st
             found.append("roles must alternate")
     for raw in contents:
         found += _parts(raw, signed)
+    declared = [function for tool in body.get("tools", ()) for function in tool.get("functionDeclarations", ())]
+    found += names([function["name"] for function in declared], GEMINI_NAME)
     return found + _pairing(contents) + _signatures(contents)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter
 
+from .schemas import OPENAI_NAME, names, openai_strict, openai_tool, root
 from .shapes import misshapen
 
 _BODY: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsNonStreaming)
@@ -23,13 +24,13 @@ def violations(body: Mapping[str, Any], signed: Collection[str] = ()) -> list[st
     waiting: set[str] = set()
     for at, item in enumerate(items):
         kind = item.get("type", "message")
-        if kind == "function_call":
+        if kind in ("function_call", "custom_tool_call"):
             if item["call_id"] in waiting:
                 found.append("two calls of one call_id")
             if not 0 < len(item["call_id"]) <= 64:
                 found.append("call_id: string too long")
             waiting.add(item["call_id"])
-        elif kind == "function_call_output":
+        elif kind in ("function_call_output", "custom_tool_call_output"):
             if item["call_id"] not in waiting:
                 found.append("no tool call found for function call output")
             waiting.discard(item["call_id"])
@@ -42,4 +43,15 @@ def violations(body: Mapping[str, Any], signed: Collection[str] = ()) -> list[st
                 found.append("reasoning was provided without its required following item")
     if waiting:
         found.append("no tool output found for function call")
+    return found + _tools(body)
+
+
+def _tools(body: Mapping[str, Any]) -> list[str]:
+    functions = [tool for tool in body.get("tools", ()) if tool["type"] == "function"]
+    found = names([tool["name"] for tool in functions], OPENAI_NAME)
+    for tool in functions:
+        found += openai_tool(tool["parameters"], tool.get("strict", True))
+    asked = (body.get("text") or {}).get("format") or {}
+    if asked.get("type") == "json_schema":
+        found += root(asked["schema"]) + (openai_strict(asked["schema"]) if asked.get("strict") else [])
     return found

@@ -8,6 +8,7 @@ from typing import Any
 from agentroute.errors import RequestError
 from agentroute.formats.media import from_text
 from agentroute.formats.reading import Raw, function_facts, given_limit, given_number, json_text, show, wrong
+from agentroute.formats.reasoning import read
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import (
     ChatRequest,
@@ -86,6 +87,7 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
         parallel_tool_calls=parallel,
         response_schema=schema,
         sampling=_decode_sampling(body),
+        reasoning=read(DIALECT, extra) if extra else None,
         extra=Extra(DIALECT, extra) if extra else None,
     )
 

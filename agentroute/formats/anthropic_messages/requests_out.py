@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.content import fit_content
+from agentroute.formats.fitting import fit, output_limit
 from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.media import media_type_of, to_text
 from agentroute.formats.reading import INVALID_JSON, json_object
 from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
 from .fields import DEFAULT_VERSION, DIALECT, MAX_TOKENS, known_fields
@@ -25,7 +28,12 @@ https://platform.claude.com/docs/en/api/versioning"""
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The Messages body for the API version of `quirks` (default `2023-06-01`).
 
@@ -34,16 +42,18 @@ def encode_request(
     """
     version = quirks.api_version or DEFAULT_VERSION
     dated = version.removeprefix("vertex-")
-    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    changes: dict[str, None] = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
+    fitted = fit(request, known_fields(request.extra), rules, DIALECT, changes, stream=stream)
+    request, own = fitted.request, fitted.own
     sampling = request.sampling
     body: dict[str, Any] = {}
     name = model or request.model
     if name is not None:
         body["model"] = name
-    limit = sampling.max_output_tokens or MAX_TOKENS + _thinking_budget(request)
-    body["max_tokens"] = limit
-    if sampling.max_output_tokens is None:
-        changes[f"`max_tokens` set to {limit:,}: Anthropic demands a limit"] = None
+    told = fitted.reasoning
+    body["max_tokens"] = _limit(request, told, rules, changes, stream=stream)
     system, messages = _messages(request.messages, changes)
     if system:
         body["system"] = system
@@ -53,29 +63,25 @@ def encode_request(
         body["tools"] = tools
     if sampling.stop:
         body["stop_sequences"] = list(sampling.stop)
-    own = dict(known_fields(request.extra))
     betas = own.pop("betas", None)
-    for key, value in own.items():
+    for key, value in {**told, **own}.items():
         body.setdefault(key, value)
     thinks = _thinks(body)
-    choice = _tool_choice(request, thinks, changes) if tools else None
+    choice = _tool_choice(request, thinks, rules, body, changes) if tools else None
     if not tools and request.tool_choice is not None and request.tool_choice.mode in ("required", "tool"):
         changes["the tool choice left out: there are no tools"] = None
     if choice is not None:
         body["tool_choice"] = choice
-    _schema(request, body, changes)
+    _schema(request, body)
     _sampling(request, body, dated, thinks, changes)
     if stream:
         body["stream"] = True
-    headers = {}
-    if isinstance(betas, list):
-        headers["anthropic-beta"] = ",".join(map(str, betas))
+    headers = _beta_headers(betas, body)
     if quirks.model_in_path:
         verb = "streamRawPredict" if stream else "rawPredict"
         path = f"/models/{quote(_named(body.pop('model', None)), safe='@')}:{verb}"
-        return Encoded({"anthropic_version": version, **body}, path, headers, tuple(changes))
-    headers["anthropic-version"] = version
-    return Encoded(body, "/messages", headers, tuple(changes))
+        return Encoded({"anthropic_version": version, **body}, path, headers, tuple(changes), content.names)
+    return Encoded(body, "/messages", {**headers, "anthropic-version": version}, tuple(changes), content.names)
 
 
 def _named(model: str | None) -> str:
@@ -84,11 +90,40 @@ def _named(model: str | None) -> str:
     return model
 
 
-def _thinking_budget(request: ChatRequest) -> int:
-    """What the model may think is part of the limit."""
-    thinking = known_fields(request.extra).get("thinking")
+def _beta_headers(betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
+    """The betas that the caller named, and those without which a field is refused."""
+    named = list(map(str, betas)) if isinstance(betas, list | tuple) else []
+    for field, beta in _BETAS.items():
+        family = beta.rsplit("-", 3)[0]
+        if field in body and not any(each.startswith(family) for each in named):
+            named.append(beta)
+    return {"anthropic-beta": ",".join(named)} if named else {}
+
+
+_BETAS: Final = {"context_management": "context-management-2025-06-27"}
+"""Fields that are `Extra inputs are not permitted` without their beta (ericc-ch/copilot-api#217)."""
+
+
+def _limit(
+    request: ChatRequest, told: dict[str, Any], rules: ModelRules, changes: dict[str, None], *, stream: bool
+) -> int:
+    """What the answer may hold, thinking included, with `told` as this allows: a budget must be less than it."""
+    thinking = told.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-    return budget if isinstance(budget, int) else 0
+    budget = budget if isinstance(budget, int) else 0
+    limit = request.sampling.max_output_tokens
+    if limit is None:
+        limit = min(MAX_TOKENS + budget, output_limit(rules, stream=stream) or MAX_TOKENS + budget)
+        changes[f"`max_tokens` set to {limit:,}: Anthropic demands a limit"] = None
+    if not budget or budget < limit or rules.budget is None:
+        return limit
+    if limit > rules.budget[0]:
+        changes[f"{limit - 1:,} tokens to think instead of {budget:,}: fewer than the answer may hold"] = None
+        told["thinking"] = {**told["thinking"], "budget_tokens": limit - 1}
+    else:
+        changes[f"thinking left out: an answer of {limit:,} tokens has no room for it"] = None
+        del told["thinking"]
+    return limit
 
 
 def _thinks(body: Mapping[str, Any]) -> bool:
@@ -239,10 +274,12 @@ def _encode_tool(tool: Tool) -> dict[str, Any]:
     return {**raw, **spare}
 
 
-def _tool_choice(request: ChatRequest, thinks: bool, changes: dict[str, None]) -> dict[str, Any] | None:
+def _tool_choice(
+    request: ChatRequest, thinks: bool, rules: ModelRules, body: Mapping[str, Any], changes: dict[str, None]
+) -> dict[str, Any] | None:
     choice, parallel = request.tool_choice, request.parallel_tool_calls
     mode = None if choice is None else choice.mode
-    if thinks and mode in ("required", "tool"):
+    if thinks and mode in ("required", "tool") and not (rules.adaptive and body["thinking"]["type"] == "adaptive"):
         changes["the forced tool choice left out: Anthropic refuses one while the model thinks"] = None
         mode = "auto"
     if mode is None and parallel is None:
@@ -261,12 +298,9 @@ def _tool_choice(request: ChatRequest, thinks: bool, changes: dict[str, None]) -
     return raw
 
 
-def _schema(request: ChatRequest, body: dict[str, Any], changes: dict[str, None]) -> None:
+def _schema(request: ChatRequest, body: dict[str, Any]) -> None:
     schema = request.response_schema
-    if schema is None:
-        return
-    if schema.schema is None:
-        changes["JSON without a schema is not asked for: Anthropic has no such setting"] = None
+    if schema is None or schema.schema is None:
         return
     config = body.get("output_config")
     beside = config if isinstance(config, Mapping) else {}

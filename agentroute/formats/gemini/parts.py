@@ -30,22 +30,6 @@ _BESIDE: Final = frozenset(
 )
 """Fields that stand beside the one field of a part that holds its content (google-genai 3.6, `types.Part`)."""
 
-_MEDIA_TYPES: Final = {
-    "/9j/": "image/jpeg",
-    "iVBOR": "image/png",
-    "R0lG": "image/gif",
-    "UklGR": "image/webp",
-}
-"""How the base64 of each kind of picture begins. Gemini demands a media type, callers sometimes give none."""
-
-_ENDINGS: Final = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-}
-
 _STANDARD: Final = str.maketrans("-_", "+/")
 
 
@@ -142,9 +126,7 @@ def encode_part(part: Part) -> dict[str, Any] | None:
             if part.signature is not None:
                 raw["thoughtSignature"] = part.signature
             return raw
-        case Image():
-            return _encode_file(part, _image_type(part), spare)
-        case Document() | Audio():
+        case Image() | Document() | Audio():
             return _encode_file(part, media_type_of(part), spare)
         case ToolCall():
             call: dict[str, Any] = {"name": part.name, "args": encode_arguments(part)[0]}
@@ -153,15 +135,6 @@ def encode_part(part: Part) -> dict[str, Any] | None:
             return {**spare, "functionCall": {**call, **spare.get("functionCall", {})}}
         case _:
             return None
-
-
-def _image_type(image: Image) -> str | None:
-    if image.media_type is not None:
-        return image.media_type
-    if image.data is not None:
-        return next((kind for start, kind in _MEDIA_TYPES.items() if image.data.startswith(start)), None)
-    path = (image.url or "").partition("?")[0].lower()
-    return next((kind for ending, kind in _ENDINGS.items() if path.endswith(ending)), None)
 
 
 def _encode_file(

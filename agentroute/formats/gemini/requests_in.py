@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.formats.reading import Raw, show, wrong
+from agentroute.formats.reasoning import read
 from agentroute.messages import (
     Audio,
     ChatRequest,
@@ -85,6 +86,7 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
         tool_choice=choice,
         response_schema=schema,
         sampling=sampling,
+        reasoning=read(DIALECT, extra) if extra else None,
         extra=Extra(DIALECT, extra) if extra else None,
     )
 
@@ -260,10 +262,17 @@ def _decode_function(raw: Any, where: str) -> Tool:
     for key, value in (("parametersJsonSchema", schema), ("parameters", older)):
         if value is not None and not isinstance(value, Mapping):
             wrong(f"{where}.{key}", value, "a schema (an object)")
-    if schema is None:
-        schema = json_schema(older) if older else {}
+    schema = _any_form(schema, older) or {}
     spare = rest_of(raw, "name", "description", "parameters", "parametersJsonSchema")
     return Tool(name, description or "", schema, extra=Extra(DIALECT, spare) if spare else None)
+
+
+def _any_form(schema: Raw | None, older: Raw | None) -> Raw | None:
+    """The JSON schema, however it came: Google's own field, and that for JSON schemas with Google's own types in it."""
+    if schema is None:
+        return json_schema(older) if older else None
+    kind = schema.get("type")
+    return json_schema(schema) if isinstance(kind, str) and kind.isupper() else schema
 
 
 def _decode_tool_config(raw: Any, tools: tuple[Tool, ...]) -> tuple[ToolChoice | None, dict[str, Any]]:
@@ -344,5 +353,5 @@ def _decode_form(raw: Raw) -> tuple[ResponseSchema | None, dict[str, Any]]:
         if value is not None and not isinstance(value, Mapping):
             wrong(f"generationConfig.{key}", value, "a schema (an object)")
     if kind == "application/json":
-        return ResponseSchema(schema if schema is not None else json_schema(older) if older else None), {}
+        return ResponseSchema(_any_form(schema, older)), {}
     return None, {key: raw[key] for key in _FORM if raw.get(key) is not None and raw[key] != "text/plain"}

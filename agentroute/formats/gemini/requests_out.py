@@ -8,9 +8,12 @@ from urllib.parse import quote
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
+from agentroute.formats.content import fit_content
+from agentroute.formats.fitting import Fitted, fit
 from agentroute.formats.foreign import foreign_tool, left_out
 from agentroute.formats.reading import json_object
 from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
 from .fields import DIALECT, GENERATION, camel, known_fields
@@ -22,7 +25,12 @@ _COLLECTIONS: Final = ("models/", "tunedModels/")
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The generateContent body and the path with the model. Raises RequestError where no model is named.
 
@@ -31,8 +39,12 @@ def encode_request(
     some models take them inside. Arguments that are no JSON object stand under `INVALID_JSON`. All system messages
     become the one system instruction. Of `request.extra` what belongs into `generationConfig` is put there.
     """
-    changes = dict.fromkeys(left_out(request, DIALECT))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    changes = dict.fromkeys((*content.changes, *left_out(request, DIALECT)))
     extra = dict(camel(known_fields(request.extra)))
+    fitted = fit(request, _generation_fields(extra), rules, DIALECT, changes, stream=stream)
+    request = fitted.request
     body: dict[str, Any] = {}
     system = [message for message in request.messages if message.role in ("system", "developer")]
     instruction = [raw for message in system for raw in _encode_parts(message.parts, changes)]
@@ -47,12 +59,12 @@ def encode_request(
     config = _encode_tool_config(request, extra.pop("toolConfig", None), changes)
     if config:
         body["toolConfig"] = config
-    generation = _encode_generation(request, extra)
+    generation = _encode_generation(fitted)
     if generation:
         body["generationConfig"] = generation
     for key, value in extra.items():
         body.setdefault(key, value)
-    return Encoded(body, _path(model or request.model, stream), {}, tuple(changes))
+    return Encoded(body, _path(model or request.model, stream), {}, tuple(changes), content.names)
 
 
 def _path(model: str | None, stream: bool) -> str:
@@ -201,11 +213,17 @@ def _encode_tool_config(request: ChatRequest, given: Any, changes: dict[str, Non
     return config
 
 
-def _encode_generation(request: ChatRequest, extra: dict[str, Any]) -> dict[str, Any]:
-    """The generation config, taking its own fields out of the unknown ones. What the request says itself goes first."""
+def _generation_fields(extra: dict[str, Any]) -> dict[str, Any]:
+    """The unknown fields that stand in the generation config, taken out of the others."""
     given = extra.pop("generationConfig", None)
     found: dict[str, Any] = dict(camel(given)) if isinstance(given, Mapping) else {}
     found.update({key: extra.pop(key) for key in list(extra) if key in GENERATION})
+    return found
+
+
+def _encode_generation(fitted: Fitted) -> dict[str, Any]:
+    """The generation config. What the request says itself goes first."""
+    request, found = fitted.request, {**fitted.own, **fitted.reasoning}
     sampling = request.sampling
     said = {
         "temperature": sampling.temperature,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from agentroute.errors import RequestError
 from agentroute.formats.media import read_file_data
 from agentroute.formats.reading import Raw, function_facts, given_number, json_text, show, split_data_url, wrong
+from agentroute.formats.reasoning import read
 from agentroute.messages import (
     Audio,
     ChatRequest,
@@ -129,6 +130,7 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
         parallel_tool_calls=parallel,
         response_schema=schema,
         sampling=_decode_sampling(body),
+        reasoning=read(DIALECT, extra) if extra else None,
         extra=Extra(DIALECT, extra) if extra else None,
     )
 

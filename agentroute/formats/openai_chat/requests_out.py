@@ -7,7 +7,9 @@ from typing import Any
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
-from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.content import fit_content
+from agentroute.formats.fitting import fit
+from agentroute.formats.foreign import carried, foreign_part, foreign_tool, left_out
 from agentroute.formats.media import file_data, file_name, sound_format
 from agentroute.formats.reading import data_url
 from agentroute.messages import (
@@ -25,6 +27,7 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
 from .fields import DIALECT, REFUSAL, known_fields
@@ -33,7 +36,12 @@ __all__ = ["encode_assistant", "encode_request"]
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The chat-completions body. `encode_request(decode_request(body)).body` says what `body` said.
 
@@ -43,14 +51,20 @@ def encode_request(
     The dialect cannot say that a tool failed: `is_error` is left out and the result's own text goes as it is. Reasoning
     goes where `quirks.reasoning_field` says; a message that has nothing else is left out with it.
     """
-    changes = dict.fromkeys(left_out(request, DIALECT))
-    extra = dict(known_fields(request.extra))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    left = left_out(request, DIALECT, shared=rules.openai_settings)
+    changes = dict.fromkeys((*content.changes, *left))
+    extra = _own_fields(request, rules)
     spelled = "max_tokens" if extra.pop("max_tokens", None) is not None else "max_completion_tokens"
+    fitted = fit(request, extra, rules, DIALECT, changes, stream=stream)
+    request, extra = fitted.request, fitted.own
     body: dict[str, Any] = {}
     name = model or request.model
     if name is not None:
         body["model"] = name
     body["messages"] = [raw for message in request.messages for raw in _encode_message(message, quirks, changes)]
+    _mark_begun_answer(request, body["messages"], rules)
     for raw in body["messages"]:
         if quirks.text_content == "all" or (quirks.text_content == "tools" and raw["role"] == "tool"):
             raw["content"] = _one_text(raw["content"], changes)
@@ -66,11 +80,7 @@ def encode_request(
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
     if request.response_schema is not None:
-        schema = request.response_schema
-        if schema.schema is not None and not quirks.json_schema:
-            schema = ResponseSchema()
-            changes["the schema of the answer left out: this server takes JSON without a schema only"] = None
-        body["response_format"] = _encode_response_format(schema, extra.pop("response_format", {}))
+        body["response_format"] = _encode_response_format(request.response_schema, extra.pop("response_format", {}))
     sampling = request.sampling
     for setting in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
         value = getattr(sampling, setting)
@@ -81,6 +91,7 @@ def encode_request(
         body[chosen] = sampling.max_output_tokens
     if sampling.stop:
         body["stop"] = list(sampling.stop)
+    body.update(fitted.reasoning)
     for key, value in extra.items():
         body.setdefault(key, value)
     for field, named in quirks.renamed:
@@ -93,7 +104,22 @@ def encode_request(
         body["stream"] = True
         if quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    return Encoded(body, "/chat/completions", changes=tuple(changes))
+    return Encoded(body, "/chat/completions", {}, tuple(changes), content.names)
+
+
+def _own_fields(request: ChatRequest, rules: ModelRules) -> dict[str, Any]:
+    extra = request.extra
+    if extra is None or extra.dialect == DIALECT or not rules.openai_settings:
+        return dict(known_fields(extra))
+    return carried(extra.fields, extra.dialect, DIALECT)
+
+
+def _mark_begun_answer(request: ChatRequest, messages: list[dict[str, Any]], rules: ModelRules) -> None:
+    """Mistral and Moonshot continue the assistant's last message only if it says that it is begun."""
+    if rules.prefill in ("prefix", "partial") and messages and request.messages[-1].role == "assistant":
+        last = messages[-1]
+        if last["role"] == "assistant" and "tool_calls" not in last:
+            messages[-1] = {**last, rules.prefill: True}
 
 
 def _encode_message(message: Message, quirks: Quirks, changes: dict[str, None]) -> list[dict[str, Any]]:

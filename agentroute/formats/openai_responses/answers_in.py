@@ -25,8 +25,8 @@ from agentroute.formats.reading import Raw, count, later_usage, load_event, most
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
 from agentroute.providers import CostField
 
-from .fields import DIALECT, REFUSAL, id_of, rest
-from .requests_in import Assistant, read_reasoning
+from .fields import DIALECT, INPUT_OF, REFUSAL, id_of
+from .requests_in import Assistant, call_rest, called, read_reasoning
 
 __all__ = ["StreamDecoder", "decode_finish", "decode_response", "decode_usage"]
 
@@ -140,7 +140,6 @@ def decode_usage(raw: Any) -> Usage | None:
     return None if usage.input_tokens is None and usage.output_tokens is None else usage
 
 
-_CALL_FIELDS = frozenset({"type", "call_id", "name", "arguments", "status"})
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 
 
@@ -173,7 +172,7 @@ class StreamDecoder:
         self._cost = cost
         self._ran: dict[Any, Raw] = {}
         self._items: dict[Any, _Item] = {}
-        self._calls: list[tuple[str, str, list[str]]] = []
+        self._calls: list[tuple[ToolCall, list[str]]] = []
         self._ids: list[str | None] = []
         self._spoke = False
         self._started = False
@@ -207,7 +206,7 @@ class StreamDecoder:
                 self._next_thought(raw, found)
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" as kind:
                 self._thought(kind, raw, found)
-            case "response.function_call_arguments.delta":
+            case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 self._arguments(raw, found)
             case "response.output_item.done":
                 self._close_item(raw, found)
@@ -231,7 +230,7 @@ class StreamDecoder:
 
     def warnings(self) -> tuple[str, ...]:
         """What `response_warnings` would say of the answer so far."""
-        calls = [ToolCall(call_id, name, "".join(pieces)) for call_id, name, pieces in self._calls]
+        calls = [replace(call, arguments="".join(pieces)) for call, pieces in self._calls]
         return stream_warnings(self, calls, spoke=self._spoke)
 
     def _start(self, response: Any, found: list[Event]) -> None:
@@ -246,13 +245,14 @@ class StreamDecoder:
         item = raw.get("item")
         item = item if isinstance(item, Mapping) else {}
         known = self._items[raw.get("output_index")] = _Item(str(item.get("type")))
-        if known.kind == "function_call":
+        if known.kind in INPUT_OF:
             call_id, name = item.get("call_id"), item.get("name")
             if not isinstance(call_id, str) or not isinstance(name, str) or not name:
                 raise BadResponse("the answer has a tool call without an id or name", target=self._target)
             known.call = len(self._calls)
-            self._calls.append((call_id, name, []))
-            found.append(ToolCallStarted(known.call, call_id, name, rest(item, _CALL_FIELDS, self._origin)))
+            extra = call_rest(item, self._origin)
+            self._calls.append((ToolCall(call_id, name, "", extra), []))
+            found.append(ToolCallStarted(known.call, call_id, called(item, name), extra))
         return known
 
     def _words(self, raw: Raw, found: list[Event]) -> None:
@@ -284,7 +284,7 @@ class StreamDecoder:
     def _arguments(self, raw: Raw, found: list[Event]) -> None:
         piece, item = raw.get("delta"), self._items.get(raw.get("output_index"))
         if isinstance(piece, str) and piece and item is not None and item.call is not None:
-            self._calls[item.call][2].append(piece)
+            self._calls[item.call][1].append(piece)
             found.append(ToolCallDelta(item.call, piece))
 
     def _close_item(self, raw: Raw, found: list[Event]) -> None:
@@ -301,10 +301,10 @@ class StreamDecoder:
             case "message":
                 self._ids.append(id_of(item))
                 self._whole_words(item, known, found)
-            case "function_call":
-                whole = item.get("arguments")
-                if known.call is not None and isinstance(whole, str) and whole and not self._calls[known.call][2]:
-                    self._calls[known.call][2].append(whole)
+            case "function_call" | "custom_tool_call" as kind:
+                whole = item.get(INPUT_OF[kind])
+                if known.call is not None and isinstance(whole, str) and whole and not self._calls[known.call][1]:
+                    self._calls[known.call][1].append(whole)
                     found.append(ToolCallDelta(known.call, whole))
             case "reasoning":
                 part = read_reasoning(item, self._origin)

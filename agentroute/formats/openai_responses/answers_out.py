@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from agentroute.errors import AgentRouteError
 from agentroute.events import (
@@ -26,7 +26,7 @@ from agentroute.formats.signatures import wrap
 from agentroute.formats.sse import encode_event
 from agentroute.messages import ChatResponse, FinishReason, Message, Part, Reasoning, Usage
 
-from .fields import MADE_UP, known_fields
+from .fields import INPUT_OF, MADE_UP, known_fields
 from .requests_out import encode_items
 
 __all__ = ["StreamEncoder", "encode_response"]
@@ -77,7 +77,7 @@ def _made_up(kind: str, answer_id: str, number: int) -> str:
 def _items(message: Message, answer_id: str) -> Iterator[dict[str, Any]]:
     shown = replace(message, parts=tuple(_handed_out(part) for part in message.parts))
     for number, item in enumerate(encode_items(shown, {}, alone=True)):
-        kind = {"message": "msg", "function_call": "fc", "reasoning": "rs"}.get(item["type"], "item")
+        kind = _PREFIX.get(item["type"], "item")
         yield {"id": _made_up(kind, answer_id, number), **item}
 
 
@@ -102,6 +102,16 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
         "total_tokens": sent + written,
     }
+
+
+_PREFIX: Final = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "reasoning": "rs"}
+"""How the id of an item of each type begins."""
+
+_SAYS: Final = {
+    "function_call": "response.function_call_arguments",
+    "custom_tool_call": "response.custom_tool_call_input",
+}
+"""The events that tell what a tool is given."""
 
 
 class StreamEncoder:
@@ -141,13 +151,15 @@ class StreamEncoder:
             case ToolCallStarted():
                 yield from self._close()
                 spare = known_fields(event.extra)
-                call = {"type": "function_call", "call_id": event.id, "name": event.name, "arguments": ""}
+                kind = spare.get("type", "function_call")
+                call = {"type": kind, "call_id": event.id, "name": event.name, INPUT_OF[kind]: ""}
                 self._calls[event.index] = len(self._output)
-                yield self._add({"id": self._new_id("fc"), **call, **spare, "status": "in_progress"})
+                yield self._add({"id": self._new_id(_PREFIX[kind]), **call, **spare, "status": "in_progress"})
             case ToolCallDelta():
                 at = self._calls[event.index]
-                self._output[at]["arguments"] += event.arguments
-                yield self._sse("response.function_call_arguments.delta", {**self._place(at), "delta": event.arguments})
+                kind = self._output[at]["type"]
+                self._output[at][INPUT_OF[kind]] += event.arguments
+                yield self._sse(f"{_SAYS[kind]}.delta", {**self._place(at), "delta": event.arguments})
             case Finished():
                 yield from self._end(event)
 
@@ -253,8 +265,9 @@ class StreamEncoder:
         for at in self._calls.values():
             item = self._output[at]
             item["status"] = "completed"
-            done = {**self._place(at), "name": item["name"], "arguments": item["arguments"]}
-            yield self._sse("response.function_call_arguments.done", done)
+            kind = item["type"]
+            done = {**self._place(at), "name": item["name"], INPUT_OF[kind]: item[INPUT_OF[kind]]}
+            yield self._sse(f"{_SAYS[kind]}.done", done)
             yield self._sse("response.output_item.done", {"output_index": at, "item": item})
         state = _state(event.finish_reason)
         whole = {

@@ -8,9 +8,15 @@ from typing import Any, Final
 from agentroute.formats.reading import Raw
 from agentroute.messages import Extra
 
-__all__ = ["DIALECT", "MADE_UP", "REFUSAL", "id_of", "known_fields", "rest"]
+__all__ = ["ADDITIONAL", "DIALECT", "INPUT_OF", "MADE_UP", "REFUSAL", "id_of", "known_fields", "rest"]
 
 DIALECT: Final = "openai_responses"
+ADDITIONAL: Final = "additional_tools"
+"""The type of an item that brings tools, as coding agents send it."""
+
+INPUT_OF: Final[Mapping[str, str]] = {"function_call": "arguments", "custom_tool_call": "input"}
+"""Where a call of each type holds what the tool is given."""
+
 REFUSAL: Final = Extra(DIALECT, {"type": "refusal"})
 MADE_UP: Final = "_agentroute_"
 """Stands in each id of an item that is ours: a provider never gave it, and is never told it."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from agentroute.errors import RequestError
+from agentroute.formats.forms import flat_name
 from agentroute.formats.media import read_file_data
 from agentroute.formats.reading import Raw, function_facts, given_limit, given_number, show, split_data_url, wrong
+from agentroute.formats.reasoning import read
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import (
     ChatRequest,
@@ -27,9 +31,9 @@ from agentroute.messages import (
     ToolResult,
 )
 
-from .fields import DIALECT, REFUSAL, id_of, rest
+from .fields import ADDITIONAL, DIALECT, INPUT_OF, REFUSAL, id_of, rest
 
-__all__ = ["Assistant", "decode_request", "read_reasoning"]
+__all__ = ["Assistant", "call_rest", "called", "decode_request", "read_reasoning"]
 
 _ROLES: Final[Mapping[str, Role]] = {
     "user": "user",
@@ -52,7 +56,7 @@ _REQUEST_FIELDS = frozenset(
         "stream",
     }
 )
-_CALL_FIELDS = frozenset({"type", "call_id", "name", "arguments", "status"})
+_CALL_FIELDS = frozenset({"type", "call_id", "name", "arguments", "input", "status"})
 _RESULT_FIELDS = frozenset({"type", "call_id", "output", "id", "status"})
 _TOOL_FIELDS = frozenset({"type", "name", "description", "parameters", "strict"})
 _TEXT_FIELDS = frozenset({"type", "text", "annotations", "logprobs"})
@@ -93,11 +97,12 @@ def decode_request(body: Mapping[str, Any]) -> ChatRequest:
     return ChatRequest(
         messages=tuple(messages),
         model=model,
-        tools=_decode_tools(body.get("tools") or ()),
+        tools=(*_additional_tools(body.get("input")), *_decode_tools(body.get("tools") or (), "tools")),
         tool_choice=choice,
         parallel_tool_calls=parallel,
         response_schema=schema,
         sampling=_decode_sampling(body),
+        reasoning=read(DIALECT, extra) if extra else None,
         extra=Extra(DIALECT, extra) if extra else None,
     )
 
@@ -118,11 +123,11 @@ class Assistant:
                 if said:
                     self._ids.append(id_of(item))
                 self.parts += said
-            case "function_call":
+            case "function_call" | "custom_tool_call":
                 self.parts.append(_decode_call(item, where, self._origin))
             case "reasoning":
                 self.parts.append(read_reasoning(item, self._origin))
-            case "message" | "function_call_output":
+            case "message" | "function_call_output" | "custom_tool_call_output":
                 return False
             case str():
                 self.parts.append(Text("", Extra(DIALECT, dict(item), self._origin)))
@@ -150,6 +155,8 @@ def _decode_input(raw: Any) -> list[Message]:
         where = f"input[{index}]"
         if not isinstance(item, Mapping):
             wrong(where, item, "an object")
+        if item.get("type") == ADDITIONAL:
+            continue
         said = said or Assistant()
         if said.take(item, where):
             continue
@@ -163,7 +170,7 @@ def _decode_input(raw: Any) -> list[Message]:
 
 
 def _decode_item(item: Raw, where: str) -> Message:
-    if item.get("type") == "function_call_output":
+    if item.get("type") in ("function_call_output", "custom_tool_call_output"):
         call_id, output = item.get("call_id"), item.get("output")
         if not isinstance(call_id, str):
             wrong(f"{where}.call_id", call_id, "the id of the call that this result answers")
@@ -229,13 +236,34 @@ def _file(raw: Raw) -> Document:
 
 
 def _decode_call(item: Raw, where: str, origin: str | None) -> ToolCall:
-    call_id, name, arguments = item.get("call_id"), item.get("name"), item.get("arguments")
+    """A call, with what the item says beside it: a namespace, and that its input is free text."""
+    place = INPUT_OF.get(str(item.get("type")), "arguments")
+    call_id, name, arguments = item.get("call_id"), item.get("name"), item.get(place)
     for key, value in (("call_id", call_id), ("name", name)):
         if not isinstance(value, str) or not value:
             wrong(f"{where}.{key}", value, "a text")
     if not isinstance(arguments, str):
-        wrong(f"{where}.arguments", arguments, "JSON text")
-    return ToolCall(str(call_id), str(name), arguments, rest(item, _CALL_FIELDS, origin))
+        wrong(f"{where}.{place}", arguments, "a text")
+    return ToolCall(str(call_id), called(item, str(name)), arguments, call_rest(item, origin))
+
+
+def called(item: Raw, name: str) -> str:
+    """The name by which the router knows a tool of a namespace."""
+    namespace = item.get("namespace")
+    return flat_name(namespace, name) if isinstance(namespace, str) and namespace else name
+
+
+def call_rest(item: Raw, origin: str | None) -> Extra | None:
+    """What stands beside a call. Its form is no model's: any of the dialect may be told of it."""
+    found = rest(item, _CALL_FIELDS, origin)
+    fields = {} if found is None else dict(found.fields)
+    if item.get("namespace"):
+        fields["name"] = item.get("name")
+    if item.get("type") == "custom_tool_call":
+        fields["type"] = "custom_tool_call"
+    if not fields:
+        return None
+    return Extra(DIALECT, fields, None if fields.keys() <= {"type", "namespace", "name"} else origin)
 
 
 def read_reasoning(item: Raw, origin: str | None) -> Reasoning:
@@ -260,25 +288,61 @@ def _summaries(raw: Any) -> Iterable[str]:
             yield text
 
 
-def _decode_tools(raw: Any) -> tuple[Tool, ...]:
+def _additional_tools(items: Any) -> Iterable[Tool]:
+    """The tools of items that bring some; each remembers the item, in which it goes back."""
+    for index, item in enumerate(items if isinstance(items, list | tuple) else ()):
+        if isinstance(item, Mapping) and item.get("type") == ADDITIONAL:
+            about = {key: item[key] for key in item if key not in ("type", "tools", "id")} | {"at": index}
+            yield from _decode_tools(item.get("tools") or (), f"input[{index}].tools", {ADDITIONAL: about})
+
+
+def _decode_tools(raw: Any, place: str, beside: Mapping[str, Any] = MappingProxyType({})) -> tuple[Tool, ...]:
     if not isinstance(raw, list | tuple):
-        wrong("tools", raw, "a list of tools")
-    tools = []
+        wrong(place, raw, "a list of tools")
+    tools: list[Tool] = []
     for index, tool in enumerate(raw):
-        where = f"tools[{index}]"
+        where = f"{place}[{index}]"
         if not isinstance(tool, Mapping):
             wrong(where, tool, "an object with `type`")
-        name, kind = tool.get("name"), tool.get("type")
-        if kind != "function":
-            if not isinstance(kind, str):
-                wrong(f"{where}.type", kind, "'function' or the name of a built-in tool")
-            # One that the provider runs itself: it has no schema, so it is kept whole.
-            tools.append(Tool(name if isinstance(name, str) else kind, extra=Extra(DIALECT, dict(tool))))
-            continue
-        name, description, schema, strict = function_facts(tool, where, "parameters")
-        # Strict is what this dialect takes an absent flag for; ours takes an absent one for lenient.
-        tools.append(Tool(name, description, schema, None if strict is False else True, rest(tool, _TOOL_FIELDS)))
+        if tool.get("type") == "namespace":
+            tools += _decode_namespace(tool, where, beside)
+        else:
+            tools.append(_decode_tool(tool, where, beside))
     return tuple(tools)
+
+
+def _decode_namespace(raw: Raw, where: str, beside: Mapping[str, Any]) -> Iterable[Tool]:
+    """The tools of a namespace, each under a name that says it."""
+    namespace = raw.get("name")
+    if not isinstance(namespace, str) or not namespace:
+        wrong(f"{where}.name", namespace, "a name")
+    about = {key: raw[key] for key in raw if key not in ("type", "tools")}
+    inner = _decode_tools(raw.get("tools") or (), f"{where}.tools", {**beside, "namespace": about})
+    for tool in inner:
+        fields = tool.extra.fields if tool.extra is not None else {}
+        extra = Extra(DIALECT, {**fields, "name": tool.name})
+        yield replace(tool, name=flat_name(namespace, tool.name), extra=extra)
+
+
+def _decode_tool(raw: Raw, where: str, beside: Mapping[str, Any]) -> Tool:
+    name, kind = raw.get("name"), raw.get("type")
+    if kind == "function":
+        name, description, schema, strict = function_facts(raw, where, "parameters")
+        found = rest(raw, _TOOL_FIELDS)
+        fields = {**(found.fields if found is not None else {}), **beside}
+        # Strict is what this dialect takes an absent flag for; ours takes an absent one for lenient.
+        return Tool(
+            name, description, schema, None if strict is False else True, Extra(DIALECT, fields) if fields else None
+        )
+    if not isinstance(kind, str):
+        wrong(f"{where}.type", kind, "'function' or the name of a built-in tool")
+    # One of free text, or one that the provider runs itself: it has no schema, so it is kept whole.
+    described = raw.get("description") if kind == "custom" else None
+    return Tool(
+        name if isinstance(name, str) else kind,
+        described if isinstance(described, str) else "",
+        extra=Extra(DIALECT, {**raw, **beside}),
+    )
 
 
 def _decode_tool_choice(raw: Any) -> tuple[ToolChoice | None, Any]:
@@ -288,8 +352,8 @@ def _decode_tool_choice(raw: Any) -> tuple[ToolChoice | None, Any]:
             return None, None
         case "auto" | "none" | "required":
             return ToolChoice(raw), None
-        case {"type": "function", "name": str(name)}:
-            return ToolChoice("tool", name), None
+        case {"type": "function" | "custom", "name": str(name)}:
+            return ToolChoice("tool", called(raw, name)), None
         case {"type": str()}:
             return None, raw
         case _:

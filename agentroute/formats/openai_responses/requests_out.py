@@ -9,9 +9,13 @@ from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.formats.base import PLAIN, Encoded
-from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
+from agentroute.formats.content import fit_content
+from agentroute.formats.fitting import fit
+from agentroute.formats.foreign import carried, foreign_part, foreign_tool, left_out
+from agentroute.formats.forms import is_freeform, takes_free_text
 from agentroute.formats.media import file_data, file_name
 from agentroute.formats.reading import data_url
+from agentroute.formats.reasoning import is_known
 from agentroute.messages import (
     ChatRequest,
     Document,
@@ -26,9 +30,10 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
 
-from .fields import DIALECT, known_fields
+from .fields import ADDITIONAL, DIALECT, id_of, known_fields
 
 __all__ = ["encode_items", "encode_request"]
 
@@ -38,16 +43,28 @@ this model" (seen in many public reports, e.g. microsoft/agent-framework#7483; r
 
 
 def encode_request(
-    request: ChatRequest, *, model: str | None = None, stream: bool = False, quirks: Quirks = PLAIN
+    request: ChatRequest,
+    *,
+    model: str | None = None,
+    stream: bool = False,
+    quirks: Quirks = PLAIN,
+    rules: ModelRules = UNKNOWN,
 ) -> Encoded:
     """The Responses body. Schemas and unknown fields are shared with the request: read the body, do not change it.
 
     Unless the caller's own fields say otherwise nothing is stored and reasoning comes back encrypted, but for a model
     whose name says that it does not reason.
     """
-    changes: dict[str, None] = dict.fromkeys(left_out(request, DIALECT))
-    own = dict(known_fields(request.extra))
+    content = fit_content(request, DIALECT, rules, quirks)
+    request = content.request
+    left = left_out(request, DIALECT, shared=rules.openai_settings)
+    changes: dict[str, None] = dict.fromkeys((*content.changes, *left))
+    fitted = fit(request, _own_fields(request, rules), rules, DIALECT, changes, stream=stream)
+    request, own = fitted.request, fitted.own
     beside = own.pop("text", {})
+    if "verbosity" in rules.refused and "verbosity" in beside:
+        beside = {key: value for key, value in beside.items() if key != "verbosity"}
+        changes["`verbosity` left out: the model refuses it"] = None
     body: dict[str, Any] = {}
     name = model or request.model
     if name is not None:
@@ -55,12 +72,14 @@ def encode_request(
     messages = list(request.messages)
     if messages and messages[0].role == "system" and all(_plain(part) for part in messages[0].parts):
         body["instructions"] = messages.pop(0).text
-    body["input"] = [item for message in messages for item in _encode_message(message, changes)]
-    tools = [_encode_tool(tool) for tool in request.tools if not foreign_tool(tool, DIALECT)]
+    free = frozenset(call.id for message in messages for call in message.tool_calls if takes_free_text(call))
+    said = [item for message in messages for item in _encode_message(message, free, changes)]
+    tools, brought = _encode_tools(request.tools)
+    body["input"] = [*brought, *said]
     if tools:
         body["tools"] = tools
-    if request.tool_choice is not None and (tools or not request.tools):
-        body["tool_choice"] = _tool_choice(request.tool_choice)
+    if request.tool_choice is not None and (tools or brought or not request.tools):
+        body["tool_choice"] = _tool_choice(request.tool_choice, request.tools)
     if request.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = request.parallel_tool_calls
     text = {**beside, **_format(request.response_schema)}
@@ -76,21 +95,31 @@ def encode_request(
             changes[f"`{setting}` left out: the Responses API has no such setting"] = None
     if sampling.stop:
         changes["stop sequences left out: the Responses API has no such setting"] = None
+    body.update(fitted.reasoning)
     for key, value in own.items():
         body.setdefault(key, value)
     body.setdefault("store", False)
-    if not body["store"] and not _NO_REASONING.match(name or ""):
+    reasons = rules.thinking != "never" if is_known(rules) else not _NO_REASONING.match(name or "")
+    if not body["store"] and reasons:
         body.setdefault("include", ["reasoning.encrypted_content"])
     if stream:
         body["stream"] = True
-    return Encoded(body, "/responses", changes=tuple(changes))
+    return Encoded(body, "/responses", {}, tuple(changes), content.names)
+
+
+def _own_fields(request: ChatRequest, rules: ModelRules) -> dict[str, Any]:
+    extra = request.extra
+    if extra is None or extra.dialect == DIALECT or not rules.openai_settings:
+        return dict(known_fields(extra))
+    return carried(extra.fields, extra.dialect, DIALECT)
 
 
 def _plain(part: Part) -> bool:
     return isinstance(part, Text) and not known_fields(part.extra)
 
 
-def _encode_message(message: Message, changes: dict[str, None]) -> Iterator[dict[str, Any]]:
+def _encode_message(message: Message, free: frozenset[str], changes: dict[str, None]) -> Iterator[dict[str, Any]]:
+    """The items of a message; `free` are the ids of the calls that were given free text."""
     if message.name is not None:
         changes["`name` of a message left out: the Responses API has no names of speakers"] = None
     if message.role == "assistant":
@@ -99,7 +128,7 @@ def _encode_message(message: Message, changes: dict[str, None]) -> Iterator[dict
     spoken = [part for part in message.parts if not isinstance(part, ToolResult)]
     for part in message.parts:
         if isinstance(part, ToolResult):
-            yield _encode_result(part, changes)
+            yield _encode_result(part, part.tool_call_id in free, changes)
     content = _content(spoken, changes)
     if content:
         yield {"role": "user" if message.role == "tool" else message.role, "content": content}
@@ -165,16 +194,27 @@ def _encode_item(part: Part, changes: dict[str, None]) -> dict[str, Any] | None:
     spare = known_fields(part.extra)
     match part:
         case ToolCall():
-            call = {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments or "{}"}
-            return {**call, **spare}
+            return _encode_call(part)
         case Reasoning():
             return _encode_reasoning(part, changes)
+        case Text() if spare.get("type") == "item_reference" and id_of(spare) is None:
+            changes["a reference to an item of ours left out: this provider never saw it"] = None
+            return None
         case Text() if _is_item(part):
             return dict(spare)
         case Document():
             raise RequestError("a document cannot stand in what the assistant said")
         case _:
             return None
+
+
+def _encode_call(call: ToolCall) -> dict[str, Any]:
+    spare = known_fields(call.extra)
+    if takes_free_text(call):
+        given = {"type": "custom_tool_call", "call_id": call.id, "name": call.name, "input": call.arguments}
+    else:
+        given = {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments or "{}"}
+    return {**given, **spare}
 
 
 def _encode_reasoning(part: Reasoning, changes: dict[str, None]) -> dict[str, Any] | None:
@@ -219,18 +259,44 @@ def _encode_file(document: Document, changes: dict[str, None]) -> dict[str, Any]
     return {"type": "input_file", "file_url": document.url, **spare}
 
 
-def _encode_result(result: ToolResult, changes: dict[str, None]) -> dict[str, Any]:
+def _encode_result(result: ToolResult, free: bool, changes: dict[str, None]) -> dict[str, Any]:
     if result.is_error:
         changes["the error mark of tool results left out: the Responses API has none; their text says it"] = None
     output = _content(result.content, changes)
-    item = {"type": "function_call_output", "call_id": result.tool_call_id, "output": output}
+    kind = "custom_tool_call_output" if free else "function_call_output"
+    item = {"type": kind, "call_id": result.tool_call_id, "output": output}
     return {**item, **known_fields(result.extra)}
 
 
+def _encode_tools(tools: Iterable[Tool]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The tools as they were offered: in their namespaces, and in items of their own those that came in such."""
+    found: list[dict[str, Any]] = []
+    items: dict[int, dict[str, Any]] = {}
+    spaces: dict[tuple[int | None, str], dict[str, Any]] = {}
+    for tool in tools:
+        if foreign_tool(tool, DIALECT):
+            continue
+        spare = known_fields(tool.extra)
+        about, space = spare.get(ADDITIONAL), spare.get("namespace")
+        at = None if about is None else about["at"]
+        place = found
+        if about is not None:
+            beside = {key: about[key] for key in about if key != "at"}
+            place = items.setdefault(about["at"], {"type": ADDITIONAL, **beside, "tools": []})["tools"]
+        if space is not None:
+            key = (at, space["name"])
+            if key not in spaces:
+                spaces[key] = {"type": "namespace", **space, "tools": []}
+                place.append(spaces[key])
+            place = spaces[key]["tools"]
+        place.append(_encode_tool(tool))
+    return found, list(items.values())
+
+
 def _encode_tool(tool: Tool) -> dict[str, Any]:
-    spare = known_fields(tool.extra)
+    spare = {key: value for key, value in known_fields(tool.extra).items() if key not in ("namespace", ADDITIONAL)}
     if "type" in spare:
-        return dict(spare)
+        return spare
     raw: dict[str, Any] = {"type": "function", "name": tool.name}
     if tool.description:
         raw["description"] = tool.description
@@ -240,8 +306,15 @@ def _encode_tool(tool: Tool) -> dict[str, Any]:
     return {**raw, **spare}
 
 
-def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
-    return choice.mode if choice.mode != "tool" else {"type": "function", "name": choice.name}
+def _tool_choice(choice: ToolChoice, tools: Iterable[Tool]) -> str | dict[str, Any]:
+    if choice.mode != "tool":
+        return choice.mode
+    tool = next((tool for tool in tools if tool.name == choice.name), None)
+    spare = known_fields(tool.extra) if tool is not None else {}
+    space = spare.get("namespace")
+    where = {} if space is None else {"namespace": space["name"]}
+    kind = "custom" if tool is not None and is_freeform(tool) else "function"
+    return {"type": kind, **where, "name": spare.get("name", choice.name) if where else choice.name}
 
 
 def _format(schema: ResponseSchema | None) -> Mapping[str, Any]:

@@ -141,7 +141,7 @@ class _Accidents:
         return self._otherwise
 
 
-class Ticket(BaseModel):
+class Ticket(BaseModel, extra="forbid"):
     """What sort of ticket this is."""
 
     kind: Literal["complaint", "question", "return"] = Field(description="What the customer wants")
