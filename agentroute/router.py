@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from agentroute.forks import renew_in_child
+
 from . import transport
 from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
@@ -118,7 +120,8 @@ class Router:
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
         self._new_id = new_id or _random_id
         self._digest_key = secrets.token_bytes(16)
-        self._lock = threading.Lock()
+        self.begin_anew()
+        renew_in_child(self)
         self._performer: transport.HttpPerformer | None = None
         self._async_performer: transport.AsyncHttpPerformer | None = None
         for target in self.pool:
@@ -128,6 +131,10 @@ class Router:
             logger.warning(
                 "target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by
             )
+
+    def begin_anew(self) -> None:
+        """For a forked child: another thread of its parent may have held the lock."""
+        self._lock = threading.Lock()
 
     @classmethod
     def from_config(cls, path: str | Path, **options: Any) -> Router:

@@ -14,6 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
         "figures",
+        "forks",
         "addresses",
         "keys",
         "providers",

@@ -26,6 +26,7 @@ from agentroute.errors import (
     RateLimited,
     Unsupported,
 )
+from agentroute.forks import renew_in_child
 from agentroute.keys import Secret
 from agentroute.providers import NATIVE
 from agentroute.targets import Target
@@ -252,6 +253,11 @@ class Breakers:
         self._max_circuits = max_circuits
         self._circuits: OrderedDict[Hashable, _Circuit] = OrderedDict()
         # Reentrant: the garbage collector may close a stream in the middle of what its thread is doing here.
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """For a forked child: another thread of its parent may have held the lock."""
         self._lock = threading.RLock()
 
     def acquire(self, target: Target, now: float) -> Permit | None:

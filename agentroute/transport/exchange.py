@@ -342,6 +342,9 @@ class Limits:
     def target(self) -> str:
         return self._attempt.target.name
 
+    def now(self) -> float:
+        return self._clock.monotonic()
+
     def connect_anew(self) -> None:
         """A second request of this attempt has the whole time to connect again."""
         self._connect_by = self._clock.monotonic() + self._attempt.timeouts.connect
