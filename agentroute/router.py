@@ -28,7 +28,7 @@ from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import Plan
 from .figures import usd
 from .ledger import Ledger, MemoryLedger
-from .messages import ChatRequest, ChatResponse, Usage, check_request
+from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .routing.affinity import Affinity, Recall
 from .routing.classifier import Classifier, StandardClassifier
@@ -265,7 +265,11 @@ class Router:
         created_at = self._clock.now()
         self._read_prices(created_at)
         now = self._clock.monotonic()
-        prefix = Prefix.of(request.messages, request.tools)
+        try:
+            prefix = Prefix.of(request.messages, request.tools)
+        except (AttributeError, TypeError):
+            check_parts(request.messages)
+            raise
         recall = self.affinity.recall(prefix, self.pool, now)
         tokens = estimate(prefix, self._anchor(prefix, context) or recall.anchor)
         step = Step.of(request, context, prefix.whole.bulk)
