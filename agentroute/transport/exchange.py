@@ -63,6 +63,8 @@ have 384,000 tokens."""
 _PART_BYTES: Final = 1024
 """What a part of an answer (a call, a signature) takes of its room beside its text."""
 
+_VALUE_BYTES: Final = 16
+
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
 
@@ -487,7 +489,7 @@ class Answer:
             for event, data in self._sse.feed(piece):
                 self.event_came = True
                 events = self._read_event(data, event)
-                self._check_room(events, len(data))
+                self._check_room(events)
                 yield from self._items(events)
             if self._stream.ended or self.complete:
                 self.complete = True
@@ -502,9 +504,9 @@ class Answer:
         self.complete = True
         return []
 
-    def _check_room(self, events: list[Event], size: int) -> None:
+    def _check_room(self, events: list[Event]) -> None:
         """An answer without an end is a bad one, however slowly it comes."""
-        self._content += sum(_room(event, size) for event in events)
+        self._content += sum(map(_room, events))
         if self._content > MAX_BODY_BYTES or self._received > MAX_STREAM_BYTES:
             most = (
                 f"{MAX_BODY_BYTES} bytes" if self._content > MAX_BODY_BYTES else f"{MAX_STREAM_BYTES} bytes of events"
@@ -614,19 +616,29 @@ class Answer:
         return BadResponse(f"{name!r}: {what}", target=name, status=self._status, cause=cause)
 
 
-def _room(event: Event, size: int) -> int:
-    """What this of an answer takes; `size` is that of the server-sent event, for fields that are kept as they are."""
+def _room(event: Event) -> int:
+    """What this piece of an answer takes, in characters."""
     match event:
         case TextDelta():
-            return len(event.text) if event.extra is None else size
+            return len(event.text) + (0 if event.extra is None else _extent(event.extra.fields))
         case ReasoningDelta():
             return len(event.text)
         case ToolCallDelta():
             return len(event.arguments)
         case ToolCallStarted() | ReasoningSignature():
-            return size + _PART_BYTES
+            return _PART_BYTES + (0 if event.extra is None else _extent(event.extra.fields))
         case _:
             return 0
+
+
+def _extent(value: Any) -> int:
+    """The characters of all texts in parsed JSON, and a few for everything else."""
+    found, left = 0, [value]
+    while left:
+        each = left.pop()
+        found += len(each) if isinstance(each, str) else _VALUE_BYTES
+        left.extend(each.values() if isinstance(each, Mapping) else each if isinstance(each, list | tuple) else ())
+    return found
 
 
 def _inflater(encoding: str, target: str) -> Any:

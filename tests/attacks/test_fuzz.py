@@ -189,7 +189,8 @@ def sent_back(answer: ChatResponse) -> None:
 def test_the_answer_itself_goes_round(dialect: str) -> None:
     wire = formats.of(dialect)
     answer = wire.decode_response(whole(dialect), target="a", origin="acme/m")
-    assert answer.text is not None and "hi" in answer.text
+    assert answer.text is not None
+    assert "hi" in answer.text
     assert [call.name for call in answer.tool_calls] == ["f", "g"]
     sent_back(answer)
     decoder = wire.StreamDecoder(target="a", origin="acme/m")
