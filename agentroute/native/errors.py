@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agentroute.errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout
-from agentroute.formats.failures import decode_error
+from agentroute.formats.failures import MAX_TEXT, decode_error, shown
 from agentroute.targets import Target
 
 __all__ = ["cut_short", "sdk_error"]
@@ -44,7 +44,7 @@ def sdk_error(error: Exception, target: str) -> ProviderError | None:
         found = decode_error(None, {}, body, target=target)
         found.cause = type(error).__name__
         return found
-    cause = f"{type(error).__name__}: {error}"
+    cause = shown(f"{type(error).__name__}: {error}", MAX_TEXT)
     return kind(f"target {target!r}: {cause}", target=target, cause=cause)
 
 
