@@ -69,6 +69,8 @@ PIECES = (
     *("#!", "%", "\x00", "\x1b[31m", "\u202e", "日本", "e\u0301", "😀", "&lt;"),
 )
 
+FILLERS = ("a", "</tas", "<", "\n", " x", "{}", "`")
+
 
 def spoken(role: str, text: str) -> list[dict[str, Any]]:
     user = {"role": "user", "content": "do it"}
@@ -91,9 +93,13 @@ ROLES = ("user", "tool", "assistant", "system", "args", "raw args")
 
 def hostile(size: int, seed: int) -> Iterator[dict[str, Any]]:
     chance = random.Random(seed)
+    for piece in PIECES:
+        yield {"messages": spoken("user", piece * 4_000 + chance.choice(FILLERS) * size + piece * 4_000)}
     for role in ROLES:
         for piece in PIECES:
             yield {"messages": spoken(role, piece * (size // len(piece)))}
+            filler = chance.choice(FILLERS)
+            yield {"messages": spoken(role, piece * (size // 3 // len(piece)) + filler * (size // len(filler)))}
         for _ in range(60):
             a, b = chance.choice(PIECES), chance.choice(PIECES)
             third = size // 3
@@ -124,20 +130,21 @@ def routed(router: Router, body: dict[str, Any]) -> None:
         router.route(ChatRequest.from_openai(body))
 
 
-CPU_S = 60
-"""What all of them take on one core is about 3 s; one that is read in quadratic time takes minutes alone."""
+TEXT_S = 1.0
+"""CPU time for one text of about 1 MB, which takes some 5 ms. A scan to the end for each opening tag took 4 s."""
 
 SWEEP = """
-import resource, sys
-from tests.attacks.test_decision import CPU_S, Router, example_targets, hostile, many, routed
-resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+import signal, sys
+from tests.attacks.test_decision import TEXT_S, Router, example_targets, hostile, many, routed
 router = Router(targets=example_targets())
 for body in (many() if sys.argv[1] == "many" else hostile(300_000, int(sys.argv[1]))):
+    signal.setitimer(signal.ITIMER_VIRTUAL, TEXT_S)
     routed(router, body)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a limit of CPU time")
+@pytest.mark.skipif(os.name != "posix", reason="needs a timer of CPU time")
 @pytest.mark.parametrize("what", ["1", "2", "many"])
 def test_every_text_is_read_in_linear_time(what: str) -> None:
     done = subprocess.run(
@@ -147,7 +154,7 @@ def test_every_text_is_read_in_linear_time(what: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr or "it used up its CPU time"
+    assert done.returncode == 0, done.stderr or "a text used up its CPU time"
 
 
 @pytest.mark.parametrize("role", ROLES)
