@@ -268,13 +268,13 @@ def decode_error(
     label = " ".join(str(part) for part in (status, code) if part is not None) or "an error"
     request_id = request_id_of(headers)
     if request_id is None and isinstance(found, Mapping) and isinstance(found.get("request_id"), str):
-        request_id = shown(found["request_id"], _MAX_NAME)
+        request_id = found["request_id"]
     found_error = kind(
         f"{head}the provider answered {label}" + (f": {text}" if text else ""),
         target=target,
         status=status,
         code=code,
-        request_id=request_id,
+        request_id=None if request_id is None else shown(request_id, _MAX_NAME),
         retry_after=retry_after(headers, error, now=now, limited=issubclass(kind, RateLimited)),
     )
     found_error.param = param

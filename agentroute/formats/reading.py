@@ -204,16 +204,15 @@ def sound(value: Any, target: str | None) -> Any:
     The value itself where nothing is wrong with it; it is never changed.
     """
     finite = True
-    layer: list[Any] = [value]
+    layer: list[Any] = [[value]]
     for _ in range(_DEEPEST + 1):
         below: list[Any] = []
-        for each in layer:
-            if isinstance(each, Mapping):
-                below.extend(each.values())
-            elif isinstance(each, list):
-                below.extend(each)
-            elif isinstance(each, float) and not math.isfinite(each):
-                finite = False
+        for holder in layer:
+            for each in holder.values() if isinstance(holder, Mapping) else holder:
+                if isinstance(each, Mapping | list):
+                    below.append(each)
+                elif isinstance(each, float) and not math.isfinite(each):
+                    finite = False
         if not below:
             return value if finite else _finite_copy(value)
         layer = below

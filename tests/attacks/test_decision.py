@@ -130,7 +130,7 @@ def routed(router: Router, body: dict[str, Any]) -> None:
         router.route(ChatRequest.from_openai(body))
 
 
-TEXT_S = 1.0
+TEXT_S = 2.0
 """CPU time for one text of about 1 MB, which takes some 5 ms. A scan to the end for each opening tag took 4 s."""
 
 SWEEP = """
