@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import queue
 import secrets
 import sqlite3
 import threading
@@ -12,7 +13,6 @@ import weakref
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Self
 
 from agentroute.decisions import Decision
@@ -77,9 +77,10 @@ class SqliteLedger:
         self._written = Totals()
         self._file: tuple[int, int] | None = None
         # Not a Condition: an append may interrupt another one of its own thread, from the finalizer of a stream that
-        # was given up, and must not wait for it. Both queues let it in.
-        self._queue: SimpleQueue[Decision | _Token | None] = SimpleQueue()
-        self._hurry: SimpleQueue[None] = SimpleQueue()
+        # was given up, and must not wait for it. Both queues let it in. Looked up at
+        # this moment, since gevent puts its own there.
+        self._queue: queue.SimpleQueue[Decision | _Token | None] = queue.SimpleQueue()
+        self._hurry: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._dropped: Tally[Gap] = Tally()
         self._starting = False
         self._lock = threading.RLock()
@@ -179,7 +180,7 @@ class SqliteLedger:
         while len(batch) < _BATCH:
             try:
                 self._keep(self._queue.get_nowait(), batch, tokens)
-            except Empty:
+            except queue.Empty:
                 return
 
     def _keep(self, item: Decision | _Token | None, batch: list[Decision], tokens: list[_Token]) -> None:
@@ -191,7 +192,7 @@ class SqliteLedger:
     def _pause(self) -> None:
         try:
             self._hurry.get(timeout=self._flush_s)
-        except Empty:
+        except queue.Empty:
             pass
 
     def _give_up(self, batch: list[Decision]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import queue
 import sqlite3
 import subprocess
 import sys
@@ -233,6 +234,19 @@ def test_a_clock_that_jumps_loses_no_step(tmp_path: Path) -> None:
     found = report(read_entries(path), read_gaps(path), by=("day",))
     assert found.totals.steps == sum(group.steps for group in found.by["day"].values()) == len(hours)
     assert read_totals(path).cost == len(hours) * Decimal("0.00012")
+
+
+def test_queues_are_those_of_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gevent puts its own there, maybe after our import: with the others the whole process would wait for ever."""
+    made_here = []
+
+    class Greens(queue.SimpleQueue):  # type: ignore[type-arg]
+        def __init__(self) -> None:
+            made_here.append(self)
+
+    monkeypatch.setattr(queue, "SimpleQueue", Greens)
+    written(tmp_path / "ledger.db", 0)
+    assert len(made_here) == 2
 
 
 # -- damage --------------------------------------------------------------------------------------------------------
