@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 from agentroute.errors import ConfigError
 
-__all__ = ["APPLICATION_ID", "BUSY_S", "MIGRATIONS", "connect", "connect_reading", "identity", "prepare"]
+__all__ = ["APPLICATION_ID", "BUSY_S", "MIGRATIONS", "connect", "connect_reading", "identity", "leave", "prepare"]
 
 logger = logging.getLogger("agentroute")
 
@@ -151,6 +152,14 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def leave(connection: sqlite3.Connection) -> None:
+    """Closes a connection to a file that has another name now: what stands in its log is put into the file itself,
+    since SQLite deletes a log that it finds beside a new file."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:

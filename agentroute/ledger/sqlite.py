@@ -19,7 +19,7 @@ from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
 
 from .reading import StoredDecisions, read_decisions, read_gaps, read_totals
-from .schema import connect, identity, prepare
+from .schema import connect, identity, leave, prepare
 from .totals import Gap, Tally, Totals
 from .writing import write
 
@@ -134,7 +134,7 @@ class SqliteLedger:
                     if connection is not None and identity(self.path) != self._file:
                         # SQLite would go on writing to a file that nobody will find.
                         logger.warning("the ledger %s was moved or deleted; it is begun anew", self.path)
-                        connection.close()
+                        leave(connection)
                         connection = None
                         self._begin_file()
                     connection = connection or self._connect()
