@@ -247,6 +247,8 @@ def place(raw: Raw, name: str, target: str | None) -> int | None:
     Raises BadResponse for what is no index.
     """
     value = raw.get(name)
+    if type(value) is int and 0 <= value <= _LAST_PLACE:
+        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 9:
         value = int(value)
     if isinstance(value, float) and value.is_integer():

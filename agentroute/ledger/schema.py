@@ -105,22 +105,27 @@ def prepare(path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> Non
 
 
 def _make(path: Path) -> None:
-    """Makes the file unless it is there. What lies behind a link may be anything, so none is followed."""
-    if path.is_symlink():
-        raise ConfigError(f"the ledger {str(path)!r} is a link, which is not followed; name the file itself")
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    opened = os.open(path, flags, 0o600)
+    """Makes the file unless it is there. What lies behind a link may be anything, so none is followed.
+
+    A file that is there is looked at and not opened: closing it again would drop the locks that this process may hold
+    on it for another ledger (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
     try:
-        facts = os.fstat(opened)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ConfigError(f"the ledger {str(path)!r} is no regular file; name another one")
-        if facts.st_nlink > 1:
-            raise ConfigError(
-                f"the ledger {str(path)!r} has {facts.st_nlink} names (hard links), which SQLite cannot keep together; "
-                "copy it and name the copy"
-            )
-    finally:
-        os.close(opened)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        return
+    except FileExistsError:
+        facts = path.lstat()
+    if stat.S_ISLNK(facts.st_mode):
+        raise ConfigError(f"the ledger {str(path)!r} is a link, which is not followed; name the file itself")
+    if not stat.S_ISREG(facts.st_mode):
+        raise ConfigError(f"the ledger {str(path)!r} is no regular file; name another one")
+    if facts.st_nlink > 1:
+        raise ConfigError(
+            f"the ledger {str(path)!r} has {facts.st_nlink} names (hard links), which SQLite cannot keep together; "
+            "copy it and name the copy"
+        )
+    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError("it cannot be written")
 
 
 def _close_to_others(path: Path) -> None:

@@ -236,6 +236,34 @@ def test_a_clock_that_jumps_loses_no_step(tmp_path: Path) -> None:
     assert read_totals(path).cost == len(hours) * Decimal("0.00012")
 
 
+OTHER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM decisions").fetchone()[0])
+connection.close()
+"""
+
+
+def test_a_second_ledger_of_one_process_takes_no_lock_from_the_first(tmp_path: Path) -> None:
+    """POSIX drops a process's locks on a file when it closes any descriptor of it: another process would then think
+    that nobody is there, and delete the log under the writer."""
+    path = tmp_path / "ledger.db"
+
+    def seen_by_another() -> int:
+        command = [sys.executable, "-c", OTHER, str(path)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    with SqliteLedger(path, flush_s=0.01) as ledger:
+        ledger.append(made(0))
+        assert ledger.flush()
+        SqliteLedger(path)
+        assert seen_by_another() == 1
+        assert path.with_name("ledger.db-wal").exists()
+        ledger.append(made(1))
+        assert ledger.flush()
+        assert seen_by_another() == 2
+
+
 def test_queues_are_those_of_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """gevent puts its own there, maybe after our import: with the others the whole process would wait for ever."""
     made_here = []
