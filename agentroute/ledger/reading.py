@@ -17,16 +17,28 @@ from agentroute.errors import ConfigError
 from agentroute.figures import printable
 
 from .entries import COLUMNS, KEYS, Entry, moment
-from .schema import connect_reading
+from .schema import connect_reading, open_reading
 from .totals import Gap, Totals
 
 __all__ = ["StoredDecisions", "is_ledger", "read_decisions", "read_entries", "read_gaps", "read_totals"]
 
 
 def is_ledger(path: str | Path) -> bool:
-    """Whether the file begins as an SQLite database does."""
-    with Path(path).open("rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
+    """Whether the file is an SQLite database. Raises OSError for one that is not there.
+
+    SQLite itself is asked: whoever opens and closes its file drops the locks that this process may hold on it.
+    """
+    if Path(path).stat().st_size < _HEADER_BYTES:
+        return False
+    try:
+        with closing(open_reading(Path(path))) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        return error.sqlite_errorcode != sqlite3.SQLITE_NOTADB  # locked or damaged: reading it says so
+    return True
+
+
+_HEADER_BYTES = 100
 
 
 def read_decisions(

@@ -14,7 +14,17 @@ from urllib.parse import quote
 
 from agentroute.errors import ConfigError
 
-__all__ = ["APPLICATION_ID", "BUSY_S", "MIGRATIONS", "connect", "connect_reading", "identity", "leave", "prepare"]
+__all__ = [
+    "APPLICATION_ID",
+    "BUSY_S",
+    "MIGRATIONS",
+    "connect",
+    "connect_reading",
+    "identity",
+    "leave",
+    "open_reading",
+    "prepare",
+]
 
 logger = logging.getLogger("agentroute")
 
@@ -176,12 +186,12 @@ def connect_reading(path: Path) -> sqlite3.Connection:
         raise ConfigError(f"there is no ledger {str(path)!r}; is that the right path?")
     connection = None
     try:
-        connection = _open_reading(path)
+        connection = open_reading(path)
         version = _version(connection, path, len(MIGRATIONS))
         if version < len(MIGRATIONS):
             connection.close()
             prepare(path)
-            connection = _open_reading(path)
+            connection = open_reading(path)
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
@@ -195,7 +205,8 @@ def connect_reading(path: Path) -> sqlite3.Connection:
     raise ConfigError(_unusable(path, problem))
 
 
-def _open_reading(path: Path) -> sqlite3.Connection:
+def open_reading(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, to whatever file this is."""
     address = f"file:{quote(str(path.absolute()))}?mode=ro"
     return sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 

@@ -24,7 +24,7 @@ from agentroute.cli.report import to_csv
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
 from agentroute.ledger import SqliteLedger
-from agentroute.ledger.reading import read_decisions, read_entries, read_gaps, read_totals
+from agentroute.ledger.reading import is_ledger, read_decisions, read_entries, read_gaps, read_totals
 from agentroute.ledger.report import report
 from agentroute.replay.ledgers import replay_ledger
 from tests.ledger.test_sqlite import DONE
@@ -257,6 +257,7 @@ def test_a_second_ledger_of_one_process_takes_no_lock_from_the_first(tmp_path: P
         ledger.append(made(0))
         assert ledger.flush()
         SqliteLedger(path)
+        assert is_ledger(path)
         assert seen_by_another() == 1
         assert path.with_name("ledger.db-wal").exists()
         ledger.append(made(1))
