@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crewai.agents.agent_builder import base_agent
+from crewai.llm import LLM
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
@@ -32,6 +33,20 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 _NAME = "agentroute"
 _OF_TARGETS = ("api_key", "base_url", "n")
+_KEPT = {
+    "role",
+    "constraints",
+    "additional_params",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "stop",
+    "frequency_penalty",
+    "presence_penalty",
+    "stream",
+}
+"""The settings that a waiting flow keeps."""
 _counting = threading.Lock()
 
 
@@ -222,6 +237,14 @@ class RoutedLLM(BaseLLM):
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {**handler(self), "router": self._shared.written()}
 
+    def to_config_dict(self) -> dict[str, Any]:
+        """What a flow that waits for a person keeps of this LLM: `LLM(**config)` is a handle on the same router again.
+
+        In another process the router is made anew of its targets, with nothing in its ledger.
+        """
+        held = self.model_dump(mode="json", include=_KEPT, exclude_none=True)
+        return {**held, "model": _NAME, "provider": _NAME, "router": self._shared.written()}
+
     # -- copies --------------------------------------------------------------------------------------------------
 
     def _copied(self) -> RoutedLLM:
@@ -274,3 +297,17 @@ def _shared(router: Any, targets: Any, options: Mapping[str, Any], *, copied: bo
 
 # CrewAI looks up here which class a written agent's LLM is of.
 base_agent._LLM_TYPE_REGISTRY[_NAME] = f"{RoutedLLM.__module__}.{RoutedLLM.__qualname__}"
+
+
+_resolve_route = LLM._resolve_route
+
+
+def _route_here(model: str, kwargs: dict[str, Any]) -> Any:
+    """Which class `LLM(model, **kwargs)` makes: CrewAI keeps no list that another package could add its own to."""
+    if kwargs.get("provider") != _NAME:
+        return _resolve_route(model, kwargs)
+    usual = _resolve_route("gpt-4.1", {"provider": "openai"})
+    return usual._replace(provider=_NAME, model=_NAME, native_class=RoutedLLM)
+
+
+LLM._resolve_route = staticmethod(_route_here)  # type: ignore[method-assign]

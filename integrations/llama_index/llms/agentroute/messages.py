@@ -23,6 +23,7 @@ from agentroute.targets import Target
 
 from .blocks import cached_up_to, extra_from, read_blocks
 from .context import KEY, written_by
+from .listening import has_failed
 
 __all__ = ["EXTRAS", "opaque", "parsed", "portable", "read_messages", "tool_calls_of", "write_history"]
 
@@ -79,7 +80,8 @@ def _result(parts: Sequence[Part], told: Mapping[str, Any], at: int) -> ToolResu
     content = tuple(part for part in parts if isinstance(part, Text | Image | Document))
     if len(content) != len(parts):
         raise RequestError(f"message {at} is a tool's result with a recording; text, images and documents can be sent")
-    return ToolResult(call_id, content, name=name if isinstance(name, str) else None)
+    found = ToolResult(call_id, content, name=name if isinstance(name, str) else None)
+    return replace(found, is_error=True) if has_failed(call_id, found.text) else found
 
 
 def _with_extras(parts: Sequence[Part], extras: Mapping[str, Any]) -> Iterable[Part]:
