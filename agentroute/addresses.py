@@ -6,18 +6,20 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from .errors import ConfigError
 
-__all__ = ["Part", "fill", "is_own", "missing", "parts_of", "url_problem"]
+__all__ = ["Part", "fill", "is_own", "missing", "parts_of", "sends_in_the_clear", "url_problem"]
 
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VALUE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
 _OTHER: Final = "other"
+_NOT_PUBLIC: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid", ".example")
 _METHODS: Final = ("/chat/completions", "/completions", "/responses", "/messages", "/models")
 
 
@@ -98,6 +100,21 @@ def url_problem(url: object, parts: Iterable[Part] = ()) -> str | None:
     if method is not None:
         return f"ends in {method!r}, which is put behind it for each call; leave that part out"
     return None
+
+
+def sends_in_the_clear(url: str | None) -> bool:
+    """Whether a key sent there could be read on its way: plain http to a host that is on no network of one's own.
+
+    One's own are this machine, private and link-local addresses, names without a dot (of a container or a service) and
+    names that no public DNS has (RFC 2606, 6761, 8375; `.internal` is reserved by ICANN, 2024).
+    """
+    if url is None or not url.startswith("http://"):
+        return False
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith(_NOT_PUBLIC)
 
 
 def missing(url: str, parts: Iterable[Part], environ: Mapping[str, str] | None = None) -> tuple[Part, ...]:

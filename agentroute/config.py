@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .addresses import missing
 from .catalog import default_models
-from .errors import ConfigError
+from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
 from .providers import PROVIDERS, Dialect, Provider
 from .routing.strategy import StrategyTable
@@ -22,7 +22,7 @@ from .targets import Capabilities, Price, Target
 __all__ = ["load", "targets_from_environment"]
 
 _Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 _KeyName = Annotated[str, Field(pattern=r"^env:.+")]
 _Count = Annotated[int, Field(gt=0, strict=True)]
 
@@ -81,6 +81,7 @@ class _File(_Section):
     deadline_s: _Seconds = 600.0
     timeouts: _Timeouts = _Timeouts()
     provider: dict[str, dict[str, Any]] = {}
+    role: dict[str, dict[str, Any]] = {}
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -95,31 +96,36 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any] | str:
-    """What the file says, or what is wrong with it.
+    """What the file says, or all that is wrong with it.
 
     A file may hold a key where only its name belongs: the error is raised by the caller, whose frames and exception
     context have not seen the content.
     """
-    where = str(path)
     try:
         settings = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        providers = {}
-        for name, facts in settings.provider.items():
-            where = f"{path}: provider.{name}"
-            providers[name] = Provider.of(name, facts, PROVIDERS.get(name))
-        targets = []
-        for number, entry in enumerate(settings.target, 1):
-            where = f"{path}: target.{number}"
-            targets.append(_target(entry, providers))
     except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors(include_url=False, include_input=False))
-        return f"{path}: {problems}"
-    except ConfigError as error:
-        return f"{where}: {error}"
+        return f"{path}: {_problems(error.errors(include_url=False, include_input=False))}"
     except (OSError, UnicodeDecodeError) as error:
         return f"the config {str(path)!r} cannot be read: {error}"
     except tomllib.TOMLDecodeError as error:
         return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
+    problems = []
+    providers = {}
+    for name, facts in settings.provider.items():
+        try:
+            providers[name] = Provider.of(name, facts, PROVIDERS.get(name))
+        except ConfigError as error:
+            problems.append(f"provider.{name}: {error}")
+    targets = []
+    for number, entry in enumerate(settings.target, 1):
+        if entry.provider in settings.provider and entry.provider not in providers:
+            continue  # the problem of its provider is told already
+        try:
+            targets.append(_target(entry, providers))
+        except ConfigError as error:
+            problems.append(f"target.{number}: {error}")
+    if problems:
+        return f"{path}: {'; '.join(problems)}"
     return {
         "targets": targets,
         "strategy": settings.strategy,
@@ -128,6 +134,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         "ledger": None if settings.ledger == "memory" else path.parent / Path(settings.ledger).expanduser(),
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
+        "roles": settings.role,
     }
 
 
@@ -138,15 +145,80 @@ def _target(entry: _Target, providers: Mapping[str, Provider]) -> Target:
     return Target(**facts, price=price, capabilities=Capabilities(**entry.capabilities.model_dump()))
 
 
+def _problems(details: Iterable[Any]) -> str:
+    """All that is wrong, each said once: a key of two forms is found wrong in both."""
+    found = dict.fromkeys(_problem(detail) for detail in details)
+    if any("write [[target]]" in problem for problem in found):
+        found.pop(_NO_TARGET, None)
+    if any("the list is empty" in problem for problem in found):
+        found = {problem: None for problem in found if "keys do not belong" not in problem}
+    return "; ".join(found)
+
+
 def _problem(detail: Any) -> str:
     """One line for one wrong key. A value is never shown: it may be a key written where its name should stand."""
-    where = ".".join(f"{part + 1}" if isinstance(part, int) else str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"unknown key {where!r}"
-    if "api_key" in detail["loc"] and detail["type"] in ("string_pattern_mismatch", "string_type", "list_type"):
+    parts = [part for part in detail["loc"] if not (isinstance(part, str) and part not in _KEYS)]
+    unknown = detail["type"] == "extra_forbidden"
+    if unknown:
+        parts = list(detail["loc"][:-1])
+    where = ".".join(f"{part + 1}" if isinstance(part, int) else str(part) for part in parts)
+    if unknown:
+        return _unknown(str(detail["loc"][-1]), parts, where)
+    last = next((part for part in reversed(parts) if isinstance(part, str)), "")
+    if last == "api_key":
         where = where[: where.index("api_key") + len("api_key")]
+        if detail["type"] == "too_short":
+            return f"{where}: the list is empty; name a variable, or leave `api_key` out"
         return f"{where}: keys do not belong in a file; name the variable that holds it, like 'env:OPENAI_API_KEY'"
-    return f"{where}: {detail['msg']}"
+    if parts == ["target"]:
+        if detail["type"] in ("missing", "too_short"):
+            return _NO_TARGET
+        return "target: write [[target]], in two brackets, above the keys of each target"
+    if detail["type"] == "missing":
+        return f"{where}: is missing; give it"
+    if detail["type"] == "literal_error":
+        return f"{where}: give one of {detail['ctx']['expected'].replace(' or ', ', ')}"
+    return f"{where}: {_WANTED.get(last) or _TYPES.get(detail['type'], 'cannot be read')}"
+
+
+def _unknown(key: str, parts: list[Any], where: str) -> str:
+    if not parts and (key.rstrip("s") == "target" or key in ("models", "model", "pool")):
+        return f"unknown key {key!r}; write [[target]] above the keys of each target"
+    if not parts and key.rstrip("s") in ("provider", "role"):
+        return f"unknown key {key!r}; write [{key.rstrip('s')}.NAME]"
+    name = next((part for part in reversed(parts) if isinstance(part, str)), None)
+    table: type[_Section] = _File if name is None else _TABLES[name]
+    return unknown_key(key, table.model_fields, f"{where}." if where else "")
+
+
+_TABLES: Final[Mapping[str, type[_Section]]] = {
+    "target": _Target,
+    "price": _Price,
+    "capabilities": _Capabilities,
+    "timeouts": _Timeouts,
+}
+_KEYS: Final = frozenset(_File.model_fields).union(*(table.model_fields for table in _TABLES.values()))
+"""Every key of the file but names of its user's choice. What else stands in the place of an error is pydantic's own."""
+
+_NO_TARGET: Final = "target: there is none; give at least one: [[target]], with its `provider` and `model`"
+_RATE: Final = "give USD per million tokens, 0 or more"
+_TOKENS: Final = "give a whole number of tokens, above 0"
+_SECONDS: Final = "give seconds, above 0"
+_WANTED: Final[Mapping[str, str]] = {
+    "price": "give a table, like price = { input = 0.4, output = 1.6 }, in USD per million tokens",
+    "capabilities": "give a table, like capabilities = { tools = true }",
+    "timeouts": "give a table: [timeouts]",
+    "settings": "give a table, like settings = { temperature = 0 }",
+    "provider": "give a text; a provider of your own is a table [provider.NAME]",
+    "role": "give tables: [role.NAME]",
+    **dict.fromkeys(("input", "output", "cache_read", "cache_write"), _RATE),
+    **dict.fromkeys(("context_window", "max_output_tokens"), _TOKENS),
+    **dict.fromkeys(("deadline_s", *_Timeouts.model_fields), _SECONDS),
+    **dict.fromkeys(_Capabilities.model_fields, "give true or false, or leave it out where it is not known"),
+    "cache_ttl_s": "give seconds, 0 or more",
+    "ledger": 'give the path of a file, or "memory"',
+}
+_TYPES: Final[Mapping[str, str]] = {"string_type": "give a text", "string_too_short": "give a text that is not empty"}
 
 
 def targets_from_environment(environ: Mapping[str, str] | None = None) -> list[Target]:

@@ -23,6 +23,8 @@ AgentRouteError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ __all__ = [
     "RequestError",
     "StreamInterrupted",
     "Unsupported",
+    "nearest",
+    "unknown_key",
 ]
 
 Told: TypeAlias = Literal["code", "words", "status"]
@@ -182,3 +186,20 @@ class StreamInterrupted(ProviderError):
 
 class AllAttemptsFailed(ProviderError):
     """Every candidate was tried or ruled out. `attempts` lists them; `cause` is the deciding one's class and text."""
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """`; did you mean 'openai'?` for `opneai`; nothing where no known word is near.
+
+    >>> nearest("opneai", ["openai", "anthropic"])
+    "; did you mean 'openai'?"
+    """
+    words = {each.lower(): each for each in known}
+    near = get_close_matches(str(word).lower(), words, n=1, cutoff=0.7)
+    return f"; did you mean {words[near[0]]!r}?" if near else ""
+
+
+def unknown_key(key: str, known: Iterable[str], where: str = "") -> str:
+    """The one message for a key that a table does not have. `where` is its table, with a point behind."""
+    words = sorted(known)
+    return f"unknown key {where + key!r}{nearest(key, words) or ';'} known are {', '.join(words)}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .errors import ConfigError
 
@@ -15,6 +16,9 @@ GivenKey: TypeAlias = str | tuple[str, float | datetime | None]
 """A key, alone or with the moment at which it expires: seconds since 1970, or a datetime (UTC if it has no zone)."""
 
 KeyFunction: TypeAlias = Callable[[], GivenKey | Awaitable[GivenKey]]
+
+_VARIABLE_LIKE: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_(KEY|TOKEN|SECRET|PAT)(_?\d+)?")
+"""`OPENAI_API_KEY` where a key should stand: no provider's keys look like this."""
 
 
 class Secret:
@@ -41,6 +45,8 @@ class Secret:
                 f"the key is {what}; give its text, 'env:NAME' or a function without arguments, or leave `api_key` out "
                 f"if none is needed"
             )
+        if _VARIABLE_LIKE.fullmatch(literal):
+            raise ConfigError("the key looks like the name of a variable; write it as 'env:NAME' to read that variable")
         self._literal = literal
         self._lost = ""
         self.env_name = self.function = self.scheme = None

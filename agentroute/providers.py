@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from .addresses import Part, parts_of, url_problem
-from .errors import ConfigError
+from .errors import ConfigError, unknown_key
 from .keys import Secret
 
 __all__ = [
@@ -457,7 +457,7 @@ def _key_names(facts: Mapping[str, Any]) -> tuple[str, ...]:
 def _no_others(facts: Mapping[str, Any], known: Iterable[str], where: str = "") -> None:
     unknown = set(facts) - set(known)
     if unknown:
-        raise ConfigError(f"unknown key '{where}{sorted(unknown)[0]}'; known are {', '.join(sorted(known))}")
+        raise ConfigError(unknown_key(sorted(unknown)[0], known, where))
 
 
 @cache

@@ -14,21 +14,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from agentroute.forks import renew_in_child
+
 from . import transport
 from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
+from .catalog.checking import address_problem, doubts
 from .decisions import Constraints, Decision, StepContext, Strategy
 from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import Plan
+from .figures import usd
 from .ledger import Ledger, MemoryLedger
-from .messages import ChatRequest, ChatResponse, Usage, check_request
+from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .routing.affinity import Affinity, Recall
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
+from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
 from .routing.reasoning_state import live_state
 from .routing.selection import select
@@ -44,6 +49,9 @@ __all__ = ["AsyncResponseStream", "Call", "ResponseStream", "Router"]
 
 logger = logging.getLogger("agentroute")
 
+SLOW_S = 30.0
+"""A call that took this long is told at INFO: people who wait for an agent's step ask by then what it is doing."""
+
 _NO_CONTEXT = StepContext()
 
 
@@ -56,7 +64,8 @@ class Router:
     `baseline` names the target that savings are counted against (default: the dearest of the top tier).
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
-    file's path. Raises ConfigError for an empty pool or a name that is not in it.
+    file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
+    step's own are put over. Raises ConfigError for an empty pool or a name that is not in it.
 
     A copy, shallow or deep, is the same router. A pickle holds the settings, keys by their variables' names only, and
     gives a router that has seen nothing yet; see `docs/configuration.md`.
@@ -83,6 +92,7 @@ class Router:
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
+        roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
         new_id: Callable[[], str] | None = None,
     ) -> None:
         if targets is None:
@@ -96,6 +106,7 @@ class Router:
         self._prices_read = read_on(self.pool)
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
+        self.roles: Mapping[str, Constraints] = read_policies(roles, self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -109,24 +120,39 @@ class Router:
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
         self._new_id = new_id or _random_id
         self._digest_key = secrets.token_bytes(16)
-        self._lock = threading.Lock()
+        self.begin_anew()
+        renew_in_child(self)
         self._performer: transport.HttpPerformer | None = None
         self._async_performer: transport.AsyncHttpPerformer | None = None
+        for target in self.pool:
+            for doubt in doubts(target):
+                logger.warning("target %r: %s", target.name, doubt)
         for pair in self.pool.dominated:
             logger.warning(
                 "target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by
             )
 
+    def begin_anew(self) -> None:
+        """For a forked child: another thread of its parent may have held the lock."""
+        self._lock = threading.Lock()
+
     @classmethod
     def from_config(cls, path: str | Path, **options: Any) -> Router:
-        """A router from a TOML file (`docs/configuration.md`). Raises ConfigError naming the file and the key."""
+        """A router from a TOML file (`docs/configuration.md`). Raises ConfigError naming the file and the key, also for
+        a target without an address: a pool that is to decide only is built in code."""
         from .config import load
 
         settings = {**load(path), **options}
         try:
-            return cls(**settings)
+            router = cls(**settings)
         except ConfigError as error:
             problem = str(error)
+        else:
+            lost = [(target.name, address_problem(target)) for target in router.pool]
+            problem = "; ".join(f"target {name!r}: {text}" for name, text in lost if text is not None)
+            if not problem:
+                return router
+            router.close()
         raise ConfigError(f"{path}: {problem}")
 
     @classmethod
@@ -195,6 +221,7 @@ class Router:
             "ledger": None if self._opened_ledger is None else self._opened_ledger.path,
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
+            "roles": self.roles,
         }
         return _unpickled, (type(self), settings)
 
@@ -233,10 +260,16 @@ class Router:
         context = _NO_CONTEXT if context is None else context
         if not isinstance(context, StepContext):
             raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
+        role = role_of(self.roles, context)
+        constraints = constraints if role is None else constraints_for(self.roles[role], constraints)
         created_at = self._clock.now()
         self._read_prices(created_at)
         now = self._clock.monotonic()
-        prefix = Prefix.of(request.messages, request.tools)
+        try:
+            prefix = Prefix.of(request.messages, request.tools)
+        except (AttributeError, TypeError):
+            check_parts(request.messages)
+            raise
         recall = self.affinity.recall(prefix, self.pool, now)
         tokens = estimate(prefix, self._anchor(prefix, context) or recall.anchor)
         step = Step.of(request, context, prefix.whole.bulk)
@@ -266,6 +299,8 @@ class Router:
         baseline_warm = self._baseline_warm(recall, now)
         baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm)
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
+        if role is not None:
+            reasons = (*reasons, f"policy of role {role!r}")
         decision = Decision(
             id=self._new_id(),
             created_at=created_at,
@@ -313,6 +348,7 @@ class Router:
 
     def _finished(self, prefix: Prefix, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
+        _log(decision)
         try:
             self.ledger.append(decision)
         except Exception:
@@ -512,6 +548,23 @@ def _why_not_pickled(value: object) -> str | None:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _log(decision: Decision) -> None:
+    """One line for a step, DEBUG, or INFO if it was slow: names, counts and times; nothing of what was said."""
+    seconds = sum(attempt.duration_s for attempt in decision.attempts)
+    logger.log(
+        logging.INFO if seconds >= SLOW_S else logging.DEBUG,
+        "step %s (%s, %s): %s from %r after %.1f s, %d attempts, cost %s",
+        decision.id,
+        decision.step_kind.value,
+        decision.task.value,
+        decision.outcome,
+        decision.target,
+        seconds,
+        len(decision.attempts),
+        usd(decision.cost, places=5),
+    )
 
 
 def _open(path: str | Path) -> SqliteLedger:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-from .addresses import is_own, url_problem
+from .addresses import is_own, sends_in_the_clear, url_problem
 from .errors import ConfigError
 from .keys import KeyFunction, Secret
 from .model_rules import UNKNOWN, ModelRules
@@ -175,6 +175,12 @@ class Target:
             raise ConfigError(f"target {name!r}: `base_url` {problem}")
         if usual_keys is None:
             usual_keys = () if known is None else _usual_keys(known, base_url)
+        in_the_clear = sends_in_the_clear(base_url or endpoint.base_url)
+        if in_the_clear and endpoint.auth != "none" and (api_key is not None or usual_keys):
+            raise ConfigError(
+                f"target {name!r}: `base_url` is plain http to a public host, where anybody on the way could read the "
+                f"key; use https, or leave the key out"
+            )
         if isinstance(price, Mapping):
             price = Price.of(price)
         for key, value, kind in (

@@ -262,7 +262,7 @@ def test_a_bill_shows_losses_and_unknown_prices(shown: tuple[Any, str]) -> None:
         return out.getvalue()
 
     one = replace(shown[0].decisions[0], cost=Decimal("0.03"), baseline_cost=Decimal("0.02"))
-    assert "-$0.01000 (-50%)" in printed(one)
+    assert "-$0.01000 (-50.0 %)" in printed(one)
     assert printed(replace(one, cost=None)).count("unknown") == 2
 
 

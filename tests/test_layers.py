@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
+        "figures",
+        "forks",
         "addresses",
         "keys",
         "providers",
@@ -26,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),
-    ("replay", "testing", "cli"),
+    ("replay", "testing", "cli", "__main__"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
@@ -73,6 +75,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "classifier",
         "economics",
         "strategy",
+        "policies",
         "selection",
     ),
 }
@@ -83,7 +86,7 @@ CONFINED = {
     "httpcore": {"transport"},
     "pydantic": {"config"},
     "typer": {"cli"},
-    "rich": {"cli", "replay"},
+    "rich": {"cli"},
     "platformdirs": {"cli"},
     "genai_prices": {"catalog"},
     "langchain": set(),

@@ -261,7 +261,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("entry", "says"),
         [
-            ('basurl = "https://x"', "provider.acme: unknown key 'basurl'; known are address"),
+            ('basurl = "https://x"', "provider.acme: unknown key 'basurl'; did you mean 'base_url'? known are address"),
             ('base_url = "x"', "provider.acme: `base_url` is no http"),
             (f'auth = "{CANARY}"', "provider.acme: `auth` is none of"),
             (f'api_key = "{CANARY}"', "provider.acme: `api_key`: keys do not belong in a file"),

@@ -16,6 +16,7 @@ import pytest
 from agentroute import (
     AgentRouteError,
     AllAttemptsFailed,
+    AuthenticationFailed,
     Capabilities,
     ChatRequest,
     ChatResponse,
@@ -579,7 +580,7 @@ def test_a_single_target_is_no_list_and_auto_is_no_name() -> None:
 def test_a_missing_key_names_its_target(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_THERE", raising=False)
     target = Target(name="m", provider="x", model="x", tier="mid", base_url=provider.base_url, api_key="env:NOT_THERE")
-    with Router(targets=[target]) as router, pytest.raises(ConfigError, match=r"target 'm'.*NOT_THERE"):
+    with Router(targets=[target]) as router, pytest.raises(AuthenticationFailed, match=r"target 'm'.*NOT_THERE"):
         router.complete(ask())
 
 

@@ -389,9 +389,8 @@ class TestWhatIsSent:
     @pytest.mark.parametrize(
         ("facts", "says"),
         [
-            ({"provider": "unheard-of"}, "give base_url="),
+            ({"provider": "unheard-of"}, "give the `base_url`"),
             ({"dialect": "native", "base_url": "http://127.0.0.1:9"}, "native"),
-            ({"base_url": "http://127.0.0.1:9", "api_key": "env:NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE is not set"),
             ({"base_url": "http://127.0.0.1:9", "api_key": "sk-canary\n"}, "no header can carry"),
         ],
     )
@@ -402,6 +401,24 @@ class TestWhatIsSent:
         assert says in str(ran.error)
         assert "sk-canary" not in str(ran.error)
         assert healthy.requests == [], "an error of our own does not fail over"
+
+    @pytest.mark.parametrize("keys", ["env:NOT_SET_ANYWHERE", ["env:NOT_SET_ANYWHERE", "env:NOR_THIS_ONE"]])
+    def test_a_key_that_is_not_set_takes_the_call_to_the_next_target(self, call: Call, keys: Any) -> None:
+        with Loopback([ANSWER]) as nobody, Loopback([ANSWER]) as healthy:
+            ran = call(nobody.target("a", api_key=keys), healthy.target("b"))
+        assert ran.text == "hello world"
+        assert nobody.requests == [], "nothing is sent without its key"
+        assert len(healthy.requests) == 1
+        tried = [attempt for attempt in ran.log.attempts if attempt.target == "a"]
+        assert [attempt.error for attempt in tried] == ["AuthenticationFailed"] * (1 if isinstance(keys, str) else 2)
+        assert "NOT_SET_ANYWHERE is not set; it should hold the key" in (tried[0].error_text or "")
+        assert any("AuthenticationFailed" in warning for warning in ran.log.warnings)
+
+    def test_where_no_key_is_set_the_error_names_the_variable(self, call: Call) -> None:
+        with Loopback([ANSWER]) as nobody:
+            ran = call(nobody.target("a", api_key="env:NOT_SET_ANYWHERE"))
+        assert isinstance(ran.error, AuthenticationFailed)
+        assert "target 'a': the environment variable NOT_SET_ANYWHERE is not set" in str(ran.error)
 
     def test_proxies_are_not_read_from_the_environment(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):

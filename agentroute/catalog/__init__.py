@@ -171,8 +171,26 @@ def resolve(target: Target, *, timestamp: datetime | None = None) -> Target:
 
 
 def build_pool(targets: Iterable[Target], *, timestamp: datetime | None = None) -> Pool:
-    """The pool of these targets, each resolved. Raises ConfigError where a tier is neither given nor to be found."""
-    return Pool(resolve(target, timestamp=timestamp) for target in targets)
+    """The pool of these targets, each resolved.
+
+    Raises ConfigError where a tier is neither given nor to be found, and for a name that is nearly a known one.
+    """
+    resolved = [resolve(target, timestamp=timestamp) for target in targets]
+    for target in resolved:
+        problem = _misspelt(target)
+        if problem is not None:
+            raise ConfigError(f"target {target.name!r}: {problem}")
+    return Pool(resolved)
+
+
+def _misspelt(target: Target) -> str | None:
+    from .checking import misspelt_provider, model_doubt
+
+    problem = misspelt_provider(target)
+    if problem is None and target.tier is None:
+        problem = model_doubt(target)
+        return problem and f"{problem} If not, give tier='budget', 'mid', 'standard' or 'premium'"
+    return problem
 
 
 def iter_models(*, everything: bool = False, timestamp: datetime | None = None) -> Iterator[Target]:

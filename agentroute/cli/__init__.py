@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -9,7 +11,7 @@ import typer
 from agentroute import __version__
 from agentroute.errors import AgentRouteError
 
-from . import demo, models, replay, report, route
+from . import check, demo, models, replay, report, route
 
 __all__ = ["app", "main"]
 
@@ -17,12 +19,12 @@ app = typer.Typer(
     help="Sends each model call of an agent to the cheapest model that will do it right.\n\n"
     "Start with `agentroute demo` (no key needed), then `agentroute replay` on traces of your own.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.command)
+app.command("check")(check.command)
 app.command("route")(route.command)
 app.command("replay")(replay.command)
 app.command("report")(report.command)
@@ -45,7 +47,13 @@ def _options(
 
 
 def main() -> None:
-    """The console script. Our own errors end in one line, not a traceback."""
+    """The console script. Our own errors end in one line, not a traceback.
+
+    A sign that the output's encoding lacks becomes `?`: redirected output is cp1252 or ASCII on many machines.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except (AgentRouteError, OSError) as error:

@@ -14,21 +14,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentroute.catalog import facts, iter_models
+from agentroute.catalog import build_pool, facts, iter_models
 from agentroute.catalog.prices import price_id
+from agentroute.decisions import Complexity, Task
 from agentroute.errors import ConfigError
-from agentroute.routing.strategy import StrategyTable
+from agentroute.routing.strategy import Row, StrategyTable
 from agentroute.targets import Price, Target, Tier
 
-from .table import render_table
+from .options import ConfigOption, pool_options, stdout
 
-__all__ = ["command", "render", "rows", "to_json"]
+__all__ = ["command", "rates", "render", "render_table", "rows", "size", "to_json"]
 
 _ABILITIES = {"tools": "T", "vision": "V", "structured_output": "S", "reasoning": "R", "documents": "D", "audio": "A"}
-_WIDTH = 100
+_COMPLEXITIES: tuple[Complexity, ...] = ("simple", "medium", "complex")
 
 
 def command(
+    config: ConfigOption = None,
     provider: Annotated[str | None, typer.Option(help="Only this provider's: openai, anthropic, ollama, ...")] = None,
     tier: Annotated[str | None, typer.Option(help="Only this tier: budget, mid, standard or premium.")] = None,
     everything: Annotated[
@@ -41,14 +43,17 @@ def command(
 
     Any other model works too: its price and tier come from genai-prices where it is listed there, else from you.
     """
-    console = Console()
-    console = console if console.is_terminal else Console(width=_WIDTH)
+    console = stdout()
     if table and (as_json or provider or tier or everything):
         raise ConfigError("--table prints the strategy table alone; leave the other options out")
+    if config is not None and everything:
+        raise ConfigError("--config lists the models of your pool, --all every other one; use one of them")
+    options = {} if config is None else pool_options(config)
     if table:
-        render_table(console, StrategyTable.default())
+        render_table(console, options.get("table") or StrategyTable.default())
         return
-    found = rows(provider=provider, tier=tier, everything=everything)
+    listed = None if config is None else list(build_pool(options["targets"]))
+    found = rows(listed, provider=provider, tier=tier, everything=everything)
     if as_json:
         typer.echo(json.dumps(to_json(found), indent=2, ensure_ascii=False))
         return
@@ -56,18 +61,21 @@ def command(
 
 
 def rows(
+    listed: Sequence[Target] | None = None,
     *,
     provider: str | None = None,
     tier: str | Tier | None = None,
     everything: bool = False,
     timestamp: datetime | None = None,
 ) -> list[Target]:
-    """The models asked for, as resolved targets, in the catalog's order; prices are those of `timestamp` (None is now).
+    """The models asked for out of `listed` (None: the catalog), as resolved targets, in their order; the catalog's
+    prices are those of `timestamp` (None is now).
 
     Raises ConfigError for a tier that is none, and for a provider with no model in the list.
     """
     wanted = None if tier is None else Tier.parse(tier)
-    listed = list(iter_models(everything=everything, timestamp=timestamp))
+    if listed is None:
+        listed = list(iter_models(everything=everything, timestamp=timestamp))
     if provider is not None:
         known = sorted({target.provider for target in listed})
         listed = [target for target in listed if price_id(target.provider) == price_id(provider)]
@@ -93,8 +101,8 @@ def render(console: Console, targets: Sequence[Target]) -> None:
             target.model,
             target.provider,
             ("unknown" if target.tier is None else target.tier.value) + ("*" if target.tier_inferred else ""),
-            *_amounts(target.price),
-            _size(target.context_window),
+            *rates(target.price),
+            size(target.context_window),
             _abilities(target),
         )
     console.print(table)
@@ -144,7 +152,8 @@ def _price_json(price: Price | None) -> dict[str, Any] | None:
     return {**text, "steps": steps, "source": price.source}
 
 
-def _amounts(price: Price | None) -> tuple[str, str, str]:
+def rates(price: Price | None) -> tuple[str, str, str]:
+    """Input, output and cached input in USD per million tokens; `+` marks what is dearer for long prompts."""
     if price is None:
         return "unknown", "unknown", "unknown"
     more = "+" if price.steps else ""
@@ -160,7 +169,8 @@ def _plain(amount: Decimal) -> str:
     return f"{float(amount):.4g}"
 
 
-def _size(tokens: int | None) -> str:
+def size(tokens: int | None) -> str:
+    """`128k`, `1.05M`."""
     if tokens is None:
         return "unknown"
     return f"{tokens / 1_000_000:.3g}M" if tokens >= 1_000_000 else f"{tokens // 1000}k"
@@ -183,3 +193,36 @@ def _legend(targets: Sequence[Target]) -> list[str]:
     if any(target.price and target.price.source == "runs locally" for target in targets):
         lines.append("Local models: nothing per token; the context is the model's, your server may serve less.")
     return lines
+
+
+# -- the strategy table --------------------------------------------------------------------------------------------
+
+
+def render_table(console: Console, strategies: StrategyTable) -> None:
+    """Prints one row a task where its complexities agree, else one for each complexity."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for heading in ("task", "complexity", "floor", "k", "tiers", "prefer"):
+        table.add_column(heading, justify="right" if heading in ("floor", "k") else "left", no_wrap=True)
+    for task in Task:
+        rows = [strategies.row(task, complexity) for complexity in _COMPLEXITIES]
+        if rows[0] == rows[1] == rows[2]:
+            table.add_row(task.value, "any", *_cells(rows[0]))
+        else:
+            for complexity, row in zip(_COMPLEXITIES, rows, strict=True):
+                table.add_row(task.value, complexity, *_cells(row))
+    console.print(table)
+    for line in (
+        f"version {strategies.version}",
+        "cheapest: least cost with P(tier suffices) >= floor",
+        "balanced: least cost + k x (cost of the step on the strongest target) x (1 - P)",
+        "best:     the cheapest with P >= the highest P - 0.01",
+    ):
+        console.print(Text(line, style="dim"))
+
+
+def _cells(row: Row) -> tuple[str, str, str, str]:
+    if row.min_tier is None and row.max_tier is None:
+        tiers = "all"
+    else:
+        tiers = f"{row.min_tier.value if row.min_tier else ''}..{row.max_tier.value if row.max_tier else ''}"
+    return f"{row.floor:.2f}", f"{row.k:g}", tiers, ", ".join(row.prefer)

@@ -15,32 +15,27 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.text import Text
 
 from agentroute.errors import ConfigError
+from agentroute.figures import count
 from agentroute.replay import GAP_S, ReplayReport, describe, replay, replay_ledger
-from agentroute.replay.console import render
-from agentroute.replay.description_console import render_description
 from agentroute.replay.html import page
-from agentroute.replay.ledger_console import render_ledger
 from agentroute.replay.ledgers import holds_decisions
 from agentroute.replay.logs import NAMES
-from agentroute.replay.wording import count
 from agentroute.router import Router
 from agentroute.targets import Target
 
-from .pool import EXAMPLE_POOL, pool_options
+from .description_console import render_description
+from .ledger_console import render_ledger
+from .options import EXAMPLE_POOL, ConfigOption, pool_options, stdout
+from .replay_console import render
 
 __all__ = ["command"]
-
-_WIDTH = 100
-"""Columns where the output goes to a file or a pipe."""
 
 
 def command(
     files: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Files, folders or patterns of recorded runs; or ledgers.")
     ],
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A config file with your pool (docs/configuration.md).")
-    ] = None,
+    config: ConfigOption = None,
     targets: Annotated[
         str | None,
         typer.Option(help="The pool as provider/model, comma-separated, in place of a config file."),
@@ -129,13 +124,13 @@ def _describe(files: Sequence[Path], fmt: str | None, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
     else:
-        (Console() if sys.stdout.isatty() else Console(width=_WIDTH)).print(render_description(found))
+        stdout().print(render_description(found))
     if not found.steps:
         raise ConfigError(_nothing_in(found.files, found.alike))
 
 
 def _print(shown: RenderableType, *, example: bool) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    console = stdout()
     if example:
         names = ", ".join(f"{provider}/{model}" for provider, model in EXAMPLE_POOL)
         console.print(Text(f"the example pool ({names}); --config or --targets give yours\n", style="dim"))
@@ -215,7 +210,7 @@ def _format(name: str | None) -> str | None:
 def _show_explained(report: ReplayReport) -> None:
     explained = report.explained
     assert explained is not None
-    console = Console(soft_wrap=True)
+    console = stdout(soft_wrap=True)
     console.print(Text(f"step {explained.step:,}, {explained.place}\n", style="bold"))
     for name, decision in explained.decisions.items():
         console.print(Text(name, style="bold"))

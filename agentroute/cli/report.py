@@ -6,31 +6,26 @@ import csv
 import io
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from agentroute.errors import ConfigError
+from agentroute.figures import count, percent, printable, usd
 from agentroute.ledger.entries import KEYS
 from agentroute.ledger.reading import read_entries, read_gaps
 from agentroute.ledger.report import Figures, Report, report
-from agentroute.replay.wording import count
 
-from .ledger import VARIABLE, ledger_path
+from .options import LEDGER_VARIABLE, ledger_path, stdout
 
 __all__ = ["command", "render", "to_csv"]
-
-_WIDTH = 80
-"""Columns where the output goes to a file or a pipe."""
 
 _AGO = re.compile(r"(\d{1,5})([dh])")
 
@@ -39,7 +34,7 @@ def command(
     ledger: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The ledger.", show_default=f"{VARIABLE}, else ledger.db in your data directory"
+            metavar="FILE", help="The ledger.", show_default=f"{LEDGER_VARIABLE}, else ledger.db in your data directory"
         ),
     ] = None,
     by: Annotated[
@@ -76,7 +71,7 @@ def command(
     if not path.is_file():
         raise ConfigError(
             f'there is no ledger {str(path)!r}; Router(ledger="ledger.db") or `ledger = "ledger.db"` in a config file '
-            f"writes one, --ledger or {VARIABLE} names it"
+            f"writes one, --ledger or {LEDGER_VARIABLE} names it"
         )
     now = datetime.now(UTC)
     start, end = _time(since, "--since", now), _time(until, "--until", now)
@@ -90,7 +85,7 @@ def command(
     elif as_csv:
         typer.echo(to_csv(found), nl=False)
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+        console = stdout()
         console.print(Text(str(path), style="dim"), soft_wrap=True)
         console.print(render(found))
 
@@ -154,11 +149,11 @@ def _headline(found: Report) -> list[str]:
     if not all_.steps:
         lines = [f"{steps}, without details"]
     priced = totals.steps - totals.unpriced
-    lines.append(f"cost      {_usd(totals.cost if priced else None)}{_unpriced(totals.unpriced)}")
+    lines.append(f"cost      {usd(totals.cost if priced else None)}{_unpriced(totals.unpriced)}")
     if all_.compared or found.gaps:
-        share = f" ({_percent(totals.savings, totals.baseline_cost)})" if totals.baseline_cost else ""
-        lines.append(f"baseline  {_usd(totals.baseline_cost, '~')}, an estimate")
-        lines.append(f"saved     {_usd(totals.savings, '~')}{share}")
+        share = f" ({percent(totals.savings / totals.baseline_cost)})" if totals.baseline_cost else ""
+        lines.append(f"baseline  {usd(totals.baseline_cost, estimated=True)}, an estimate")
+        lines.append(f"saved     {usd(totals.savings, estimated=True)}{share}")
         if all_.compared < all_.steps:
             lines.append(
                 f"          over {count(all_.compared, 'step')} with both known{', and the gap' if found.gaps else ''}"
@@ -196,11 +191,11 @@ def _table(key: str, groups: Mapping[str | None, Figures]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for value, figures in groups.items():
         table.add_row(
-            Text("(none)", "dim") if value is None else Text(_printable(value)),
+            Text("(none)", "dim") if value is None else Text(printable(value)),
             f"{figures.steps:,}",
-            _usd(figures.cost) + ("*" if figures.unpriced else ""),
-            _usd(figures.baseline_cost),
-            Text(_usd(figures.savings), style="red" if (figures.savings or 0) < 0 else "green"),
+            usd(figures.cost) + ("*" if figures.unpriced else ""),
+            usd(figures.baseline_cost),
+            Text(usd(figures.savings), style="red" if (figures.savings or 0) < 0 else "green"),
             *(f"{number:,}" if number else "." for number in (figures.failed, figures.fallbacks, figures.duplicates)),
             _seconds(figures.duration_p50),
             _seconds(figures.duration_p95),
@@ -221,23 +216,5 @@ def _unpriced(steps: int) -> str:
     return f" and {count(steps, 'step')} of unknown cost, in no sum" if steps else ""
 
 
-def _usd(money: Decimal | None, mark: str = "") -> str:
-    if money is None:
-        return "unknown"
-    sign = "-" if money < 0 else ""
-    size = abs(money)
-    if 0 < size < Decimal("0.0001"):
-        return f"{mark}{sign}<$0.0001"
-    return f"{mark}{sign}${size:,.2f}" if size >= 100 else f"{mark}{sign}${size:.4f}"
-
-
-def _percent(part: Decimal, whole: Decimal) -> str:
-    return f"{100 * part / whole:.1f} %"
-
-
 def _seconds(seconds: float | None) -> str:
     return "." if seconds is None else f"{seconds:.2f}" if seconds < 100 else f"{seconds:.0f}"
-
-
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in text)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from agentroute.decisions import Constraints, Decision, StepContext
 from agentroute.errors import RequestError
+from agentroute.figures import usd
 from agentroute.messages import ChatRequest, Message
 from agentroute.messages import Text as TextPart
 from agentroute.router import Router
 
-from .pool import pool_options
+from .options import ConfigOption, StrategyOption, pool_options, stdout
 
 __all__ = ["command"]
 
@@ -26,13 +25,8 @@ def command(
     prompt: Annotated[
         str, typer.Argument(help="A prompt; or `-` for an OpenAI chat-completions body (JSON) on standard input.")
     ] = "-",
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A config file with your pool (docs/configuration.md).")
-    ] = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="cheapest, balanced or best.", show_default="the config file's, else balanced"),
-    ] = None,
+    config: ConfigOption = None,
+    strategy: StrategyOption = None,
     max_tier: Annotated[str | None, typer.Option(help="Nothing above: budget, mid, standard or premium.")] = None,
     agent: Annotated[str | None, typer.Option(help="The agent that asks.")] = None,
     role: Annotated[str | None, typer.Option(help="Its role.")] = None,
@@ -55,7 +49,7 @@ def command(
     elif whole:
         typer.echo(decision.explain())
     else:
-        Console(soft_wrap=True).print(summary(decision))
+        stdout(soft_wrap=True).print(summary(decision))
 
 
 def _request(prompt: str) -> ChatRequest:
@@ -87,8 +81,8 @@ def summary(decision: Decision) -> Text:
         Text.assemble(
             ("-> ", "dim"),
             (decision.target, "bold green"),
-            f"  ({decision.tier.value}, expected {_usd(first.expected_cost)}",
-            f"; {decision.baseline_target} would cost {_usd(decision.baseline_cost)})",
+            f"  ({decision.tier.value}, expected {usd(first.expected_cost, places=5)}",
+            f"; {decision.baseline_target} would cost {usd(decision.baseline_cost, places=5)})",
         ),
         Text.assemble(
             ("step     ", "dim"),
@@ -112,7 +106,3 @@ def summary(decision: Decision) -> Text:
         more = f"; and {len(decision.dropped) - 3} more" if len(decision.dropped) > 3 else ""
         lines.append(Text.assemble(("dropped  ", "dim"), shown + more))
     return Text("\n").join(lines)
-
-
-def _usd(value: Any) -> str:
-    return "unknown" if value is None else f"${value:.5f}"

@@ -6,6 +6,7 @@ all the same (`force`), the one that comes back first before the others: a provi
 
 from __future__ import annotations
 
+import logging
 import random as _random
 import threading
 from collections import OrderedDict, deque
@@ -25,11 +26,14 @@ from agentroute.errors import (
     RateLimited,
     Unsupported,
 )
+from agentroute.forks import renew_in_child
 from agentroute.keys import Secret
 from agentroute.providers import NATIVE
 from agentroute.targets import Target
 
 __all__ = ["Breakers", "Open", "Permit", "key_of"]
+
+logger = logging.getLogger("agentroute")
 
 FAILURES_IN_A_ROW: Final = 3
 """One failure is a blip and two may be; at a usual error rate of 1 %, three in a row are chance once in a million."""
@@ -197,6 +201,7 @@ class Permit:
 
     def failure(self, error: ProviderError, now: float) -> None:
         """The attempt failed. What the request itself brought about leaves the circuits as they were."""
+        opened: Open | None = None
         with self._breakers._lock:
             probed = [circuit for circuit, _ in self._held if circuit.probe is self]
             current = self._give_back()
@@ -210,7 +215,14 @@ class Permit:
             if known and circuit not in current:
                 circuit.prolong(why, now, pause)
             else:
+                before = circuit.generation
                 circuit.failed(why, now, pause, probe=circuit in probed)
+                if circuit.generation != before and circuit.until is not None:
+                    opened = Open(circuit.until - now, why)
+        if opened is not None:
+            logger.warning(
+                "the circuit of %s %r opened for %.0f s after %s", level, self._target.name, opened.seconds, opened.why
+            )
 
     def release(self) -> None:
         """The call was cancelled or abandoned, or failed for a reason of ours: the circuits stay as they are."""
@@ -241,6 +253,11 @@ class Breakers:
         self._max_circuits = max_circuits
         self._circuits: OrderedDict[Hashable, _Circuit] = OrderedDict()
         # Reentrant: the garbage collector may close a stream in the middle of what its thread is doing here.
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """For a forked child: another thread of its parent may have held the lock."""
         self._lock = threading.RLock()
 
     def acquire(self, target: Target, now: float) -> Permit | None:

@@ -27,6 +27,7 @@ from .rules import (
     final_error,
     goes_on,
     interrupted,
+    label,
     may_be_billed,
     may_return,
     retries_at_once,
@@ -113,6 +114,10 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
             log.outcome = "failed"
             raise final_error(failures, tuple(log.attempts)) if failures else _nothing_tried()
         target, permit = _next(waiting, plan.breakers, log, clock.monotonic())
+        if failures:
+            before, failed = failures[-1]
+            how = "retry of" if before.name == target.name else f"fallback from {before.name!r} to"
+            logger.warning("%s %r after %s", how, target.name, label(failed))
         asked = replace(fitted.get(target.name, Fitted(target, plan.request)), target=target)
         error = yield from _attempt(plan, asked, permit, bool(waiting), log, clock, begun)
         if error is None:

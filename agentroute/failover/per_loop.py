@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from agentroute.errors import ConfigError
+from agentroute.forks import renew_in_child
 
 __all__ = ["PerLoop"]
 
@@ -23,12 +26,20 @@ class PerLoop(Generic[Held]):
     def __init__(self, make: Callable[[], Held], close: Callable[[Held], Awaitable[None]]) -> None:
         self._make = make
         self._close = close
-        self._lock = threading.Lock()
+        self._of_parents: list[Any] = []
         self._open: dict[asyncio.AbstractEventLoop, tuple[Held, AsyncGenerator[None, None]]] = {}
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        # What the parent had is kept out of the garbage collector's hands: to close it would wake the parent's loops.
+        self._of_parents.append(self._open)
+        self._lock = threading.Lock()
+        self._open = {}
 
     async def get(self) -> Held:
-        """This loop's own."""
-        loop = asyncio.get_running_loop()
+        """This loop's own. Raises ConfigError if it is not asyncio's."""
+        loop = _running()
         with self._lock:
             known = self._open.get(loop)
             if known is not None:
@@ -56,3 +67,11 @@ class PerLoop(Generic[Held]):
             known = self._open.get(asyncio.get_running_loop())
         if known is not None:
             await known[1].aclose()
+
+
+def _running() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    raise ConfigError("no asyncio event loop runs here; under trio, make plain calls in `trio.to_thread.run_sync`")

@@ -34,6 +34,7 @@ __all__ = [
     "final_error",
     "goes_on",
     "interrupted",
+    "label",
     "may_be_billed",
     "may_return",
     "retries_at_once",
@@ -173,7 +174,7 @@ def final_error(failures: Sequence[tuple[Target, ProviderError]], attempts: tupl
     limited = all(isinstance(error, RateLimited) for error in errors)
     pauses = [error.retry_after for error in errors if error.retry_after is not None]
     lines = [
-        f"{target.name!r} ({target.origin}) {_label(error)} after {attempt.duration_s * 1000:.0f} ms: {error}"
+        f"{target.name!r} ({target.origin}) {label(error)} after {attempt.duration_s * 1000:.0f} ms: {error}"
         for (target, error), attempt in zip(failures, attempts, strict=True)
     ]
     return AllAttemptsFailed(
@@ -192,6 +193,7 @@ def _describe(error: ProviderError) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _label(error: ProviderError) -> str:
+def label(error: ProviderError) -> str:
+    """Its class and status, without the provider's words: they may quote the request."""
     name = type(error).__name__
     return name if error.status is None else f"{name} {error.status}"

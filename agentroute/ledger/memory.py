@@ -6,6 +6,7 @@ import threading
 from collections import deque
 
 from agentroute.decisions import Decision
+from agentroute.forks import renew_in_child
 
 from .totals import Tally, Totals
 
@@ -21,6 +22,11 @@ class MemoryLedger:
     def __init__(self, *, max_decisions: int = 10_000) -> None:
         self._decisions: deque[Decision] = deque(maxlen=max_decisions)
         self._totals: Tally[Totals] = Tally()
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """For a forked child: another thread of its parent may have held the lock."""
         self._lock = threading.RLock()
 
     def append(self, decision: Decision) -> None:

@@ -10,6 +10,7 @@ from decimal import Context, Decimal
 from typing import Any, Generic, Self, TypeVar
 
 from agentroute.decisions import Decision
+from agentroute.forks import renew_in_child
 
 __all__ = ["Gap", "Tally", "Totals", "add"]
 
@@ -101,6 +102,11 @@ class Tally(Generic[_S]):
         self._waiting: deque[_S] = deque()
         self._sum: _S | None = None
         self._adding = False
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """For a forked child: another thread of its parent may have held the lock."""
         self._lock = threading.RLock()
 
     def add(self, more: _S) -> None:

@@ -8,10 +8,11 @@ from decimal import Decimal
 from html import escape
 from typing import TypeAlias
 
+from agentroute.figures import count, percent, usd
 from agentroute.targets import Tier
 
 from .report import Bill, ReplayReport
-from .wording import caveats, count, headline, percent, problem_lines, saved, usd
+from .wording import caveats, headline, problem_lines, saved
 
 __all__ = ["page"]
 
@@ -31,8 +32,9 @@ p { margin: 2px 0; } .soft { color: var(--soft); } .warn { color: var(--warn); }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; margin: 22px 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
 .card b { display: block; font-size: 24px; font-variant-numeric: tabular-nums; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 20px; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 20px; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px; }
+figure h3 { font-size: 15px; margin: 0 0 8px; }
 figcaption { color: var(--soft); font-size: 13px; margin-top: 6px; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); }
@@ -68,7 +70,9 @@ def page(report: ReplayReport) -> str:
         ]
     sections += _problems(report)
     if report.steps:
-        sections.append(_list("What the figures mean", caveats(report)))
+        sections.append(
+            _list("What the figures mean", (line for line in caveats(report) if not line.startswith("best single")))
+        )
         sections.append(f"<h2>The pool</h2>{_pool(report)}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -126,11 +130,10 @@ def _bars(report: ReplayReport) -> str:
             parts.append(
                 f'<rect x="{left}" y="{y + offset}" width="{max(length, 1):.1f}" height="11" rx="2" '
                 f'fill="var(--{colour})" fill-opacity="{opacity}"/>'
-                f'<text class="soft" x="{left + length + 6:.1f}" y="{y + offset + 10}">{escape(_dollars(value))}</text>'
+                f'<text class="soft" x="{left + length + 6:.1f}" y="{y + offset + 10}">{escape(usd(value))}</text>'
             )
-    return _figure(
-        width, height, parts, "Cost of all steps: pale at list price, full with a modelled prompt cache (~)."
-    )
+    caption = "USD for all steps: pale at list price, full with a modelled prompt cache (~)."
+    return _figure("What each way of running the steps costs", width, height, parts, caption)
 
 
 def _scatter(report: ReplayReport) -> str:
@@ -139,7 +142,7 @@ def _scatter(report: ReplayReport) -> str:
     points = [(float(bill.modelled_usd or 0), _goodness(bill), bill) for bill in bills]
     top = max((x for x, _, _ in points), default=0.0)
     floor = math.floor(10 * min((y for _, y, _ in points), default=0.0)) / 10
-    width, height, left, bottom = 560, 340, 46, 40
+    width, height, left, bottom = 560, 356, 58, 56
     wide, high = width - left - 120, height - bottom - 16
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -167,7 +170,17 @@ def _scatter(report: ReplayReport) -> str:
     what = (
         "Share of steps whose tier is enough, as recorded" if known else "Mean P that the tier suffices, as predicted"
     )
-    return _figure(width, height, parts, f"{what}, against modelled cost (~): up and to the left is better.")
+    axis = "share of steps with a sufficient tier" if known else "mean P (tier suffices)"
+    middle = 16 + high / 2
+    parts.append(
+        f'<text class="soft" x="{left + wide / 2:.1f}" y="{height - 4}" text-anchor="middle">USD, modelled</text>'
+    )
+    parts.append(
+        f'<text class="soft" x="12" y="{middle:.1f}" text-anchor="middle" transform="rotate(-90 12 {middle:.1f})">'
+        f"{axis}</text>"
+    )
+    caption = f"{what}, against modelled cost (~): up and to the left is better."
+    return _figure("Cost and sufficiency", width, height, parts, caption)
 
 
 _Box: TypeAlias = tuple[float, float, float, float]
@@ -187,10 +200,10 @@ def _overlap(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _figure(width: int, height: int, parts: Iterable[str], caption: str) -> str:
+def _figure(title: str, width: int, height: int, parts: Iterable[str], caption: str) -> str:
     label = escape(caption, quote=True)
     drawing = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-    return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure><h3>{escape(title)}</h3>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _ticks(top: float) -> list[float]:
@@ -205,10 +218,6 @@ def _ticks(top: float) -> list[float]:
 
 def _tick(value: float) -> str:
     return f"${value:g}"
-
-
-def _dollars(value: Decimal) -> str:
-    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
 
 
 def _clip(name: str) -> str:
@@ -246,7 +255,13 @@ def _bills(report: ReplayReport) -> str:
         first = single and bill is next(iter(report.singles.values()))
         style = "shown" if bill.name == report.strategy and not single else "first" if first else ""
         rows.append(f'<tr class="{style}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return _table([*heads, "enough", "exact"] if with_fit else heads, rows)
+    return _table([*heads, "enough", "exact"] if with_fit else heads, rows) + _best_single(report)
+
+
+def _best_single(report: ReplayReport) -> str:
+    """What the tag means, beside the table that has it."""
+    line = next((line for line in caveats(report) if line.startswith("best single")), None)
+    return "" if line is None else f'<p class="soft">{escape(line)}</p>'
 
 
 def _mix(heading: str, table: Mapping[str, Mapping[str, int]]) -> str:
@@ -273,6 +288,7 @@ def _key() -> str:
 
 
 def _unsure(report: ReplayReport) -> str:
+    labelled = any(each.needed is not None for each in report.least_sure)
     rows = [
         _row(
             [
@@ -282,12 +298,13 @@ def _unsure(report: ReplayReport) -> str:
                 each.step_kind,
                 each.task,
                 each.target,
-                each.needed or "",
+                *([each.needed or ""] if labelled else []),
             ]
         )
         for each in report.least_sure
     ]
-    return _table(["step", "where", "confidence", "kind", "task", "sent to", "needed"], rows)
+    heads = ["step", "where", "confidence", "kind", "task", "sent to", *(["needed"] if labelled else [])]
+    return _table(heads, rows)
 
 
 def _pool(report: ReplayReport) -> str:

@@ -1,31 +1,15 @@
-"""The words and figures that the terminal and the HTML page share: one wording for what is exact and what is not."""
+"""The words that the terminal and the HTML page share: one wording for what is exact and what is not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+
+from agentroute.figures import count
 
 from .records import Problem
 from .report import Bill, Recorded, ReplayReport
 
-__all__ = ["caveats", "count", "headline", "percent", "problem_lines", "saved", "usd"]
-
-
-def usd(value: Decimal | None, *, estimated: bool = False) -> str:
-    """Dollars with four figures or so; `~` marks an estimate."""
-    if value is None:
-        return "unknown"
-    shown = f"${value:,.2f}" if abs(value) >= 10 else f"${value:,.4f}"
-    return f"~{shown}" if estimated else shown
-
-
-def count(number: int, noun: str) -> str:
-    """`1 step`, `2 steps`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def percent(part: float | None) -> str:
-    return "" if part is None else f"{100 * part:.1f} %"
+__all__ = ["caveats", "headline", "problem_lines", "saved"]
 
 
 def saved(bill: Bill, report: ReplayReport) -> float | None:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from agentroute.forks import renew_in_child
 from agentroute.targets import Target
 
 from .prefix import Mark, Prefix
@@ -48,6 +49,11 @@ class Affinity:
         self._max_entries = max_entries
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         # Reentrant: the garbage collector may close a stream in the middle of what its thread is doing here.
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """For a forked child: another thread of its parent may have held the lock."""
         self._lock = threading.RLock()
 
     def recall(self, prefix: Prefix, targets: Iterable[Target], now: float) -> Recall:

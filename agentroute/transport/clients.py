@@ -6,6 +6,8 @@ bodies would only cost time here.
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import cache, lru_cache
@@ -13,6 +15,8 @@ from typing import Any, Final
 
 import httpcore
 import httpx
+
+from agentroute.forks import renew_in_child
 
 from .exchange import Limits, Outgoing
 from .names import Names
@@ -35,7 +39,11 @@ CONNECT_TIMEOUTS: Final = (httpcore.ConnectTimeout,)
 _KEEP_ALIVE_S: Final = 30.0
 """How long an idle connection is kept: an agent's tools run between two calls, and servers close after 60 s or more."""
 
-_KEPT: Final = 20
+_AT_ONCE: Final = 1024 * 1024
+"""More than an event loop reads at once, so that nothing of an answer waits where the pool cannot see it."""
+
+_PIECE: Final = 64 * 1024
+"""How much of a body is written before the call's limits are asked again."""
 
 
 class Watch:
@@ -45,13 +53,15 @@ class Watch:
     asks the call's Limits anew each time.
     """
 
-    __slots__ = ("_broken", "connected", "limits", "sent")
+    __slots__ = ("_broken", "_reading_since", "answered", "connected", "limits", "sent")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.connected = False
         self.sent = False
+        self.answered = False
         self._broken = False
+        self._reading_since: float | None = None
 
     def connecting(self) -> float:
         self.connected = True
@@ -68,7 +78,17 @@ class Watch:
     def reading(self) -> float:
         # httpcore begins to read when all is written, and also when writing failed: the server may have said why.
         self.sent = not self._broken
+        if self._reading_since is None:
+            self._reading_since = self.limits.now()
         return _some(self.limits.reading(), httpcore.ReadTimeout)
+
+    def read(self, data: bytes) -> bytes:
+        self.answered = self.answered or bool(data)
+        return data
+
+    def waited(self) -> float:
+        """Seconds since the request went out."""
+        return 0.0 if self._reading_since is None else self.limits.now() - self._reading_since
 
 
 def _some(seconds: float, late: type[Exception]) -> float:
@@ -84,10 +104,20 @@ class _Stream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        return self._inner.read(max_bytes, timeout.reading())
+        return timeout.read(self._inner.read(max_bytes, timeout.reading()))  # type: ignore[no-any-return]
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
-        self._inner.write(buffer, timeout.writing())
+        connection: socket.socket = self._inner.get_extra_info("socket")
+        rest = memoryview(buffer)
+        while rest:
+            seconds = timeout.writing()
+            try:
+                connection.settimeout(seconds)
+                rest = rest[connection.send(rest[:_PIECE]) :]
+            except TimeoutError as error:
+                raise httpcore.WriteTimeout(str(error)) from None
+            except OSError as error:
+                raise httpcore.WriteError(str(error)) from None
         timeout.written()
 
     def close(self) -> None:
@@ -107,13 +137,39 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
+        self._early = b""
 
     async def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        return await self._inner.read(max_bytes, timeout.reading())
+        early, self._early = self._early, b""
+        return timeout.read(early or await self._inner.read(max(max_bytes, _AT_ONCE), timeout.reading()))  # type: ignore[no-any-return]
 
     async def write(self, buffer: bytes, timeout: Any = None) -> None:
-        await self._inner.write(buffer, timeout.writing())
+        seconds = timeout.writing()
+        if len(buffer) <= _PIECE:
+            await self._inner.write(buffer, seconds)
+        else:
+            await self._write_listening(buffer, seconds)
         timeout.written()
+
+    async def _write_listening(self, buffer: bytes, seconds: float) -> None:
+        """A server that refuses a long body answers before it has read it, and may then reset the connection."""
+        writing = asyncio.ensure_future(self._inner.write(buffer, seconds))
+        hearing = asyncio.ensure_future(self._inner.read(_AT_ONCE, seconds))
+        try:
+            await asyncio.wait((writing, hearing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tasks = (writing, hearing)
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        wrote, heard = ended
+        if isinstance(heard, bytes):
+            self._early = heard
+        if not isinstance(wrote, BaseException):
+            return
+        if isinstance(wrote, asyncio.CancelledError):
+            raise httpcore.WriteError("the server answered before it had read the request")
+        raise wrote
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -182,6 +238,13 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         return _AsyncStream(await self._inner.connect_tcp(last, port, seconds, local_address, socket_options))
 
 
+def _surplus(answer: httpcore.Response) -> bool:
+    """Whether bytes came behind the answer: the parser keeps them, and would read them as the next answer."""
+    connection: Any = answer.stream._stream._connection  # type: ignore[union-attr]
+    parser = getattr(connection, "_h11_state", None)
+    return parser is not None and bool(parser.trailing_data[0])
+
+
 def _unnamed(error: OSError) -> Exception:
     if isinstance(error, TimeoutError):
         return httpcore.ConnectTimeout("the name of the host was not resolved")
@@ -236,6 +299,8 @@ class Response:
         self._answer.extensions["network_stream"].close()
 
     def close(self) -> None:
+        if _surplus(self._answer):
+            self.drop()
         self._answer.close()
 
 
@@ -255,6 +320,8 @@ class AsyncResponse:
         await self._answer.extensions["network_stream"].aclose()
 
     async def close(self) -> None:
+        if _surplus(self._answer):
+            await self.drop()
         await self._answer.aclose()
 
 
@@ -268,10 +335,16 @@ class Connections:
     """For plain calls, from any thread."""
 
     def __init__(self) -> None:
+        self._of_parents: list[Any] = []
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """A forked child opens connections of its own. Its parent's are neither used nor closed."""
+        self._of_parents.append(getattr(self, "_pool", None))
         self._pool = httpcore.ConnectionPool(
             ssl_context=_ssl_context(),
             max_connections=None,
-            max_keepalive_connections=_KEPT,
             keepalive_expiry=_KEEP_ALIVE_S,
             network_backend=_Backend(),
         )
@@ -288,10 +361,16 @@ class AsyncConnections:
     """For one event loop."""
 
     def __init__(self) -> None:
+        self._of_parents: list[Any] = []
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """A forked child opens connections of its own. Its parent's are neither used nor closed."""
+        self._of_parents.append(getattr(self, "_pool", None))
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=_ssl_context(),
             max_connections=None,
-            max_keepalive_connections=_KEPT,
             keepalive_expiry=_KEEP_ALIVE_S,
             network_backend=_AsyncBackend(),
         )

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from agentroute import __version__, formats
 from agentroute.addresses import fill
+from agentroute.catalog.checking import address_problem
 from agentroute.errors import (
     AuthenticationFailed,
     BadResponse,
@@ -30,11 +31,11 @@ from agentroute.formats.failures import decode_error
 from agentroute.formats.foreign import carried
 from agentroute.formats.forms import CallsBack
 from agentroute.formats.reading import money
-from agentroute.formats.reasoning import read
+from agentroute.formats.reasoning import fit, read, thinks
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
 from agentroute.keys import Secret
-from agentroute.messages import ChatRequest, Extra, Usage
+from agentroute.messages import ChatRequest, Extra, Reasoning, ToolCall, Usage
 from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Target
@@ -69,7 +70,7 @@ class Outgoing:
     )
 
     def __init__(self, attempt: Try) -> None:
-        target = attempt.target
+        target = _spoken(attempt.target, attempt.request)
         self.target: Final = target.name
         self.origin: Final = target.origin
         self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
@@ -140,9 +141,18 @@ class Outgoing:
         return found if key is None else {**found, key[0]: key[1]}
 
     def key_header(self) -> tuple[str, str] | None:
-        """The header that holds the key, made at the moment of sending. Never keep it."""
+        """The header that holds the key, made at the moment of sending. Never keep it.
+
+        Raises AuthenticationFailed for a variable that is not set: another target may have its key.
+        """
         if self._secret is None or self._auth == "none":
             return None
+        if self._secret.env_name is not None and not self._secret.present:
+            raise AuthenticationFailed(
+                f"target {self.target!r}: the environment variable {self._secret.env_name} is not set; it should hold "
+                f"the key",
+                target=self.target,
+            )
         key, problem = _key(self._tokens[-1] if self._tokens else self._secret)
         if problem is not None:
             raise ConfigError(f"target {self.target!r}: {problem}")
@@ -211,6 +221,24 @@ def _joined(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str
 _BETAS: Final = "anthropic-beta"
 
 
+def _spoken(target: Target, request: ChatRequest) -> Target:
+    """The target in the dialect that this request needs: the one that its model's rules name is there for tools and
+    reasoning; a request with neither is said in the provider's usual one."""
+    known = PROVIDERS.get(target.provider)
+    rules = target.rules
+    if target.dialect_given or known is None or rules.dialect != target.dialect or rules.dialects or request.tools:
+        return target
+    setting = request.reasoning or read(target.settings_dialect, target.settings)
+    if thinks(fit(setting, rules, target.dialect, {}), rules):
+        return target
+    if request.extra is not None and request.extra.dialect == target.dialect:
+        return target
+    if any(isinstance(part, Reasoning | ToolCall) for message in request.messages for part in message.parts):
+        return target
+    usual = known.endpoint()
+    return replace(target, endpoint=usual, dialect=usual.dialect)
+
+
 def _with_settings(request: ChatRequest, target: Target) -> ChatRequest:
     """With the target's settings, before which the request's own go, and what its endpoint wants added."""
     added = dict(target.endpoint.quirks.added)
@@ -245,10 +273,7 @@ def _base_url(target: Target) -> str:
     known = PROVIDERS.get(target.provider)
     like = f", like {known.address!r}" if known is not None and known.address else ""
     if base is None:
-        raise ConfigError(
-            f"target {target.name!r}: no address is known for provider {target.provider!r} "
-            f"in the dialect {target.dialect!r}; give base_url={like}"
-        )
+        raise ConfigError(f"target {target.name!r}: {address_problem(target)}")
     problem = ""
     try:
         return fill(base, target.endpoint.parts).rstrip("/")
@@ -316,6 +341,9 @@ class Limits:
     @property
     def target(self) -> str:
         return self._attempt.target.name
+
+    def now(self) -> float:
+        return self._clock.monotonic()
 
     def connect_anew(self) -> None:
         """A second request of this attempt has the whole time to connect again."""

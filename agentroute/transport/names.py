@@ -8,6 +8,8 @@ import threading
 from concurrent.futures import Future
 from typing import TypeAlias
 
+from agentroute.forks import renew_in_child
+
 from .waiting import found_by
 
 __all__ = ["Names"]
@@ -24,6 +26,11 @@ class Names:
     """
 
     def __init__(self) -> None:
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        # A child has none of the threads that were looking names up.
         self._lock = threading.Lock()
         self._running: dict[tuple[str, int], Future[_Found]] = {}
 

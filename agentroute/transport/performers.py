@@ -20,6 +20,9 @@ __all__ = ["AsyncHttpPerformer", "HttpPerformer"]
 _REFUSED: Final = 401
 """A key that a function gave may have ended early: then it is asked once more. Any other key is refused for good."""
 
+_AT_ONCE_S: Final = 0.2
+"""A connection that was closed before the request came is found so within one round trip."""
+
 _DRAIN_S: Final = 0.25
 """How long to wait for the end of a body after `[DONE]`: it mostly comes in the same packet, and the connection can be
 used again."""
@@ -46,8 +49,12 @@ def _failed(error: Exception, watch: Watch) -> AgentRouteError:
 
 
 def _stale(error: AgentRouteError, watch: Watch) -> bool:
-    """Whether a kept connection turned out to be closed: nothing was answered, and a new one may well do."""
-    return isinstance(error, ConnectionFailed) and not watch.connected
+    """Whether a kept connection turned out to be closed: not a byte was answered, and the end came at once.
+
+    A server that closes later may have worked on the request: to send it again is an attempt of its own.
+    """
+    unseen = not watch.connected and not watch.answered and watch.waited() < _AT_ONCE_S
+    return isinstance(error, ConnectionFailed) and unseen
 
 
 class HttpPerformer:

@@ -100,20 +100,27 @@ def _written(target: Target) -> dict[str, Any]:
     data: dict[str, Any] = {name: getattr(target, name) for name in _PLAIN}
     data["tier"] = None if target.tier is None else target.tier.value
     data["tier_inferred"] = target.tier_inferred
+    data["dialect_given"] = target.dialect_given
     data["capabilities"] = asdict(target.capabilities)
     data["settings"] = dict(target.settings)
     keys = [] if target.api_key is None else [target.api_key, *target.spare_keys]
     data["keys"] = [key.env_name for key in keys]
     data["usual_keys"] = [key.env_name for key in target.usual_keys]
-    data["price"] = None if target.price is None else _price(target.price)
+    # A price of the catalog's is read there again, with what answers do to it.
+    own = target.price is not None and target.price.as_of is None and not target.price.modifiers
+    data["price"] = _price(target.price) if target.price is not None and own else None
     return data
 
 
+_RATES = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "cache_write_12h")
+_OF_A_PRICE = (*_RATES, "steps", "source")
+
+
 def _price(price: Price) -> dict[str, Any]:
-    data = asdict(price)
+    data = {name: value for name, value in asdict(price).items() if name in _OF_A_PRICE}
     for rates in (data, *data["steps"]):
-        for name in ("input", "output", "cache_read", "cache_write"):
-            rates[name] = None if rates[name] is None else str(rates[name])
+        for name in _RATES:
+            rates[name] = None if rates.get(name) is None else str(rates[name])
     return {**data, "steps": list(data["steps"])}
 
 
@@ -125,6 +132,7 @@ def _read(data: Mapping[str, Any]) -> Target:
         **{name: data[name] for name in _PLAIN},
         tier=data["tier"],
         tier_inferred=data["tier_inferred"],
+        dialect_given=data["dialect_given"],
         capabilities=Capabilities(**data["capabilities"]),
         settings=data["settings"],
         price=price,

@@ -79,6 +79,7 @@ def test_steps_that_no_target_can_serve_are_not_blamed_on_the_format(
     tmp_path: Path, traces: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = '[[target]]\nprovider = "house"\nmodel = "tiny"\ntier = "budget"\ncontext_window = 1\n'
+    pool += 'base_url = "https://llm.example.com/v1"\n'
     config = tmp_path / "agentroute.toml"
     config.write_text(pool, encoding="utf-8")
     _, error = refused(capsys, monkeypatch, traces, "--config", config)

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agentroute.cli import app, main
-from agentroute.cli.ledger import ledger_path
+from agentroute.cli.options import ledger_path
 from agentroute.decisions import Decision, StepContext
 from agentroute.ledger import SqliteLedger
 from tests.ledger.test_sqlite import DONE, locked

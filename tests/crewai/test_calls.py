@@ -170,8 +170,8 @@ async def test_r07_stop_is_what_holds_for_this_call(kind: str, way: str) -> None
 
 async def test_r07_stop_is_sent_to_models_that_do_not_reason_alone() -> None:
     with serving("hello") as provider:
-        llm = made(RoutedLLM(targets=[provider.target(model=SMALL), provider.target(model="gpt-5-mini")], stop=["X"]))
-        llm.for_agent("a", target=SMALL).call("hello")
+        llm = made(RoutedLLM(targets=[provider.target(model=STRONG), provider.target(model="gpt-5-mini")], stop=["X"]))
+        llm.for_agent("a", target=STRONG).call("hello")
         llm.for_agent("b", target="gpt-5-mini").call("hello")
         assert [request.body.get("stop") for request in provider.requests] == [["X"], None]
 

@@ -11,7 +11,7 @@ from crewai.llms.retry import _ThrottlingErrorClassifier
 from crewai.utilities.agent_utils import is_context_length_exceeded, is_native_tool_calling_unsupported_error
 from crewai_agentroute import RoutedLLM
 
-from agentroute import AllAttemptsFailed, ContextTooLong, InvalidRequest, NoCandidateError, RateLimited
+from agentroute import AllAttemptsFailed, ContextTooLong, NoCandidateError, RateLimited, Unsupported
 from agentroute.testing import Fault
 
 from .crews import ADD, POOLS, WAYS, adds, agent, asked, made, routed, serving, task
@@ -95,7 +95,7 @@ async def test_r06_a_target_that_has_no_tools_is_known_to_have_none(kind: str) -
     no_tools = Fault.error(400, message="this model does not support tools")
     with serving("", fault=no_tools) as provider:
         error = await raised("call", routed(kind, provider), tools=[ADD])
-        assert isinstance(error, InvalidRequest)
+        assert isinstance(error, Unsupported)
         assert is_native_tool_calling_unsupported_error(error)
 
 

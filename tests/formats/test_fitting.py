@@ -190,3 +190,28 @@ def test_budget_thinking_is_switched_off_inside_a_foreign_tool_loop() -> None:
         body, changes, _ = sent(request, Target(provider="anthropic", model=model, api_key="sk-x"))
         assert ("thinking" in body) is thinks
         assert any("thinking switched off for this request" in change for change in changes) is not thinks
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "dialect"),
+    [
+        ("gpt-5.4", {}, "openai_chat"),
+        ("gpt-5.4", {"reasoning_effort": "none"}, "openai_chat"),
+        ("gpt-5.4", {"reasoning_effort": "low"}, "openai_responses"),
+        ("gpt-5.4", {"tools": [LOOK]}, "openai_responses"),
+        ("gpt-5.4-pro", {}, "openai_responses"),
+        ("gpt-6-sol", {}, "openai_responses"),
+        ("gpt-6-sol", {"reasoning_effort": "none"}, "openai_chat"),
+        ("gpt-6-astra", {"reasoning_effort": "none"}, "openai_responses"),
+        ("gpt-4.1", {"tools": [LOOK]}, "openai_chat"),
+    ],
+)
+def test_responses_if_tools_or_reasoning_need_it(model: str, fields: dict[str, Any], dialect: str) -> None:
+    body, _, _ = sent(chat(**fields), Target(provider="openai", model=model, api_key="sk-x"))
+    assert ("messages" in body) is (dialect == "openai_chat")
+
+
+def test_settings_of_the_target_may_need_it() -> None:
+    settings = {"reasoning_effort": "high"}
+    body, _, _ = sent(chat(), Target(provider="openai", model="gpt-5.4", api_key="sk-x", settings=settings))
+    assert body["reasoning"] == {"effort": "high"}

@@ -244,6 +244,8 @@ class TestErrors:
 
     def test_every_class_has_its_form(self) -> None:
         for name in errors.__all__:
+            if not isinstance(getattr(errors, name), type) or not issubclass(getattr(errors, name), Exception):
+                continue
             status, body = encode_error(getattr(errors, name)("x"))
             assert 400 <= status < 600, name
             assert body["error"]["type"], name

@@ -25,7 +25,7 @@ Kind = Literal["wire", "native"]
 Provider = Literal["openai", "anthropic"]
 
 MODELS: dict[Provider, dict[str, str]] = {
-    "openai": {"budget": "gpt-4.1-nano", "premium": "gpt-4.1"},
+    "openai": {"budget": "gpt-4.1-mini", "premium": "gpt-4.1"},
     "anthropic": {"budget": "claude-haiku-4-5", "premium": "claude-opus-5"},
 }
 COMBINATIONS: tuple[tuple[Kind, Provider], ...] = (

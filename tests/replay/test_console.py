@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from agentroute import Router
+from agentroute.cli.replay_console import render
 from agentroute.replay import ReplayReport, replay
-from agentroute.replay.console import render
 
 Write = Callable[..., Path]
 PAGE = Path(__file__).parents[2] / "docs" / "replay.md"

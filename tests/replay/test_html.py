@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,21 @@ def test_the_pictures_show_every_way_to_run_the_steps(report: ReplayReport) -> N
     bars, points = pictures
     assert bars.count("<rect") == 2 * 5
     assert points.count("<circle") == 5
+
+
+def test_charts_fit_a_phone_and_say_what_they_show(report: ReplayReport) -> None:
+    text = page(report)
+    assert "minmax(min(440px, 100%), 1fr)" in text
+    assert text.count("<figure><h3>") == 2
+    assert "USD, modelled</text>" in text
+    assert re.search(r"rotate\(-90[^>]*>(mean P|share of steps)", text)
+
+
+def test_a_column_without_a_value_is_not_there(report: ReplayReport) -> None:
+    labelled = any(each.needed is not None for each in report.least_sure)
+    assert ("<th>needed</th>" in page(report)) is labelled
+    unlabelled = replace(report, least_sure=tuple(replace(each, needed=None) for each in report.least_sure))
+    assert "<th>needed</th>" not in page(unlabelled)
 
 
 def test_the_table_has_the_figures_of_the_report(report: ReplayReport) -> None:

@@ -27,9 +27,9 @@ from agentroute import (
     Usage,
 )
 from agentroute.cli import app, main
+from agentroute.cli.ledger_console import render_ledger
 from agentroute.ledger import SqliteLedger
 from agentroute.replay import replay_ledger
-from agentroute.replay.ledger_console import render_ledger
 from agentroute.testing import Fault, ScriptedProvider, nth
 from tests.ledger.test_sqlite import locked
 

@@ -329,7 +329,6 @@ def test_one_that_cannot_be_forced_serves_if_it_is_alone() -> None:
             "is not to be had in openai_chat, only in openai_responses",
         ),
         (ModelRules(max_tools=1), {"tools": (TOOL, Tool("other"))}, "takes at most 1 tools, the request has 2"),
-        (ModelRules(max_input_tokens=3_999), {}, "about 4,000 input tokens are more than the 3,999 it takes"),
     ],
 )
 def test_what_cannot_be_fitted_drops_the_target(rules: ModelRules, facts: dict[str, Any], reason: str) -> None:
@@ -346,7 +345,6 @@ def test_what_cannot_be_fitted_drops_the_target(rules: ModelRules, facts: dict[s
         (ModelRules(chat_tools="none"), {"tools": (TOOL,)}),
         (ModelRules(dialects=("openai_chat", "openai_responses")), {}),
         (ModelRules(max_tools=1), {"tools": (TOOL,)}),
-        (ModelRules(max_input_tokens=4_000), {}),
     ],
 )
 def test_and_nothing_else_does(rules: ModelRules, facts: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentroute import Decision, Target, Tier
+from agentroute.figures import count, percent, usd
 
 __all__ = ["Bill", "Board", "show_bill", "show_fleet", "show_step"]
 
@@ -64,7 +65,7 @@ class Board:
 
     def show_head(self) -> None:
         self._print([Text(column.title, style="dim") for column in self._columns])
-        self._console.rule(style="dim")
+        self._console.rule(characters="-" if self._console.options.ascii_only else "─", style="dim")
 
     def show_hidden(self) -> None:
         """Which columns found no room, and the width of a terminal that shows each; nothing where none is missing."""
@@ -83,7 +84,11 @@ class Board:
         row = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False, expand=stretches)
         for column in self._columns:
             row.add_column(
-                justify=column.justify, no_wrap=True, overflow="ellipsis", width=column.width, ratio=column.ratio
+                justify=column.justify,
+                no_wrap=True,
+                overflow=_cut(self._console),
+                width=column.width,
+                ratio=column.ratio,
             )
         row.add_row(*cells)
         self._console.print(row)
@@ -97,6 +102,11 @@ class _Column:
     width: int | None = None
     ratio: int | None = None
     from_width: int = 0
+
+
+def _cut(console: Console) -> Literal["crop", "ellipsis"]:
+    """How what is too long is cut: ASCII has no ellipsis."""
+    return "crop" if console.options.ascii_only else "ellipsis"
 
 
 def _who(decision: Decision) -> str:
@@ -117,8 +127,8 @@ def _target(decision: Decision) -> Text:
     return cell.append(decision.target, style=_COLOURS[decision.tier])
 
 
-def _tokens(count: int | None) -> str:
-    return "?" if count is None else f"{count:,}"
+def _tokens(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
 
 
 def _input(decision: Decision) -> str:
@@ -130,12 +140,12 @@ def _output(decision: Decision) -> str:
 
 
 def _cached(decision: Decision) -> Text:
-    count = decision.usage.cache_read_tokens if decision.usage else None
-    return Text(_tokens(count), style="" if count else "dim")
+    number = decision.usage.cache_read_tokens if decision.usage else None
+    return Text(_tokens(number), style="" if number else "dim")
 
 
 def _usd(amount: Decimal | None) -> str:
-    return "unknown" if amount is None else f"{'-' if amount < 0 else ''}${abs(amount):.5f}"
+    return usd(amount, places=5)
 
 
 # `cached`, `out` and `who` come in as soon as all fixed widths and a space between each fit; `why` where it gets 29, as
@@ -180,10 +190,10 @@ def show_step(console: Console, number: int, decision: Decision) -> None:
     kind = f"{decision.step_kind.value}, {decision.task.value}"
     console.print(Text(f"Why step {number} ({kind}) went to {decision.target}", style="bold"))
     for reason in decision.reasons:
-        console.print(Text(f"  - {reason}"), no_wrap=True, overflow="ellipsis")
+        console.print(Text(f"  - {reason}"), no_wrap=True, overflow=_cut(console))
     for candidate in decision.candidates:
         line = Text.assemble("  ", (f"{candidate.target:<11}", _COLOURS[candidate.tier]), (candidate.reason, "dim"))
-        console.print(line, no_wrap=True, overflow="ellipsis")
+        console.print(line, no_wrap=True, overflow=_cut(console))
     console.print()
 
 
@@ -193,9 +203,8 @@ def show_bill(console: Console, decisions: Sequence[Decision], bill: Bill, targe
     for target in targets:
         steps = sum(decision.target == target.name for decision in decisions)
         spent = _sum([decision.cost for decision in decisions if decision.target == target.name])
-        bar = Text("\u2588" * steps, style=_COLOURS[_tier(target)])
-        count = f"{steps} step" if steps == 1 else f"{steps} steps"
-        table.add_row(target.name, _right(count), _right(_usd(spent)), bar)
+        bar = Text(("#" if console.options.ascii_only else "\u2588") * steps, style=_COLOURS[_tier(target)])
+        table.add_row(target.name, _right(count(steps, "step")), _right(_usd(spent)), bar)
     console.print(table)
     console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
@@ -217,4 +226,4 @@ def _saved(bill: Bill) -> tuple[str, str]:
     savings = bill.savings
     if savings is None or not bill.baseline:
         return "unknown", ""
-    return f"{_usd(savings)} ({savings / bill.baseline:.0%})", "bold green" if savings > 0 else "bold red"
+    return f"{_usd(savings)} ({percent(savings / bill.baseline)})", "bold green" if savings > 0 else "bold red"

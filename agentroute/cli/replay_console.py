@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from agentroute.figures import count, percent, usd
+from agentroute.replay import Bill, ReplayReport
+from agentroute.replay.wording import caveats, headline, problem_lines, saved
 from agentroute.targets import Tier
-
-from .report import Bill, ReplayReport
-from .wording import caveats, count, headline, percent, problem_lines, saved, usd
 
 __all__ = ["render"]
 

@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .ledgers import LedgerReplay, Line
-from .wording import count, percent, usd
+from agentroute.figures import count, percent, usd
+from agentroute.replay import LedgerReplay, Line
 
 __all__ = ["render_ledger"]
 

@@ -8,8 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .describe import Description
-from .wording import count, problem_lines
+from agentroute.figures import count
+from agentroute.replay.describe import Description
+from agentroute.replay.wording import problem_lines
 
 __all__ = ["render_description"]
 

@@ -1,0 +1,206 @@
+"""Forks, foreign answers and slow readers: an answer reaches the call it belongs to, within the call's deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+
+from agentroute import ContextTooLong, ProviderTimeout, Router, Target
+from agentroute.errors import ConnectionFailed
+
+Handle = Callable[[socket.socket, bytes, int], bool]
+Ask = Callable[[Router, str], Any]
+
+
+def answer(text: str, status: str = "200 OK", **fields: Any) -> bytes:
+    message = {"role": "assistant", "content": text}
+    body = json.dumps(fields or {"model": "m", "choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+    return (
+        b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        % (
+            status.encode(),
+            len(body),
+        )
+        + body
+    )
+
+
+@contextmanager
+def serving(handle: Handle, *, reads: bool = True) -> Iterator[str]:
+    """`handle(connection, body, number)` answers a request, and says whether the connection is kept."""
+    numbers = iter(range(1_000_000))
+
+    def serve(connection: socket.socket) -> None:
+        with closing(connection), connection.makefile("rb") as file:
+            try:
+                while True:
+                    body = b""
+                    if reads:
+                        length = 0
+                        while (line := file.readline()) not in (b"\r\n", b""):
+                            if line.lower().startswith(b"content-length:"):
+                                length = int(line.partition(b":")[2])
+                        if not line:
+                            return
+                        body = file.read(length)
+                    if not handle(connection, body, next(numbers)):
+                        return
+            except OSError:
+                return
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def router(url: str, deadline_s: float = 10) -> Router:
+    target = Target(name="a", provider="acme", model="m", tier="budget", base_url=url, api_key="sk-test-0123456789")
+    return Router(targets=[target], deadline_s=deadline_s)
+
+
+def plain(routed: Router, text: str) -> Any:
+    return routed.complete(text)
+
+
+def on_a_loop(routed: Router, text: str) -> Any:
+    return asyncio.run(routed.acomplete(text))
+
+
+BOTH = pytest.mark.parametrize("ask", [plain, on_a_loop])
+
+
+def echo(connection: socket.socket, body: bytes, _: int) -> bool:
+    connection.sendall(answer(json.loads(body)["messages"][-1]["content"]))
+    return True
+
+
+def _work(routed: Router, ask: Ask, name: str, wrong: Any) -> None:
+    asked = [f"{name}-{number}" for number in range(10)]
+    wrong.put([text for text in asked if ask(routed, text).text != text])
+
+
+@BOTH
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_workers_of_a_warm_router_get_their_own_answers(ask: Ask) -> None:
+    with serving(echo) as url, closing(router(url)) as routed:
+        assert plain(routed, "warm").text == "warm"
+        context = multiprocessing.get_context("fork")
+        wrong = context.Queue()
+        workers = [context.Process(target=_work, args=(routed, ask, f"w{n}", wrong)) for n in range(3)]
+        for worker in workers:
+            worker.start()
+        assert [plain(routed, f"parent-{n}").text for n in range(20)] == [f"parent-{n}" for n in range(20)]
+        assert [wrong.get(timeout=30) for _ in workers] == [[], [], []]
+        for worker in workers:
+            worker.join(30)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_child_does_not_wait_for_locks_of_its_parents_threads() -> None:
+    with serving(echo) as url, closing(router(url)) as routed:
+        plain(routed, "warm")
+        context = multiprocessing.get_context("fork")
+        wrong = context.Queue()
+        pool: Any = routed.performer._connections._pool  # type: ignore[attr-defined]
+        held = (routed._lock, routed.breakers._lock, routed.affinity._lock)
+        with held[0], held[1], held[2], pool._optional_thread_lock:
+            worker = context.Process(target=_locked, args=(routed, wrong))
+            worker.start()
+        assert wrong.get(timeout=30) == []
+        worker.join(30)
+
+
+def _locked(routed: Router, wrong: Any) -> None:
+    worker = threading.Thread(target=_work, args=(routed, plain, "child", wrong), daemon=True)
+    worker.start()
+    worker.join(20)
+
+
+@BOTH
+def test_a_second_answer_behind_the_first_is_never_delivered(ask: Ask) -> None:
+    def handle(connection: socket.socket, body: bytes, number: int) -> bool:
+        connection.sendall(answer("first") + answer("foreign") if number == 0 else answer(f"true {number}"))
+        return True
+
+    with serving(handle) as url, closing(router(url)) as routed:
+        if ask is plain:
+            assert [ask(routed, "q").text for _ in range(3)] == ["first", "true 1", "true 2"]
+        else:
+
+            async def three() -> list[str]:
+                return [(await routed.acomplete("q")).text for _ in range(3)]
+
+            assert asyncio.run(three()) == ["first", "true 1", "true 2"]
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-ty", b"\x00garbage\r\n\r\n"])
+def test_a_kept_connection_that_breaks_late_or_in_words_is_not_sent_again_unseen(said: bytes) -> None:
+    def handle(connection: socket.socket, body: bytes, number: int) -> bool:
+        if number == 1:
+            if not said:
+                threading.Event().wait(0.5)
+            connection.sendall(said)
+            return False
+        connection.sendall(answer("ok"))
+        return True
+
+    with serving(handle) as url, closing(router(url)) as routed:
+        plain(routed, "first")
+        with pytest.raises(ConnectionFailed) as broke:
+            plain(routed, "second")
+        assert broke.value.possible_duplicate_cost
+        assert plain(routed, "third").text == "ok"
+
+
+@BOTH
+def test_an_answer_that_comes_before_the_body_is_read_is_heard(ask: Ask) -> None:
+    def handle(connection: socket.socket, body: bytes, _: int) -> bool:
+        connection.recv(1000)
+        error = {"message": "too large", "code": "context_length_exceeded"}
+        connection.sendall(answer("", "413 Too Large", error=error))
+        return False
+
+    with serving(handle, reads=False) as url, closing(router(url)) as routed, pytest.raises(ContextTooLong):
+        ask(routed, "x" * 8_000_000)
+
+
+@BOTH
+def test_the_deadline_holds_while_a_slow_server_reads_the_body(ask: Ask) -> None:
+    stopped = threading.Event()
+
+    def handle(connection: socket.socket, body: bytes, _: int) -> bool:
+        for _ in range(60):
+            if not connection.recv(500_000) or stopped.wait(0.1):
+                return False
+        return False
+
+    with serving(handle, reads=False) as url, closing(router(url, deadline_s=1)) as routed:
+        with pytest.raises(ProviderTimeout, match="deadline"):
+            ask(routed, "x" * 30_000_000)
+        stopped.set()
+
+
+def test_trio_is_told_in_one_sentence() -> None:
+    with serving(echo) as url, closing(router(url)) as routed:
+        call = routed.acomplete("q")
+        with pytest.raises(Exception, match="asyncio"):
+            call.send(None)
