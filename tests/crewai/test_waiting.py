@@ -33,13 +33,13 @@ def provider() -> Iterator[ScriptedProvider]:
         yield server
 
 
-def elsewhere(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> RoutedLLM:
+def elsewhere(config: dict[str, Any]) -> RoutedLLM:
     """The LLM as another process makes it: there the router is unknown."""
     config = json.loads(json.dumps(config))
     config["router"]["id"] = "of another process"
     found: Any = LLM(**config)
     assert isinstance(found, RoutedLLM)
-    return made(found)
+    return found
 
 
 @pytest.mark.parametrize("kind", ["wire", "native", "mixed"])
@@ -84,7 +84,7 @@ def test_another_process_makes_the_router_anew(provider: ScriptedProvider, monke
     llm = made(RoutedLLM(targets=[target], temperature=0.5))
     config = llm.to_config_dict()
     assert provider.api_key not in json.dumps(config)
-    found = elsewhere(config, monkeypatch)
+    found = made(elsewhere(config))
     assert found.router is not llm.router
     assert [each.name for each in found.router.pool] == ["large"]
 
@@ -92,7 +92,7 @@ def test_another_process_makes_the_router_anew(provider: ScriptedProvider, monke
 def test_another_process_does_not_have_a_ready_llm(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     llm = made(RoutedLLM(targets=[ready(provider)]))
     with pytest.raises(ConfigError, match="give its crew the router again"):
-        elsewhere(llm.to_config_dict(), monkeypatch).call("Hello.")
+        elsewhere(llm.to_config_dict()).call("Hello.")
 
 
 def test_other_llms_are_made_as_before() -> None:
