@@ -17,12 +17,13 @@ from agentroute import BadResponse, ProviderError, Router, Target
 from agentroute.events import Event, fold, is_content
 from agentroute.failover.effects import Done, Item, Sent, Try
 from agentroute.history import mend
-from agentroute.native.errors import cut_short, sdk_error
+from agentroute.native.errors import cut_short
 from agentroute.native.limits import Phase, within
 
 from .answers import StreamWriter, done_of, has_content, write_answer
 from .loops import borrowed
 from .messages import opaque, portable, write_history
+from .native_errors import native_error
 from .options import Options
 from .pool import close_connections
 
@@ -202,7 +203,7 @@ class LLMPerformer:
             else:
                 yield native.whole(given)
         except Exception as error:
-            failure = sdk_error(error, attempt.target.name)
+            failure = native_error(error, attempt.target.name)
             if failure is None:
                 raise
         finally:
@@ -260,7 +261,7 @@ class AsyncLLMPerformer:
             else:
                 yield native.whole(given)
         except Exception as error:
-            failure = sdk_error(error, attempt.target.name)
+            failure = native_error(error, attempt.target.name)
             if failure is None:
                 raise
         finally:
