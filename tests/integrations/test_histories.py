@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,10 +17,9 @@ from google.genai.types import HttpOptions
 from langchain_agentroute import RoutedChatModel
 from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
-from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.llms.agentroute import RoutedLLM as IndexLLM
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 
@@ -29,35 +27,9 @@ from agentroute import Target
 from agentroute.testing import ScriptedProvider, ScriptedRequest
 from tests.validators import anthropic, gemini, openai_chat, responses
 
+from .said import Said, calls, in_crewai, in_langchain, in_llama_index, result, user
+
 pytestmark = pytest.mark.requires("langchain", "crewai", "llama_index", "langchain_openai", "langchain_anthropic")
-
-
-@dataclass(frozen=True)
-class Call:
-    id: str
-    city: str = "Porto"
-
-
-@dataclass(frozen=True)
-class Said:
-    """A message of a history in no framework's form: the user's text, or an answer with calls, or a result."""
-
-    role: str
-    text: str = ""
-    calls: tuple[Call, ...] = ()
-    answers: str = ""
-
-
-def user(text: str) -> Said:
-    return Said("user", text)
-
-
-def calls(*ids: str) -> Said:
-    return Said("assistant", calls=tuple(Call(each) for each in ids))
-
-
-def result(call_id: str, text: str = "21 degrees") -> Said:
-    return Said("tool", text, answers=call_id)
 
 
 ASK, ON = user("The weather in Porto?"), user("Go on.")
@@ -106,43 +78,6 @@ def refused(request: ScriptedRequest) -> list[str]:
 def provider() -> Iterator[ScriptedProvider]:
     with ScriptedProvider("Fine.") as made:
         yield made
-
-
-def in_langchain(said: Said) -> BaseMessage:
-    if said.role == "tool":
-        return ToolMessage(said.text, tool_call_id=said.answers, name="weather")
-    if said.role == "assistant":
-        made = [{"id": call.id, "name": "weather", "args": {"city": call.city}} for call in said.calls]
-        return AIMessage(said.text, tool_calls=made)
-    return HumanMessage(said.text) if said.role == "user" else SystemMessage(said.text)
-
-
-def in_crewai(said: Said) -> dict[str, Any]:
-    if said.role == "tool":
-        return {"role": "tool", "tool_call_id": said.answers, "name": "weather", "content": said.text}
-    if said.calls:
-        made = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": "weather", "arguments": f'{{"city": "{call.city}"}}'},
-            }
-            for call in said.calls
-        ]
-        return {"role": "assistant", "content": None, "tool_calls": made}
-    return {"role": said.role, "content": said.text}
-
-
-def in_llama_index(said: Said) -> ChatMessage:
-    if said.role == "tool":
-        return ChatMessage(role="tool", content=said.text, additional_kwargs={"tool_call_id": said.answers})
-    if said.calls:
-        blocks = [
-            ToolCallBlock(tool_call_id=call.id, tool_name="weather", tool_kwargs={"city": call.city})
-            for call in said.calls
-        ]
-        return ChatMessage(role="assistant", blocks=blocks)
-    return ChatMessage(role=said.role, content=said.text)
 
 
 def langchain_model(dialect: str, provider: ScriptedProvider) -> BaseChatModel:
