@@ -91,10 +91,7 @@ HOMES = ("langchain_xai.", "crewai.llms.providers.")
 def raised(error: Exception, *modules: str) -> Exception:
     """The error as it arrives out of functions of these modules, each called by the one before."""
 
-    def thrown() -> None:
-        raise error
-
-    inner: Any = thrown
+    inner: Any = None
     for at, module in enumerate(reversed(modules)):
         there: dict[str, Any] = {"__name__": module, "inner": inner, "error": error}
         exec("def run():\n    " + ("raise error" if at == 0 else "inner()"), there)
