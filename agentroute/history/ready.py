@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 from agentroute.messages import Message, Reasoning, ToolResult
@@ -40,7 +41,7 @@ def mend(messages: tuple[Message, ...], target: Target, opaque: Container[int] =
     What the framework's integration sees to by itself stays: reasoning, unknown fields, files in results, and turns of
     one role. `opaque` are the places of messages that hold more than canonical parts can tell; none of them is empty.
     """
-    rules, changes = _rules(target), Changes()
+    rules, changes = _rules(target.provider, target.model), Changes()
     places = {id(message): at for at, message in enumerate(messages)}
     kept = tuple(_said(messages, rules, changes, opaque))
     found = arrange(pair(kept, rules, changes), rules, changes)
@@ -64,11 +65,12 @@ def _named(placed: Iterable[tuple[Message, int | None]]) -> Iterator[tuple[Messa
         yield message, at
 
 
-def _rules(target: Target) -> Rules:
+@lru_cache(maxsize=256)
+def _rules(provider: str, model: str) -> Rules:
     """Those of the dialect that the provider is usually called in; an unknown provider is taken for one like OpenAI."""
-    known = PROVIDERS.get(target.provider)
+    known = PROVIDERS.get(provider)
     dialect = "openai_chat" if known is None else known.endpoint().dialect
-    rules = Rules.of(replace(target, dialect=dialect))
+    rules = Rules.of(Target(provider=provider, model=model, tier="mid", dialect=dialect))
     return replace(rules, result_files=True, assistant_files=True, strict_turns=False)
 
 
