@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import is_
 from typing import TypeVar
 
 from agentroute.messages import Message, Reasoning, ToolResult
@@ -13,7 +14,7 @@ from agentroute.targets import Target
 
 from .arranging import arrange
 from .changes import Changes
-from .cleaning import clean
+from .cleaning import clean, is_plain
 from .pairing import pair
 from .rules import Rules
 
@@ -42,11 +43,11 @@ def mend(messages: tuple[Message, ...], target: Target, opaque: Container[int] =
     one role. `opaque` are the places of messages that hold more than canonical parts can tell; none of them is empty.
     """
     rules, changes = _rules(target.provider, target.model), Changes()
-    places = {id(message): at for at, message in enumerate(messages)}
-    kept = tuple(_said(messages, rules, changes, opaque))
+    kept = messages if all(map(is_plain, messages)) else tuple(_said(messages, rules, changes, opaque))
     found = arrange(pair(kept, rules, changes), rules, changes)
-    if len(found) == len(messages) and all(new is old for new, old in zip(found, messages, strict=True)):
+    if found is messages or (len(found) == len(messages) and all(map(is_, found, messages))):
         return None
+    places = {id(message): at for at, message in enumerate(messages)}
     placed = ((message, places.get(id(message))) for message in found)
     return Mended(tuple(_named(placed)), changes.words())
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from crewai_agentroute import RoutedLLM
 from agentroute import ChatRequest, ConfigError
 from agentroute.testing import ScriptedProvider
 
-from .crews import made, ready, serving
+from .crews import made, pool, ready, serving
 
 pytestmark = pytest.mark.requires("crewai")
 
@@ -31,6 +35,27 @@ def outcome(request: ChatRequest) -> str:
 def provider() -> Iterator[ScriptedProvider]:
     with serving(outcome) as server:
         yield server
+
+
+class Later:
+    def request_feedback(self, context: Any, flow: Any) -> str:
+        raise HumanFeedbackPending(context=context, callback_info={})
+
+
+def review(llm: RoutedLLM) -> type[Flow[Any]]:
+    """A flow that writes a text and asks a person, who answers later."""
+
+    class Review(Flow[dict[str, Any]]):
+        @human_feedback(message="Fine?", emit=["approved", "rejected"], llm=llm, provider=Later())
+        @start()
+        def draft(self) -> str:
+            return "A text."
+
+        @listen("approved")
+        def publish(self) -> str:
+            return "published"
+
+    return Review
 
 
 def elsewhere(config: dict[str, Any]) -> RoutedLLM:
@@ -47,24 +72,10 @@ def test_a_flow_is_resumed(provider: ScriptedProvider, tmp_path: Path, kind: str
     wire, own = provider.target(model="gpt-4.1"), ready(provider)
     llm = made(RoutedLLM(targets={"wire": [wire], "native": [own], "mixed": [wire, own]}[kind]))
 
-    class Later:
-        def request_feedback(self, context: Any, flow: Any) -> str:
-            raise HumanFeedbackPending(context=context, callback_info={})
-
-    class Review(Flow[Any]):
-        @human_feedback(message="Fine?", emit=["approved", "rejected"], llm=llm, provider=Later())
-        @start()
-        def draft(self) -> str:
-            return "A text."
-
-        @listen("approved")
-        def publish(self) -> str:
-            return "published"
-
     store = SQLiteFlowPersistence(str(tmp_path / "flow.db"))
-    flow = Review(persistence=store)
+    flow = review(llm)(persistence=store)
     flow.kickoff()
-    assert Review.from_pending(flow.flow_id, store).resume("Great.") == "published"
+    assert type(flow).from_pending(flow.flow_id, store).resume("Great.") == "published"
     assert len(llm.router.ledger.decisions) == 1  # type: ignore[attr-defined]
 
 
@@ -91,8 +102,52 @@ def test_another_process_makes_the_router_anew(provider: ScriptedProvider, monke
 
 def test_another_process_does_not_have_a_ready_llm(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     llm = made(RoutedLLM(targets=[ready(provider)]))
-    with pytest.raises(ConfigError, match="give its crew the router again"):
+    with pytest.raises(ConfigError, match="with the same router_name"):
         elsewhere(llm.to_config_dict()).call("Hello.")
+
+
+@pytest.mark.parametrize("kind", ["wire", "native", "mixed"])
+def test_another_process_finds_the_router_by_its_name(provider: ScriptedProvider, kind: str) -> None:
+    there = made(RoutedLLM(targets=pool(kind, provider), router_name="reviews"))
+    config = there.for_agent("reviewer").to_config_dict()
+    here = made(RoutedLLM(targets=pool(kind, provider), router_name="reviews"))
+    found = elsewhere(config)
+    assert found.router is here.router
+    assert (found.role, found.call("Hello.")) == ("reviewer", "approved")
+
+
+def test_a_router_that_is_gone_is_not_found(provider: ScriptedProvider) -> None:
+    there = RoutedLLM(targets=[provider.target(model="gpt-4.1")], router_name="gone")
+    config = there.to_config_dict()
+    there.router.close()
+    del there
+    gc.collect()
+    with pytest.raises(ConfigError, match="literal"):
+        elsewhere(config).call("Hello.")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["resume", "resume_async"])
+async def test_a_flow_of_another_process_is_resumed(
+    provider: ScriptedProvider, tmp_path: Path, asynchronous: bool
+) -> None:
+    """The class that waits has one LLM, the class that goes on another, of the same name."""
+    there, here = (
+        made(RoutedLLM(targets=pool("mixed", provider), router_name=name)) for name in ("elsewhere", "reviews")
+    )
+    there._shared._name = "reviews"
+    there._shared._id = "of another process"
+    store = SQLiteFlowPersistence(str(tmp_path / "flow.db"))
+    flow = review(there)(persistence=store)
+    await asyncio.to_thread(flow.kickoff)
+    waiting = review(here).from_pending(flow.flow_id, store)
+    answer = await waiting.resume_async("Great.") if asynchronous else await asyncio.to_thread(waiting.resume, "Great.")
+    assert answer == "published"
+    assert [len(llm.router.ledger.decisions) for llm in (there, here)] == [0, 1]  # type: ignore[attr-defined]
+
+
+def test_importing_the_package_leaves_crewai_as_it_is() -> None:
+    code = "import crewai.llm as c; usual = c.LLM.__new__; import crewai_agentroute; assert c.LLM.__new__ is usual"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_other_llms_are_made_as_before() -> None:

@@ -63,6 +63,7 @@ class RoutedLLM(FunctionCallingLLM):
         temperature, max_tokens, additional_kwargs: hold for every target.
         target_kwargs: further arguments for one target, by its name.
         constraints: fields of Constraints (`max_tier`, `strategy`, ...) for every call.
+        listens: whether LlamaIndex's instrumentation is listened to for the names of agents and for tools that raise.
 
     Agents of LlamaIndex's workflows are told apart by their names. `for_agent(name)` gives a handle for one on the same
     router, with constraints of its own, or for what is no such agent.
@@ -81,6 +82,7 @@ class RoutedLLM(FunctionCallingLLM):
     role: str | None = None
     conversation_id: str | None = None
     constraints: Mapping[str, Any] = Field(default_factory=dict)
+    listens: bool = True
 
     def __init__(
         self,
@@ -101,7 +103,8 @@ class RoutedLLM(FunctionCallingLLM):
         super().__init__(**{"router": router, **settings})
         for name in self.target_kwargs:
             router.pool[name]
-        listen()
+        if self.listens:
+            listen()
         Constraints.of(self.constraints)
 
     @property
@@ -127,6 +130,10 @@ class RoutedLLM(FunctionCallingLLM):
         given = {"agent": name, "role": role, "conversation_id": conversation_id}
         known = {field: value for field, value in given.items() if value is not None}
         return self.model_copy(update={**known, "constraints": merged})
+
+    def bind(self, agent: str | None = None, role: str | None = None, **given: Any) -> RoutedLLM:
+        """`for_agent` under its first name, kept for the programs that call it."""
+        return self.for_agent(agent, role, **given)
 
     @classmethod
     def class_name(cls) -> str:
@@ -234,7 +241,7 @@ class RoutedLLM(FunctionCallingLLM):
         attempts = Attempts(self.router, messages, options, self.target_kwargs, self.callback_manager)
         request = options.request(messages, attempts.origin)
         kind = messages.kind if isinstance(messages, PromptMessages) else None
-        agent = self.agent or calling_agent()
+        agent = self.agent or (calling_agent() if self.listens else None)
         call = self.router.prepare(
             request,
             context=StepContext(
