@@ -67,6 +67,10 @@ class ModelRules:
     **Media.** `image_types`, `document_types`, `audio_types`, `video_types`: what is taken (None: not known; empty:
     none). `exact_types`: the media type must be that of the bytes. `image_urls`: whether a picture may be a URL.
 
+    **Cache.** `cache_markers`: the dialects in which a prompt is cached only up to blocks that carry a `cache_control`
+    (None: not known; empty: nowhere, it caches by itself). `cache_minimum`: the shortest prefix that it keeps, in
+    tokens.
+
     **Conversation.** `prefill`. `system_inside`: whether a system message may stand inside the conversation.
     """
 
@@ -132,6 +136,9 @@ class ModelRules:
     exact_types: bool = False
     image_urls: bool | None = None
 
+    cache_markers: tuple[str, ...] | None = None
+    cache_minimum: int | None = None
+
     prefill: Prefill | None = None
     system_inside: Literal["yes", "no", "ignored"] | None = None
 
@@ -170,6 +177,7 @@ _WORDS: Final = {
     "dialect": DIALECTS,
     "dialects": DIALECTS,
     "json_schema": DIALECTS,
+    "cache_markers": DIALECTS,
     "tool_choices": _CHOICES,
     "tool_choices_while_reasoning": _CHOICES,
     "efforts": EFFORTS,

@@ -30,7 +30,8 @@ from .figures import usd
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
-from .routing.affinity import Affinity, Recall
+from .routing.affinity import Affinity, Recall, kept
+from .routing.caches import asked_of, is_loop
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
@@ -266,7 +267,7 @@ class Router:
         self._read_prices(created_at)
         now = self._clock.monotonic()
         try:
-            prefix = Prefix.of(request.messages, request.tools)
+            prefix = Prefix.of_request(request)
         except (AttributeError, TypeError):
             check_parts(request.messages)
             raise
@@ -297,7 +298,8 @@ class Router:
         first = selection.candidates[0]
         expected = selection.costs[first.target]
         baseline_warm = self._baseline_warm(recall, now)
-        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm)
+        loop = is_loop(request)
+        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm, loop=loop)
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
@@ -339,14 +341,14 @@ class Router:
         return Call(
             decision,
             plan,
-            Baseline(self.baseline, baseline_warm, alone=alone),
+            Baseline(self.baseline, baseline_warm, alone=alone, loop=loop),
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            finished=partial(self._finished, prefix),
+            finished=partial(self._finished, prefix, request),
         )
 
-    def _finished(self, prefix: Prefix, decision: Decision) -> None:
+    def _finished(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
         _log(decision)
         try:
@@ -356,7 +358,8 @@ class Router:
         if decision.outcome != "ok":
             return
         try:
-            self.observe(prefix, decision.target, decision.counted_input, decision.estimated_usage)
+            usage = None if decision.counted_input is None else decision.usage
+            self.observe(prefix, decision.target, usage, decision.estimated_usage, request=request)
         except Exception:
             logger.exception("the affinity did not take decision %s", decision.id)
 
@@ -461,11 +464,18 @@ class Router:
         with _SEALED:
             return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
 
-    def observe(self, prefix: Prefix, target: str, counted: int | None, estimated: Usage) -> None:
-        """Notes that `target` has read this prefix: it is warm there, and its count (None for none that is believed)
-        anchors the next estimate."""
+    def observe(
+        self, prefix: Prefix, target: str, usage: Usage | None, estimated: Usage, *, request: ChatRequest | None = None
+    ) -> None:
+        """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
+        none that is believed), and that count anchors the next estimate. `request` tells what its markers ask for."""
+        counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
-        self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=counted is not None)
+        served = self.pool[target]
+        asked, system = asked_of(request, served)
+        left = kept(served, tokens, usage, asked=asked, system=system)
+        now = self._clock.monotonic()
+        self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left)
 
     # -- what is held --------------------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "roles",
         "prefix",
         "tokens",
+        "caches",
         "affinity",
         "reasoning_state",
         "frames",

@@ -13,10 +13,9 @@ from agentroute.decisions import StepKind, Task
 from agentroute.messages import ChatRequest, Usage
 from agentroute.targets import Target
 
-__all__ = ["MIN_CACHED_TOKENS", "StepCost", "expected_output", "step_cost"]
+from .caches import HOUR, minimum, needs_markers
 
-MIN_CACHED_TOKENS = 1024
-"""Shorter prefixes are not cached: the documented minimum of OpenAI, and of most Anthropic models."""
+__all__ = ["StepCost", "expected_output", "step_cost"]
 
 _OUTPUT_TOKENS = {
     StepKind.FIRST_ASK: 115,
@@ -61,17 +60,29 @@ def expected_output(kind: StepKind, task: Task, request: ChatRequest) -> int:
     return expected if limit is None or limit < 1 else min(expected, limit)
 
 
-def step_cost(target: Target, input_tokens: int, output_tokens: int, warm_tokens: int = 0) -> StepCost:
+def step_cost(
+    target: Target, input_tokens: int, output_tokens: int, warm_tokens: int = 0, *, loop: bool = True
+) -> StepCost:
     """The cost of one step on one target, of whose prompt `warm_tokens` lie in its cache.
 
-    A target with a price for cache writes is taken to write what it reads fresh (that is how its callers use it).
+    A target with a price for cache writes writes what it reads fresh, at the price of the time that its caches hold;
+    where markers ask for that, only if more steps are likely (`loop`).
     """
+    least = minimum(target)
     read = min(warm_tokens, input_tokens)
-    if read < MIN_CACHED_TOKENS:
+    if read < least:
         read = 0
     fresh = input_tokens - read
     price = target.price
     writes = price is not None and price.cache_write is not None and target.cache_ttl_s is not None
-    written = fresh if writes and input_tokens >= MIN_CACHED_TOKENS else 0
-    cost = None if price is None else price.tokens(input_tokens, output_tokens, read, written)
+    if writes and not loop and needs_markers(target):
+        writes = False
+    written = fresh if writes and input_tokens >= least else 0
+    cost = None
+    if price is not None:
+        cost = price.tokens(input_tokens, output_tokens, read, written)
+        if written and (target.cache_ttl_s or 0) >= HOUR and needs_markers(target):
+            rates = price.at(input_tokens)
+            if rates.cache_write_1h is not None and rates.cache_write is not None:
+                cost += written * (rates.cache_write_1h - rates.cache_write) / 1_000_000
     return StepCost(input_tokens, output_tokens, read, written, cost)

@@ -17,6 +17,7 @@ from agentroute.messages import Audio, ChatRequest, Document, ToolResult
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
+from .caches import is_loop
 from .economics import StepCost, step_cost
 from .reasoning_state import LiveState
 from .step import Step
@@ -132,8 +133,9 @@ def select(
     options: list[_Option] = []
     dropped: list[Dropped] = []
     files = _files(request, step)
+    loop = is_loop(request)
     for target in pool:
-        cost = step_cost(target, input_tokens, output_tokens, warm.get(target.name, 0))
+        cost = step_cost(target, input_tokens, output_tokens, warm.get(target.name, 0), loop=loop)
         reason = _why_not(target, request, files, step, row, constraints, pin, cost, input_tokens + output_tokens)
         if reason is not None:
             dropped.append(Dropped(target.name, reason))
