@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agentroute.errors import ConfigError
-from agentroute.figures import count, percent, printable, usd
 from agentroute.ledger.entries import KEYS
+from agentroute.ledger.figures import count, percent, printable, usd
 from agentroute.ledger.reading import read_entries, read_gaps
 from agentroute.ledger.report import Figures, Report, report
 
