@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 
 from . import transport
 from .accounting import Baseline
@@ -26,8 +26,8 @@ from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import Plan
-from .figures import usd
 from .ledger import Ledger, MemoryLedger
+from .ledger.figures import usd
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .routing.affinity import Affinity, Recall

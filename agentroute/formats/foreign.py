@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.messages import Audio, ChatRequest, Document, Extra, Image, Part, Reasoning, Text, Tool, ToolResult
-from agentroute.model_rules import REASONING_FIELDS, SHARED_SETTINGS
 from agentroute.providers import DEAF, NATIVE
+from agentroute.targets.model_rules import REASONING_FIELDS, SHARED_SETTINGS
 
 __all__ = ["carried", "foreign_part", "foreign_tool", "left_out", "unsayable"]
 

@@ -21,7 +21,7 @@ from agentroute.messages import (
     ToolCall,
     ToolResult,
 )
-from agentroute.model_rules import ModelRules
+from agentroute.targets.model_rules import ModelRules
 
 from .changes import Changes
 

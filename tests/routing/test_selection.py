@@ -28,12 +28,12 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
-from agentroute.model_rules import ModelRules
 from agentroute.routing.reasoning_state import LiveState
 from agentroute.routing.selection import Selection, select
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import Row
 from agentroute.targets import Capabilities, Pool, Price, Target, Tier
+from agentroute.targets.model_rules import ModelRules
 
 ALL = Capabilities(tools=True, vision=True, structured_output=True)
 

@@ -9,12 +9,13 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-from .addresses import is_own, sends_in_the_clear, url_problem
-from .errors import ConfigError
-from .keys import KeyFunction, Secret
+from agentroute.errors import ConfigError
+from agentroute.providers import DEAF, PROVIDERS, Endpoint, Provider
+from agentroute.providers.addresses import is_own, sends_in_the_clear, url_problem
+from agentroute.providers.keys import KeyFunction, Secret
+
 from .model_rules import UNKNOWN, ModelRules
 from .prices import Price, PriceStep
-from .providers import DEAF, PROVIDERS, Endpoint, Provider
 
 __all__ = ["ABILITIES", "Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Target", "Tier"]
 

@@ -10,8 +10,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from agentroute.errors import ConfigError, unknown_key
+
 from .addresses import Part, parts_of, url_problem
-from .errors import ConfigError, unknown_key
 from .keys import Secret
 
 __all__ = [
