@@ -107,7 +107,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         return f"{path}: {_problems(error.errors(include_url=False, include_input=False))}"
     except (OSError, UnicodeDecodeError) as error:
         return f"the config {str(path)!r} cannot be read: {error}"
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
     problems = []
     providers = {}

@@ -26,8 +26,8 @@ from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import Plan
+from .figures import usd
 from .ledger import Ledger, MemoryLedger
-from .ledger.figures import usd
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .routing.affinity import Affinity, Recall

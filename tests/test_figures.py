@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agentroute.ledger.figures import count, percent, printable, usd
+from agentroute.figures import count, percent, printable, usd
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
