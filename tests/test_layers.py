@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
+        "figures",
         "providers",
         "messages",
         "events",

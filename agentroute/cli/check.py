@@ -15,7 +15,7 @@ from agentroute.catalog import why_no_price
 from agentroute.catalog.checking import address_doubt, address_problem, key_problem, model_doubt, part_problem
 from agentroute.decisions import Constraints
 from agentroute.errors import ConfigError
-from agentroute.ledger.figures import count
+from agentroute.figures import count
 from agentroute.providers import NATIVE
 from agentroute.router import Router
 from agentroute.targets import Target, Tier

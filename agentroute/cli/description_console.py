@@ -8,8 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agentroute.errors import printable
-from agentroute.ledger.figures import count
+from agentroute.figures import count, printable
 from agentroute.replay.describe import Description
 from agentroute.replay.wording import problem_lines
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.text import Text
 
 from agentroute.errors import ConfigError
-from agentroute.ledger.figures import count
+from agentroute.figures import count
 from agentroute.replay import GAP_S, ReplayReport, describe, replay, replay_ledger
 from agentroute.replay.html import page
 from agentroute.replay.ledgers import holds_decisions

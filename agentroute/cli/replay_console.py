@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from agentroute.ledger.figures import count, percent, usd
+from agentroute.figures import count, percent, usd
 from agentroute.replay import Bill, ReplayReport
 from agentroute.replay.wording import caveats, headline, problem_lines, saved
 from agentroute.targets import Tier

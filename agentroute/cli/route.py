@@ -11,7 +11,7 @@ from rich.text import Text
 
 from agentroute.decisions import Constraints, Decision, StepContext
 from agentroute.errors import RequestError
-from agentroute.ledger.figures import usd
+from agentroute.figures import usd
 from agentroute.messages import ChatRequest, Message
 from agentroute.messages import Text as TextPart
 from agentroute.router import Router

@@ -16,9 +16,9 @@ from .addresses import Part, parts_of, url_problem
 from .keys import Secret
 
 __all__ = [
-    "DEAF",
     "DIALECTS",
     "NATIVE",
+    "NO_AUDIO",
     "PROVIDERS",
     "Auth",
     "CostField",
@@ -32,7 +32,7 @@ Dialect: TypeAlias = Literal["openai_chat", "anthropic_messages", "gemini", "ope
 DIALECTS: Final[tuple[str, ...]] = get_args(Dialect)
 """The dialects that are spoken over HTTP."""
 
-DEAF: Final = frozenset({"anthropic_messages", "openai_responses"})
+NO_AUDIO: Final = frozenset({"anthropic_messages", "openai_responses"})
 """Dialects without a part for sound in a message: neither `anthropic.types.ContentBlockParam` nor
 `openai.types.responses.ResponseInputContent` has one (anthropic 2.13.0, openai 2.54.0; read 2026-11-24)."""
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from html import escape
 from typing import TypeAlias
 
-from agentroute.ledger.figures import count, percent, usd
+from agentroute.figures import count, percent, usd
 from agentroute.targets import Tier
 
 from .report import Bill, ReplayReport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentroute.ledger.figures import count
+from agentroute.figures import count
 
 from .records import Problem
 from .report import Bill, Recorded, ReplayReport

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 from agentroute.errors import ConfigError
-from agentroute.providers import DEAF, PROVIDERS, Endpoint, Provider
+from agentroute.providers import NO_AUDIO, PROVIDERS, Endpoint, Provider
 from agentroute.providers.addresses import is_own, sends_in_the_clear, url_problem
 from agentroute.providers.keys import KeyFunction, Secret
 
@@ -366,7 +366,7 @@ def _rates(price: Price | PriceStep) -> tuple[Decimal, Decimal, Decimal, Decimal
 
 def _can(target: Target, ability: str) -> bool | None:
     """Whether it can, as far as is known: no model hears what its dialect has no word for."""
-    if ability == "audio" and target.dialect in DEAF:
+    if ability == "audio" and target.dialect in NO_AUDIO:
         return False
     can: bool | None = getattr(target.capabilities, ability)
     return can

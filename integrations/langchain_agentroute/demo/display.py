@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentroute import Decision, Target, Tier
-from agentroute.ledger.figures import count, percent, usd
+from agentroute.figures import count, percent, usd
 
 __all__ = ["Bill", "Board", "show_bill", "show_fleet", "show_step"]
 
