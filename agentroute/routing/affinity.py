@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 from agentroute.messages import Usage
 from agentroute.targets import Target
 
