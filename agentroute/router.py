@@ -37,6 +37,7 @@ from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
 from .routing.reasoning_state import live_state
+from .routing.runs import Run, after
 from .routing.selection import Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
@@ -295,6 +296,8 @@ class Router:
             loop=loop,
             opened=opened,
             reasoning=live_state(request),
+            run=recall.run,
+            seen_tokens=recall.seen_tokens,
         )
         selection = select(situation, self.pool)
         first = selection.candidates[0]
@@ -360,7 +363,7 @@ class Router:
             return
         try:
             usage = None if decision.counted_input is None else decision.usage
-            self.observe(prefix, decision.target, usage, decision.estimated_usage, request=request)
+            self.observe(prefix, decision.target, usage, decision.estimated_usage, request=request, decision=decision)
         except Exception:
             logger.exception("the affinity did not take decision %s", decision.id)
 
@@ -466,17 +469,44 @@ class Router:
             return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
 
     def observe(
-        self, prefix: Prefix, target: str, usage: Usage | None, estimated: Usage, *, request: ChatRequest | None = None
+        self,
+        prefix: Prefix,
+        target: str,
+        usage: Usage | None,
+        estimated: Usage,
+        *,
+        request: ChatRequest | None = None,
+        decision: Decision | None = None,
     ) -> None:
         """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
-        none that is believed), and that count anchors the next estimate. `request` tells what its markers ask for."""
+        none that is believed), and that count anchors the next estimate.
+
+        `request` tells what its markers ask for, `decision` what the step has shown of the run.
+        """
         counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
         served = self.pool[target]
         asked, system = asked_of(request, served)
         left = kept(served, tokens, usage, asked=asked, system=system)
         now = self._clock.monotonic()
-        self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left)
+        run = None if decision is None else self._run(prefix, served, decision, now)
+        self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
+
+    def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
+        """What the conversation has shown once this step is done."""
+        before = self.affinity.recall(prefix, (served,), now).run
+        home = None if before is None else self.pool.get(before.home)
+        rank = served.tier.rank if served.tier is not None else 0
+        was = home.tier.rank if home is not None and home.tier is not None else rank
+        likely = decision.sufficiency
+        return after(
+            before,
+            (likely["budget"], likely["mid"], likely["standard"], likely["premium"]),
+            decision.step_kind,
+            served.name,
+            up=rank > was,
+            down=rank < was,
+        )
 
     # -- what is held --------------------------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "prefix",
         "tokens",
         "caches",
+        "runs",
         "affinity",
         "reasoning_state",
         "frames",

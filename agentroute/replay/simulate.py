@@ -367,7 +367,7 @@ class _Run:
             self._router.affinity = affinity
             # What another model counted as cached says nothing here: the prompt's size does.
             counted = None if call.usage is None else Usage(call.usage.prompt_tokens, recorded.output_tokens)
-            self._router.observe(prefix, target.name, counted, used, request=request)
+            self._router.observe(prefix, target.name, counted, used, request=request, decision=decision)
         for target in self._pool:
             tier = target.tier
             assert tier is not None

@@ -18,6 +18,7 @@ from agentroute.targets import Target
 
 from .caches import HOUR, needs_markers
 from .prefix import Mark, Prefix
+from .runs import Run
 from .tokens import Anchor
 
 __all__ = ["Affinity", "Kept", "Recall", "kept"]
@@ -71,13 +72,15 @@ def kept(target: Target, input_tokens: int, usage: Usage | None, *, asked: float
 @dataclass(frozen=True, slots=True)
 class Recall:
     """What is known about a conversation now. `warm` maps a target's name to the tokens it still holds cached;
-    `last_target` served the step before; `seen_tokens` is the input of that step, whoever served it."""
+    `last_target` served the step before; `seen_tokens` is the input of that step, whoever served it; `run` is what the
+    steps so far have shown."""
 
     warm: Mapping[str, int]
     last_target: str | None = None
     seen_tokens: int = 0
     seen_at: float | None = None
     anchor: Anchor | None = None
+    run: Run | None = None
 
 
 _Key: TypeAlias = tuple[str, int, int]
@@ -100,6 +103,7 @@ class _Entry:
     counted: bool
     last_target: str
     at: float
+    run: Run | None = None
     served: dict[_Key, _Held] = field(default_factory=dict)
 
 
@@ -142,7 +146,7 @@ class Affinity:
             if newest.mark.key == system and prefix.whole is not prefix.system:
                 return Recall(warm=warm)
             anchor = Anchor(newest.input_tokens, newest.mark.bulk) if newest.counted else None
-            return Recall(warm, newest.last_target, newest.input_tokens, newest.at, anchor)
+            return Recall(warm, newest.last_target, newest.input_tokens, newest.at, anchor, newest.run)
 
     def _held(
         self, known: list[_Entry], prefix: Prefix, target: Target, now: float, system: int | None
@@ -166,6 +170,7 @@ class Affinity:
         *,
         counted: bool = True,
         kept: Kept | None = None,
+        run: Run | None = None,
     ) -> None:
         """Notes that `target` has just read this prefix, and what it has `kept` of it (None: all).
 
@@ -185,7 +190,8 @@ class Affinity:
             elif kept.read == 0 and before is not None and before.tokens >= _SURELY:
                 self._missed[target.name] = self._missed.get(target.name, 0) + 1
             held = _Held(now, kept.tokens, lifetime)
-            self._note(prefix.whole, target.name, key, input_tokens, now, counted, held)
+            entry = self._note(prefix.whole, target.name, key, input_tokens, now, counted, held)
+            entry.run = run
             if system is not None and system is not prefix.whole and prefix.whole.bulk.chars:
                 share = (system.bulk.chars + prefix.tools_chars) / (prefix.whole.bulk.chars + prefix.tools_chars)
                 tokens = int(input_tokens * share)
@@ -197,7 +203,7 @@ class Affinity:
 
     def _note(
         self, mark: Mark, target: str, key: _Key | None, input_tokens: int, now: float, counted: bool, held: _Held
-    ) -> None:
+    ) -> _Entry:
         entry = self._entries.get(mark.key)
         if entry is None:
             entry = self._entries[mark.key] = _Entry(mark, input_tokens, counted, target, now)
@@ -206,6 +212,7 @@ class Affinity:
             entry.input_tokens, entry.counted, entry.last_target, entry.at = input_tokens, counted, target, now
         if key is not None:
             entry.served[key] = held
+        return entry
 
 
 _SURELY: Final = 4096
