@@ -17,7 +17,7 @@ def test_every_task_has_a_row() -> None:
     for task in Task:
         for complexity in ("simple", "medium", "complex"):
             assert 0 < table.row(task, complexity).floor < 1
-    assert table.row(Task.CODE_REPAIR, "simple").k > table.row(Task.CHAT, "simple").k
+    assert table.row(Task.CODE_REPAIR, "simple").stakes > table.row(Task.CHAT, "simple").stakes
 
 
 def test_later_rows_win_and_change_the_version(tmp_path: Path) -> None:
