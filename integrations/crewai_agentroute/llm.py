@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
-from agentroute import ConfigError, Constraints, Decision, Router
+from agentroute import ConfigError, Decision, Router
 from agentroute.decisions import Strategy
 from agentroute.ledger import Ledger
+from agentroute.routing.policies import read_constraints
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
 
@@ -97,10 +98,12 @@ class RoutedLLM(BaseLLM):
         for name, value in settings.items():
             _check_setting(name, value)
         super().__init__(**{"model": NAME, "provider": NAME, **settings})
-        Constraints.of(self.constraints)
         options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
         # CrewAI writes the class down, and of an agent's `function_calling_llm` nothing that is not every LLM's.
-        self._shared = _shared(router, targets, options, router_name, copied="llm_type" in settings)
+        copied = "llm_type" in settings
+        self._shared = _shared(router, targets, options, router_name, copied=copied)
+        if not copied:  # those were checked, and the router may come later
+            read_constraints(self.constraints, self.router.pool)
         register_for_flows(RoutedLLM)
 
     @property
@@ -122,12 +125,13 @@ class RoutedLLM(BaseLLM):
         """A handle on the same router for one agent, with counters of its own.
 
         CrewAI's name of an agent is its role; `role` is for another one. `constraints` are fields of Constraints
-        (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle. Raises ConfigError for another one.
+        (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle. Raises ConfigError for another one,
+        and for a target or a provider that is not there.
         """
         made = self._copied()
         made.role = role or name or self.role
         made.constraints = {**self.constraints, **constraints}
-        Constraints.of(made.constraints)
+        read_constraints(made.constraints, self.router.pool)
         made._counted_by = None
         return made
 
