@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 from .errors import ConfigError
 from .figures import printable
 from .messages import Usage
-from .prices import BillSource
 from .targets import Tier
+from .targets.prices import BillSource
 
 __all__ = [
     "IMPLAUSIBLE",

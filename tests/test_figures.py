@@ -10,7 +10,7 @@ import pytest
 
 from agentroute.figures import count, percent, printable, usd
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
