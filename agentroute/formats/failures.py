@@ -107,6 +107,8 @@ _REASONS: Final = (
     "errors",
     "Error",
     "fault",
+    "status_msg",
+    "base_resp",
 )
 """Where servers put the reason of a refusal: the most telling place first."""
 
@@ -168,9 +170,15 @@ def tells_failure(answer: Mapping[str, Any], answer_fields: Iterable[str]) -> bo
     Not every server puts it under `error`: `{"object": "error", ...}`, or a `detail` or `message` with none of the
     dialect's own fields beside it.
     """
-    if answer.get("error") or answer.get("object") == "error":
+    if answer.get("error") or answer.get("object") == "error" or _refused_by_minimax(answer):
         return True
     return not any(name in answer for name in answer_fields) and bool(_reason(answer))
+
+
+def _refused_by_minimax(answer: Any) -> bool:
+    """MiniMax puts `base_resp` into every answer; 0 is a success."""
+    told = answer.get("base_resp") if isinstance(answer, Mapping) else None
+    return isinstance(told, Mapping) and told.get("status_code") not in (None, 0)
 
 
 def _kind(
@@ -237,7 +245,7 @@ def _error_object(found: Any, depth: int = 0) -> Mapping[str, Any]:
     inner = found.get("error", found.get("Error"))
     if isinstance(inner, Mapping | list) and inner:
         return _error_object(inner, depth + 1)
-    for name in ("detail", "message", "errors", "fault"):
+    for name in ("detail", "message", "errors", "fault", "base_resp"):
         if isinstance(found.get(name), Mapping | list):
             return {**found, **_error_object(found[name], depth + 1)}
     return found

@@ -13,7 +13,8 @@ from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.failover.breaker import Open
 from agentroute.formats.fitting import can_be_forced
 from agentroute.formats.foreign import foreign_tool, unsayable
-from agentroute.messages import Audio, ChatRequest, Document, ToolResult
+from agentroute.formats.media import refusal_of
+from agentroute.messages import Audio, ChatRequest, Document, Image, ToolResult
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
@@ -248,7 +249,7 @@ def _selection(
 
 def _allowed_after_filter(
     request: ChatRequest,
-    files: tuple[Document | Audio, ...],
+    files: tuple[Image | Document | Audio, ...],
     step: Step,
     row: Row,
     constraints: Constraints,
@@ -288,7 +289,7 @@ def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> li
 def _why_not(
     target: Target,
     request: ChatRequest,
-    files: tuple[Document | Audio, ...],
+    files: tuple[Image | Document | Audio, ...],
     step: Step,
     row: Row,
     constraints: Constraints,
@@ -361,21 +362,21 @@ def _unfit(target: Target, request: ChatRequest) -> str | None:
     return None
 
 
-def _files(request: ChatRequest, step: Step) -> tuple[Document | Audio, ...]:
-    """Every document and recording of the request."""
-    if not (step.needs_documents or step.needs_audio):
+def _files(request: ChatRequest, step: Step) -> tuple[Image | Document | Audio, ...]:
+    """Every picture, document and recording of the request."""
+    if not (step.needs_vision or step.needs_documents or step.needs_audio):
         return ()
-    found: list[Document | Audio] = []
+    found: list[Image | Document | Audio] = []
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, ToolResult):
-                found += [held for held in part.content if isinstance(held, Document)]
-            elif isinstance(part, Document | Audio):
+                found += [held for held in part.content if isinstance(held, Image | Document)]
+            elif isinstance(part, Image | Document | Audio):
                 found.append(part)
     return tuple(found)
 
 
-def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | None:
+def _cannot_take(target: Target, files: tuple[Image | Document | Audio, ...]) -> str | None:
     """What keeps the target from one of them: what its model can do, or what its dialect can say."""
     can = target.capabilities
     for file in files:
@@ -383,7 +384,8 @@ def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | N
             return "cannot read documents"
         if isinstance(file, Audio) and can.audio is False:
             return "cannot hear audio"
-        problem = unsayable(file, target.dialect)
+        problem = None if isinstance(file, Image) else unsayable(file, target.dialect)
+        problem = problem or refusal_of(file, target.rules)
         if problem is not None:
             return problem
     return None
