@@ -37,6 +37,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "forms",
         "base",
         "headers",
+        "wordings",
         "failures",
         "signatures",
         "reasoning",
