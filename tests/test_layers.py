@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
-    "failover": ("effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
+    "failover": ("stop", "effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (
         "sse",
         "reading",
