@@ -12,11 +12,10 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
-from .errors import ConfigError
-from .figures import printable
+from .errors import ConfigError, printable
 from .messages import Usage
-from .prices import BillSource
 from .targets import Tier
+from .targets.prices import BillSource
 
 __all__ = [
     "IMPLAUSIBLE",

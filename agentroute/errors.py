@@ -52,6 +52,7 @@ __all__ = [
     "StreamInterrupted",
     "Unsupported",
     "nearest",
+    "printable",
     "unknown_key",
 ]
 
@@ -187,6 +188,11 @@ class StreamInterrupted(ProviderError):
 
 class AllAttemptsFailed(ProviderError):
     """Every candidate was tried or ruled out. `attempts` lists them; `cause` is the deciding one's class and text."""
+
+
+def printable(text: str) -> str:
+    """The text with a replacement sign for each sign that a terminal would act upon, and for each lone surrogate."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

@@ -15,9 +15,9 @@ from typing import Any, Final
 from agentroute.decisions import Attempt, AttemptOutcome, Outcome
 from agentroute.errors import ProviderError, ProviderTimeout, StreamInterrupted
 from agentroute.messages import ChatRequest, FinishReason, Usage
-from agentroute.prices import Bill, bill
 from agentroute.providers import NATIVE
 from agentroute.targets import Target
+from agentroute.targets.prices import Bill, bill
 
 from .breaker import Breakers, Permit
 from .effects import Clock, Done, Effect, Emit, Failed, Flow, Item, Next, Reply, Sent, Timeouts, Try, Wait

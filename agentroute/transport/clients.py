@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 
 from .exchange import Limits, Outgoing
 from .names import Names

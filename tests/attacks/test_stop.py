@@ -1,4 +1,4 @@
-"""The stop button: `close()` while another thread, or another task, waits for the next event of a stream."""
+"""What ends a call: `close()` while another thread or task waits for its next event, and how often it may try."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agentroute import Decision, Router, Target
+from agentroute import Decision, ProviderError, Router, Target
 from tests.loopback import ANSWER, HELLO, ROLE, Loopback, Script, refusal, sse
 
 BEGUN = sse(ROLE, HELLO, end=False)
@@ -158,6 +158,22 @@ def test_by_the_reader_itself_between_two_events() -> None:
             stream.close()
         assert stream.decision.outcome == "abandoned"
         assert server.gone.wait(5)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda r, **k: r.complete(QUESTION, **k), lambda r, **k: list(r.stream(QUESTION, **k))]
+)
+@pytest.mark.parametrize(("allowed", "tried"), [(None, 20), (3, 3), (30, 24)])
+@pytest.mark.parametrize("status", [429, 401])
+def test_the_attempts_of_a_call_are_bounded(ask: Any, allowed: int | None, tried: int, status: int) -> None:
+    """Four targets with six keys each, every one of them refused."""
+    with Loopback([refusal(status)]) as server:
+        targets = [server.target(f"t{n}", api_key=[f"sk-test-{n}-{key}" for key in range(6)]) for n in range(4)]
+        with Router(targets) as routed, pytest.raises(ProviderError) as failed:
+            ask(routed, constraints={"max_attempts": allowed})
+        assert len(server.requests) == len(failed.value.attempts) == tried
+        warned = [text for text in failed.value.decision.warnings if text.startswith("max_attempts")]
+        assert warned == ([] if tried == 24 else [f"max_attempts: {24 - tried} not tried"])
 
 
 @contextlib.contextmanager

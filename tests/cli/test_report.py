@@ -45,6 +45,8 @@ def ledger(tmp_path: Path) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The output of a report that succeeds, with nothing on standard error."""
 
+    monkeypatch.setenv("COLUMNS", "80")
+
     def run(*arguments: str | Path) -> str:
         monkeypatch.setattr("sys.argv", ["agentroute", "report", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:

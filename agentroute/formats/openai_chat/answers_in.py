@@ -48,8 +48,8 @@ __all__ = [
     "decode_response",
     "decode_usage",
     "find_usage",
-    "said_by",
     "spare_id_of",
+    "with_origin",
 ]
 
 RESPONSE_FIELDS = frozenset({"id", "object", "model", "choices", "usage", "error"})
@@ -94,7 +94,9 @@ def decode_response(
     if beside:
         extra["choice"] = beside
     return ChatResponse(
-        message=Message("assistant", said_by(filter(_says_something, parts), origin), None, kept(said(spare), origin)),
+        message=Message(
+            "assistant", with_origin(filter(_says_something, parts), origin), None, kept(said(spare), origin)
+        ),
         finish_reason=finish,
         usage=find_usage(body, cost),
         model=model if isinstance(model, str) else None,
@@ -104,7 +106,7 @@ def decode_response(
     )
 
 
-def said_by(parts: Iterable[Part], origin: str | None) -> tuple[Part, ...]:
+def with_origin(parts: Iterable[Part], origin: str | None) -> tuple[Part, ...]:
     """The parts with `origin` on every unknown field; what is only the form of a part belongs to no model."""
     return tuple(
         part if part.extra is None or part.extra in _FORMS else replace(part, extra=replace(part.extra, origin=origin))
@@ -424,7 +426,7 @@ class StreamDecoder:
                 continue
             self._close_thinking(found)
             if isinstance(part, Text) and (part.text or part.extra is not None):
-                (whole,) = said_by((part,), self._origin)
+                (whole,) = with_origin((part,), self._origin)
                 found.append(TextDelta(part.text, whole.extra))
 
     def _close_thinking(self, found: list[Event]) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-from .errors import ConfigError
-from .messages import EFFORTS
-from .providers import DIALECTS
+from agentroute.errors import ConfigError
+from agentroute.messages import EFFORTS
+from agentroute.providers import DIALECTS
 
 __all__ = ["REASONING_FIELDS", "SHARED_SETTINGS", "UNKNOWN", "ModelRules", "Prefill"]
 
