@@ -100,7 +100,8 @@ class StepContext:
 @dataclass(frozen=True, slots=True)
 class Constraints:
     """What the caller allows for one step. `target` pins (by name, or by model); `max_cost` is expected USD;
-    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included.
+    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included (20 if
+    you say nothing).
 
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
     Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is

@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 INSIDE: dict[str, tuple[str, ...]] = {
     "providers": ("keys", "addresses"),
     "targets": ("model_rules", "prices"),
-    "failover": ("forks", "effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
+    "failover": ("forks", "stop", "effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (
         "sse",
         "reading",

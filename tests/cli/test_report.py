@@ -46,6 +46,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """The output of a report that succeeds, in 80 columns, with nothing on standard error."""
     monkeypatch.setenv("COLUMNS", "80")
 
+    monkeypatch.setenv("COLUMNS", "80")
+
     def run(*arguments: str | Path) -> str:
         monkeypatch.setattr("sys.argv", ["agentroute", "report", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
