@@ -20,8 +20,8 @@ _OVERFLOW = "context length exceeded"
 def native_error(error: Exception, target: str) -> ProviderError | None:
     """Our error for theirs, or None where it is a hook's refusal, a mistake in the program, or unknown.
 
-    CrewAI's providers wrap what the SDK raised; the SDK's own error says more, so the chain is searched for it. They also
-    raise errors from themselves (`raise e from e`), so a chain may have no end.
+    CrewAI's providers wrap what the SDK raised; the SDK's own error says more, so the chain is searched for it. They
+    raise errors from themselves too (`raise e from e`), so a chain may have no end.
     """
     if isinstance(error, HookAborted | LLMCallBlockedError):
         return None

@@ -59,8 +59,8 @@ def read_request(
     if response_model is not None:
         body["response_format"] = generate_model_description(response_model)
     request = openai_chat.decode_request(body)
-    messages = flagged(request.messages)
-    return request if messages is request.messages else replace(request, messages=messages)
+    told = flagged(request.messages)
+    return request if told is request.messages else replace(request, messages=told)
 
 
 def for_native(
