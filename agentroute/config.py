@@ -132,7 +132,7 @@ def load_gateway(path: str | Path) -> dict[str, Any]:
     if isinstance(settings, str):
         raise ConfigError(settings)
     found = settings.gateway.model_dump(exclude_none=True)
-    return {**found, "keys": found.pop("key")}
+    return {"keys": found.pop("key"), **found}
 
 
 def _read(path: Path) -> dict[str, Any] | str:

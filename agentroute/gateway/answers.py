@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -87,7 +87,8 @@ def _told_figures(body: Any, path: tuple[str, ...], decision: Decision) -> bool:
 
 @dataclass(slots=True)
 class Answer:
-    """One call, its client and its door. `keep` is shown the whole answer of the dialect, for doors with a memory."""
+    """One call, its client and its door. `keep` is shown the whole answer of the dialect, for doors with a memory;
+    `rewrite` makes other events of the call's."""
 
     call: Call
     asked: Asked
@@ -97,6 +98,7 @@ class Answer:
     settings: GatewaySettings
     codex: bool = False
     keep: Callable[[Mapping[str, Any]], None] | None = None
+    rewrite: Callable[[AsyncGenerator[Any, None]], AsyncGenerator[Any, None]] | None = None
 
     async def __call__(self, receive: Receive, send: Send) -> int:
         """Answers the client, and returns the HTTP status. A client that leaves ends the call."""
@@ -113,8 +115,12 @@ class Answer:
         finally:
             gone.cancel()
 
-    async def _whole(self, send: Send) -> int:
+    def _events(self) -> AsyncGenerator[Any, None]:
         payloads = self.call.arun(self.witness)
+        return payloads if self.rewrite is None else self.rewrite(payloads)
+
+    async def _whole(self, send: Send) -> int:
+        payloads = self._events()
         events: list[Event] = []
         try:
             async for event in payloads:
@@ -148,7 +154,7 @@ class Answer:
         """Whatever comes before the first content is held back by the failover flow, so the first event is the winner's
         and the headers name it; a failure before it is an HTTP status."""
         out = _Stream(send, self)
-        payloads = self.call.arun(self.witness)
+        payloads = self._events()
         encoder = formats.of(self.door.dialect).StreamEncoder(created=int(self.call.decision.created_at.timestamp()))
         if not self.asked.include_usage:
             encoder = _without_usage(encoder, self.call.decision)

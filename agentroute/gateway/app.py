@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -23,6 +25,7 @@ from agentroute.router import Router
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
 
+from . import compaction
 from .answers import Answer, Receive, Scope, Send, error_headers, send_json
 from .bodies import parse, read_body
 from .doors import Asked, Door
@@ -33,6 +36,7 @@ from .doors.openai_responses import DOOR as RESPONSES
 from .errors import tell
 from .gate import Gate, Pass
 from .headers import client_key, constraints_of, context_from, read_headers
+from .memory import Memory
 from .metrics import Metrics
 from .names import listed, meaning
 from .performing import Witness
@@ -58,11 +62,20 @@ def create_app(router: Router, settings: GatewaySettings | None = None) -> Starl
 class Gateway:
     """One router behind all doors. `reload` puts others in their place; calls that run keep theirs."""
 
-    def __init__(self, router: Router, settings: GatewaySettings) -> None:
+    def __init__(
+        self,
+        router: Router,
+        settings: GatewaySettings,
+        *,
+        background: Callable[[Gateway], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         self.router = router
         self.settings = settings
+        self._background = background
+        self._running: Counter[Router] = Counter()
         self.gate = Gate(settings)
         self.metrics = Metrics()
+        self.memory = Memory(settings.kept_answers)
         self.ready = True
         self._decisions: OrderedDict[str, tuple[str | None, Decision]] = OrderedDict()
         self.app = Starlette(routes=self._routes(), lifespan=self._lifespan, middleware=_cors(settings))
@@ -99,9 +112,23 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        task = None if self._background is None else asyncio.create_task(self._background(self))
         yield
         self.ready = False
+        if task is not None:
+            task.cancel()
         await self.router.aclose()
+
+    async def reload(self, router: Router | None, settings: GatewaySettings) -> None:
+        """Puts other settings in force, and another router if there is one; the old one is closed when its last call
+        has ended. Where it listens and how much it keeps stay as they were."""
+        self.settings = settings
+        self.gate.reload(settings)
+        old, self.router = self.router, router or self.router
+        if router is not None:
+            while self._running[old]:
+                await asyncio.sleep(0.1)
+            await old.aclose()
 
     # -- a model call ----------------------------------------------------------------------------------------------
 
@@ -109,22 +136,36 @@ class Gateway:
         """One request of a client, from its bytes to its answer."""
         router, settings = self.router, self.settings
         raw = await read_body(request.receive, request.headers, settings)
-        body = parse(raw, settings.max_depth)
+        sent = body = parse(raw, settings.max_depth)
+        owner = None if request.passed.key is None else request.passed.key.name
+        compacting = False
         try:
+            if door is RESPONSES:
+                sent = self.memory.resolve(body, owner)
+                body = compaction.read_back(self.memory.continued(sent, owner))
+                compacting = compaction.asks(body)
+                body = compaction.as_request(body) if compacting else body
             asked = door.read(body, request.headers)
             if model is not None or stream is not None:
                 chat = replace(asked.request, model=model if model is not None else asked.request.model)
                 asked = replace(asked, request=chat, stream=bool(stream))
+            if compacting:
+                asked = replace(asked, metadata={**(asked.metadata or {}), "request_kind": "compaction"})
             call, asked, codex = self._decide(router, asked, request)
         except RecursionError:
             raise RequestError("the body is nested too deep; flatten it") from None
         del body, raw
         witness = Witness(router.async_performer, self._own_keys(request.headers))
         held = self.gate.reserve(request.passed, call.decision)
+        self._running[router] += 1
         try:
             answer = Answer(call, asked, door, witness, router.pool, settings, codex)
+            if door is RESPONSES:
+                answer.keep = partial(self.memory.keep, sent, owner=owner)
+                answer.rewrite = compaction.compacted if compacting else None
             return await answer(request.receive, request.send)
         finally:
+            self._running[router] -= 1
             held.settle(call.decision)
             self._keep(call.decision, request.passed.key)
 
