@@ -31,6 +31,7 @@ bench: $(VENV)/.dev  ## the speed figures of the README
 	$(BIN)/python evals/bench/calls.py
 	$(BIN)/python evals/bench/langchain.py
 	$(BIN)/python evals/bench/faults.py
+	$(BIN)/python evals/bench/large.py
 	$(BIN)/python evals/bench/ledger.py
 	$(BIN)/python evals/bench/replay.py
 

@@ -76,6 +76,8 @@ def url_problem(url: object, parts: Iterable[Part] = ()) -> str | None:
     """What is wrong with a base URL, without showing it: it may hold a key. `{name}` must be one of the parts."""
     if not isinstance(url, str):
         return "is no http:// or https:// URL"
+    if not url.isprintable():
+        return "holds a sign that no URL can"
     known = {part.name for part in parts}
     for name in _PLACE.findall(url):
         if name not in known:

@@ -180,7 +180,7 @@ def _settings(path: Path) -> _File | str:
         return f"{path}: {_problems(error.errors(include_url=False, include_input=False))}"
     except (OSError, UnicodeDecodeError) as error:
         return f"the config {str(path)!r} cannot be read: {error}"
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
 
 

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 from .errors import ConfigError
+from .figures import printable
 from .messages import Usage
 from .prices import BillSource
 from .targets import Tier
@@ -343,7 +344,7 @@ class Decision:
         if self.attempts:
             lines += ["  attempts"]
             lines += [f"    - {a.target}: {a.outcome} {a.error or ''}".rstrip() for a in self.attempts]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; money as text, so that nothing is rounded. `from_dict` reads it back."""

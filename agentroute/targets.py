@@ -159,6 +159,8 @@ class Target:
         for key, text in (("provider", provider), ("model", model), ("name", name)):
             if not isinstance(text, str) or not text:
                 raise ConfigError(f"target `{key}` is {text!r}; give a non-empty text")
+            if not text.isprintable():
+                raise ConfigError(f"target `{key}` is {text!a}, which holds a sign that cannot be shown")
         for key, count in (
             ("context_window", context_window),
             ("max_input_tokens", max_input_tokens),

@@ -109,17 +109,29 @@ def _time(text: str | None, option: str, now: datetime) -> datetime | None:
 
 
 def to_csv(found: Report) -> str:
-    """Rows `all`, then one for each key and value, then one for each gap; the same columns, nothing rounded."""
+    """Rows `all`, then one for each key and value, then one for each gap; the same columns, nothing rounded.
+
+    A value that a spreadsheet would run as a formula has an apostrophe before it.
+    """
     out = io.StringIO()
     columns = list(Figures.__slots__)
     table = csv.DictWriter(out, ["by", "value", *columns], lineterminator="\n", restval="")
     table.writeheader()
     for key, value, figures in _figures(found):
-        table.writerow({"by": key, "value": value, **figures.to_dict()})
+        table.writerow({"by": key, "value": None if value is None else _cell(value), **figures.to_dict()})
     for gap in found.gaps:
         sums = gap.totals.to_dict()
         table.writerow({"by": "gap", "value": f"{gap.since.isoformat()}/{gap.until.isoformat()}", **sums})
     return out.getvalue()
+
+
+_FORMULA = tuple("=+-@＝＋－＠")
+"""How a formula may begin (https://owasp.org/www-community/attacks/CSV_Injection)."""
+
+
+def _cell(text: str) -> str:
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip(" ?'").startswith(_FORMULA) else shown
 
 
 def _figures(found: Report) -> Iterator[tuple[str, str | None, Figures]]:

@@ -14,10 +14,11 @@ from .caching import keep_warm
 from .changes import Changes
 from .cleaning import clean
 from .pairing import pair
+from .ready import Mended, mend
 from .reasoning import close, fill_in
 from .rules import Rules
 
-__all__ = ["Repaired", "keep_warm", "repair"]
+__all__ = ["Mended", "Repaired", "keep_warm", "mend", "repair"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from agentroute.routing.reasoning_state import STATE_FIELDS
 from .changes import Changes
 from .rules import Rules
 
-__all__ = ["clean"]
+__all__ = ["clean", "is_plain"]
 
 _P = TypeVar("_P", bound=Text | Image | Document | Audio | ToolCall | ToolResult)
 
@@ -29,13 +29,13 @@ _SHOWN: Final[Mapping[type, tuple[str, str]]] = {
 
 def clean(messages: tuple[Message, ...], rules: Rules, changes: Changes) -> tuple[Message, ...]:
     """The messages without what is another model's, and without those of which nothing is left."""
-    found = [message if _is_plain(message, rules) else _clean_message(message, rules, changes) for message in messages]
+    found = [message if is_plain(message) else _clean_message(message, rules, changes) for message in messages]
     if all(new is old for new, old in zip(found, messages, strict=True)):
         return messages
     return tuple(message for message in found if message is not None)
 
 
-def _is_plain(message: Message, rules: Rules) -> bool:
+def is_plain(message: Message) -> bool:
     """Whether there is nothing to look for, as in most messages: words, calls and results, and no more."""
     if message.extra is not None or not message.parts:
         return False

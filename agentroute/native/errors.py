@@ -5,14 +5,18 @@ For the integrations, which call a framework's ready model and get whatever the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
-from agentroute.errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout
-from agentroute.formats.failures import decode_error
+from agentroute.errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout, Unsupported
+from agentroute.formats.failures import MAX_TEXT, decode_error, shown
 from agentroute.targets import Target
 
-__all__ = ["cut_short", "sdk_error"]
+__all__ = ["cut_short", "own_refusal", "sdk_error"]
 
+_NO_SUCH_ARGUMENT: Final = re.compile(r"unexpected keyword argument|missing \d+ required|positional argument")
+"""Python's own words."""
 _CONNECTION = frozenset({"APIConnectionError", "ConnectionError", "ClientConnectionError", "TransportError"})
 _BAD_RESPONSE = frozenset({"APIError", "APIResponseValidationError"})
 
@@ -44,8 +48,29 @@ def sdk_error(error: Exception, target: str) -> ProviderError | None:
         found = decode_error(None, {}, body, target=target)
         found.cause = type(error).__name__
         return found
-    cause = f"{type(error).__name__}: {error}"
+    cause = shown(f"{type(error).__name__}: {error}", MAX_TEXT)
     return kind(f"target {target!r}: {cause}", target=target, cause=cause)
+
+
+def own_refusal(error: Exception, target: str, homes: tuple[str, ...]) -> Unsupported | None:
+    """Our error for a ready model's package that would not send a request (a tool, a block or a setting it has no words
+    for), or None for any other.
+
+    It is told from a mistake in the user's code by who raised: the innermost frame is the package's own, a module whose
+    name begins with one of `homes`. What callbacks, tools, schemas and subclasses of the user's raise has frames of
+    theirs at the end. A call with arguments that do not exist is a mistake in the program, whoever makes it.
+    """
+    if not isinstance(error, ValueError | TypeError | NotImplementedError) or error.__traceback__ is None:
+        return None
+    if isinstance(error, TypeError) and _NO_SUCH_ARGUMENT.search(str(error)):
+        return None
+    frame = error.__traceback__
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    if not str(frame.tb_frame.f_globals.get("__name__", "")).startswith(homes):
+        return None
+    cause = shown(f"{type(error).__name__}: {error}", MAX_TEXT)
+    return Unsupported(f"target {target!r}: its package refused the request ({cause})", target=target, cause=cause)
 
 
 def _kind(error: Exception) -> type[ProviderError] | None:

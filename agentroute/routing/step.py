@@ -352,7 +352,7 @@ def _kind(request: ChatRequest, context: StepContext, ask: Ask, loop: _Loop, *, 
         return StepKind.FORCED_FINAL
     if not tools and loop.answered and request.messages[-1].role != "tool" and ask.last:
         return StepKind.FORCED_FINAL
-    if (tools and all(named(tool.name)[0] == "delegate" for tool in tools[:32])) or any(
+    if (tools and not loop.answered and all(named(tool.name)[0] == "delegate" for tool in tools[:32])) or any(
         name is not None and name.lower() in _SUPERVISORS for name in (context.role, context.agent, context.node)
     ):
         return StepKind.DELEGATE

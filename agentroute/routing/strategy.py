@@ -58,7 +58,7 @@ class StrategyTable:
         """The shipped table with the rows of a TOML file put after it. Raises ConfigError naming file, row and key."""
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"the strategy table {str(path)!r} cannot be read: {error}") from None
         return cls.parse([(data, str(path))])
 

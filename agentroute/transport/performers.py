@@ -95,6 +95,8 @@ class HttpPerformer:
                 for item in answer.feed(chunk):
                     if item.is_content:
                         limits.content_came()
+                    if answer.inflates and limits.overdue:
+                        raise limits.expired()
                     yield item
             if answer.complete:
                 limits.drain(_DRAIN_S)
@@ -190,6 +192,8 @@ class AsyncHttpPerformer:
                 for item in answer.feed(chunk):
                     if item.is_content:
                         limits.content_came()
+                    if answer.inflates and limits.overdue:
+                        raise limits.expired()
                     yield item
             if answer.complete:
                 limits.drain(_DRAIN_S)

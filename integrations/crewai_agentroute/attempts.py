@@ -20,7 +20,7 @@ from agentroute.messages import Usage
 from .errors import native_error
 from .events import Announcer
 from .pool import Heard, hearing, without_clients
-from .requests import Asked, for_wire
+from .requests import Asked, for_native, for_wire
 
 __all__ = ["AsyncLLMPerformer", "Attempts", "LLMPerformer", "NativeAnswer"]
 
@@ -52,11 +52,11 @@ class Attempts:
         llm: BaseLLM | None = self.router.models.get(target.name)
         return llm if llm is None or not self.settings else llm.model_copy(update=self.settings)
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """Functions are not given: what has an effect is not tried twice, so the answer's calls are made afterwards."""
         asked = self.asked
         return {
-            "messages": [dict(message) for message in asked.messages],
+            "messages": messages,
             "tools": asked.tools,
             "callbacks": asked.callbacks,
             "from_task": asked.from_task,
@@ -130,7 +130,7 @@ class LLMPerformer:
     def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
         llm = self._attempts.native(attempt.target)
         if llm is not None:
-            yield from self._native(llm, attempt.target.name)
+            yield from self._native(llm, attempt)
             return
         wire = _Wire(attempt, self._attempts)
         items = self._attempts.router.performer.perform(self._attempts.wire(attempt))
@@ -140,17 +140,19 @@ class LLMPerformer:
         finally:
             items.close()
 
-    def _native(self, llm: BaseLLM, target: str) -> Iterator[Item | Done]:
+    def _native(self, llm: BaseLLM, attempt: Try) -> Iterator[Item | Done]:
+        target = attempt.target.name
         self._attempts.announcer.given_over(f"next: {target}")
+        messages, changes = for_native(self._attempts.asked.messages, attempt.request.messages, attempt.target)
         value, failure = None, None
         with self._attempts.around(llm, self._attempts.stream) as heard:
             try:
-                value = llm.call(**self._attempts.arguments())
+                value = llm.call(**self._attempts.arguments(messages))
             except Exception as error:
                 failure = native_error(error, target)
                 if failure is None:
                     raise
-        yield from _outcome(value, failure, heard, target)
+        yield from _outcome(value, failure, heard, target, changes)
 
 
 class AsyncLLMPerformer:
@@ -162,7 +164,7 @@ class AsyncLLMPerformer:
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
         llm = self._attempts.native(attempt.target)
         if llm is not None:
-            async for outcome in self._native(llm, attempt.target.name):
+            async for outcome in self._native(llm, attempt):
                 yield outcome
             return
         wire = _Wire(attempt, self._attempts)
@@ -174,9 +176,11 @@ class AsyncLLMPerformer:
         finally:
             await items.aclose()
 
-    async def _native(self, llm: BaseLLM, target: str) -> AsyncIterator[Item | Done]:
+    async def _native(self, llm: BaseLLM, attempt: Try) -> AsyncIterator[Item | Done]:
         """Each call has an asynchronous client of its own: CrewAI calls on event loops that it makes for a moment."""
+        target = attempt.target.name
         self._attempts.announcer.given_over(f"next: {target}")
+        messages, changes = for_native(self._attempts.asked.messages, attempt.request.messages, attempt.target)
         llm = llm.model_copy()
         without_clients(llm)
         value, failure = None, None
@@ -185,7 +189,7 @@ class AsyncLLMPerformer:
         try:
             with self._attempts.around(llm, stream) as heard:
                 try:
-                    value = await llm.acall(**self._attempts.arguments())
+                    value = await llm.acall(**self._attempts.arguments(messages))
                 except Exception as error:
                     failure = native_error(error, target)
                     if failure is None:
@@ -194,11 +198,13 @@ class AsyncLLMPerformer:
             client: Any = getattr(llm, "_async_client", None)
             if hasattr(client, "close"):
                 await client.close()
-        for outcome in _outcome(value, failure, heard, target):
+        for outcome in _outcome(value, failure, heard, target, changes):
             yield outcome
 
 
-def _outcome(value: Any, failure: ProviderError | None, heard: Heard, target: str) -> Iterator[Item | Done]:
+def _outcome(
+    value: Any, failure: ProviderError | None, heard: Heard, target: str, changes: tuple[str, ...]
+) -> Iterator[Item | Done]:
     usage = _usage(heard)
     if failure is None and value in (None, "", []):
         failure = _empty(target)
@@ -208,7 +214,7 @@ def _outcome(value: Any, failure: ProviderError | None, heard: Heard, target: st
             yield Item(None, heard.shown, usage)
         raise failure
     yield Item(NativeAnswer(value), is_content=True, usage=usage)
-    yield Done(usage)
+    yield Done(usage, warnings=changes)
 
 
 def _usage(heard: Heard) -> Usage | None:

@@ -10,7 +10,7 @@ from crewai.utilities.exceptions.context_window_exceeding_exception import (
 )
 
 from agentroute import AgentRouteError, AllAttemptsFailed, ContextTooLong, NoCandidateError, ProviderError
-from agentroute.native.errors import sdk_error
+from agentroute.native.errors import own_refusal, sdk_error
 
 __all__ = ["native_error", "told_to_crewai"]
 
@@ -33,7 +33,7 @@ def native_error(error: Exception, target: str) -> ProviderError | None:
         if found is not None:
             return found
         link = link.__cause__
-    return None
+    return own_refusal(error, target, ("crewai.llms.providers.",))
 
 
 def told_to_crewai(error: AgentRouteError) -> AgentRouteError:

@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from crewai.agents.agent_builder import base_agent
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
@@ -23,6 +22,7 @@ from .answers import written_usage
 from .attempts import AsyncLLMPerformer, LLMPerformer
 from .calls import RoutedCall
 from .pool import native, usable_window
+from .registering import NAME, register_for_agents, register_for_flows
 from .requests import Asked, read_request
 from .restoring import Shared
 
@@ -30,8 +30,21 @@ __all__ = ["RoutedLLM"]
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
-_NAME = "agentroute"
 _OF_TARGETS = ("api_key", "base_url", "n")
+_KEPT = {
+    "role",
+    "constraints",
+    "additional_params",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "stop",
+    "frequency_penalty",
+    "presence_penalty",
+    "stream",
+}
+"""The settings that a waiting flow keeps."""
 _counting = threading.Lock()
 
 
@@ -51,6 +64,7 @@ class RoutedLLM(BaseLLM):
         router: a Router of your own instead, which may hold ready LLMs too (`native(llm)`).
         temperature, top_p, max_tokens, seed, stop, and the penalties: hold for every target.
         additional_params: further fields of a chat-completions body.
+        router_name: by this name an agent or a flow that comes back in another process finds the RoutedLLM made there.
         role: stands in if CrewAI does not say who calls.
         constraints: fields of Constraints (`max_tier`, `strategy`, ...) for every call.
 
@@ -59,9 +73,9 @@ class RoutedLLM(BaseLLM):
     what `Router.complete` raises for a call.
     """
 
-    llm_type: str = _NAME
-    model: str = _NAME
-    provider: str = _NAME
+    llm_type: str = NAME
+    model: str = NAME
+    provider: str = NAME
     role: str | None = None
     constraints: dict[str, Any] = Field(default_factory=dict)
     _shared: Shared = PrivateAttr()
@@ -73,6 +87,7 @@ class RoutedLLM(BaseLLM):
         *,
         router: Router | Mapping[str, Any] | None = None,
         targets: Any = None,
+        router_name: str | None = None,
         strategy: Strategy | None = None,
         ledger: Ledger | str | Path | None = None,
         baseline: str | None = None,
@@ -81,11 +96,12 @@ class RoutedLLM(BaseLLM):
     ) -> None:
         for name, value in settings.items():
             _check_setting(name, value)
-        super().__init__(**{"model": _NAME, "provider": _NAME, **settings})
+        super().__init__(**{"model": NAME, "provider": NAME, **settings})
         Constraints.of(self.constraints)
         options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
         # CrewAI writes the class down, and of an agent's `function_calling_llm` nothing that is not every LLM's.
-        self._shared = _shared(router, targets, options, copied="llm_type" in settings)
+        self._shared = _shared(router, targets, options, router_name, copied="llm_type" in settings)
+        register_for_flows(RoutedLLM)
 
     @property
     def router(self) -> Router:
@@ -222,6 +238,14 @@ class RoutedLLM(BaseLLM):
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {**handler(self), "router": self._shared.written()}
 
+    def to_config_dict(self) -> dict[str, Any]:
+        """What a flow that waits for a person keeps of this LLM: `LLM(**config)` is a handle on the same router again.
+
+        In another process that is the router of the same `router_name`, or one made anew of the same targets.
+        """
+        held = self.model_dump(mode="json", include=_KEPT, exclude_none=True)
+        return {**held, "model": NAME, "provider": NAME, "router": self._shared.written()}
+
     # -- copies --------------------------------------------------------------------------------------------------
 
     def _copied(self) -> RoutedLLM:
@@ -253,24 +277,23 @@ def _check_setting(name: str, value: Any) -> None:
     """CrewAI takes any setting and sends what it does not know; here a wrong name is an error."""
     if name in _OF_TARGETS and value is not None:
         raise ConfigError(f"`{name}` is no setting of a RoutedLLM; each of its targets has its own")
-    if name in ("model", "provider") and value != _NAME:
-        raise ConfigError(f"`{name}` is {value!r}; a RoutedLLM has `targets`, and its own name is {_NAME!r}")
+    if name in ("model", "provider") and value != NAME:
+        raise ConfigError(f"`{name}` is {value!r}; a RoutedLLM has `targets`, and its own name is {NAME!r}")
     if name == "models":
         raise ConfigError("`models` is no setting; give ready LLMs in `targets`, or Router(targets=[native(llm), ...])")
     if name not in RoutedLLM.model_fields and name != "stop_sequences":
-        known = [*RoutedLLM.model_fields, "targets", "strategy", "ledger", "baseline", "deadline_s"]
+        known = [*RoutedLLM.model_fields, "targets", "router_name", "strategy", "ledger", "baseline", "deadline_s"]
         near = get_close_matches(name, known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "fields of a provider's own go into `additional_params`"
         raise ConfigError(f"RoutedLLM has no setting {name!r}; {remedy}")
 
 
-def _shared(router: Any, targets: Any, options: Mapping[str, Any], *, copied: bool) -> Shared:
+def _shared(router: Any, targets: Any, options: Mapping[str, Any], name: str | None, *, copied: bool) -> Shared:
     if copied and router is None and targets is None:
         return Shared.lost("CrewAI has copied this LLM without its router; give it to the agent again")
     if isinstance(router, Mapping):
         return Shared.restored(router)
-    return Shared(Router.given(router, targets, native, BaseLLM, options))
+    return Shared(Router.given(router, targets, native, BaseLLM, options), name)
 
 
-# CrewAI looks up here which class a written agent's LLM is of.
-base_agent._LLM_TYPE_REGISTRY[_NAME] = f"{RoutedLLM.__module__}.{RoutedLLM.__qualname__}"
+register_for_agents(RoutedLLM)

@@ -11,8 +11,10 @@ from pydantic import BaseModel
 
 from agentroute import ChatRequest, Target
 from agentroute.formats import openai_chat
+from agentroute.history import mend
+from agentroute.messages import Message
 
-__all__ = ["Asked", "for_wire", "read_request"]
+__all__ = ["Asked", "for_native", "for_wire", "read_request"]
 
 _MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
 _MOST_STOPS = 4
@@ -50,6 +52,24 @@ def read_request(
     if response_model is not None:
         body["response_format"] = generate_model_description(response_model)
     return openai_chat.decode_request(body)
+
+
+def for_native(
+    messages: Sequence[Mapping[str, Any]], read: tuple[Message, ...], target: Target
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The messages for a ready LLM, each result behind its call as our own targets get it, and what was changed.
+
+    `read` are the same messages as canonical ones.
+    """
+    copies = [dict(message) for message in messages]
+    mended = mend(read, target) if len(read) == len(copies) else None
+    return (copies, ()) if mended is None else (mended.written(copies, _written), mended.changes)
+
+
+def _written(message: Message) -> dict[str, Any]:
+    """A message that was changed, in OpenAI's form, which is CrewAI's."""
+    written: list[dict[str, Any]] = openai_chat.encode_request(ChatRequest((message,))).body["messages"]
+    return written[0]
 
 
 def for_wire(request: ChatRequest, target: Target) -> ChatRequest:

@@ -17,13 +17,19 @@ __all__ = ["Shared"]
 
 
 class Shared:
-    """A router, or why there is none. Never copied, so that copies of a handle share it."""
+    """A router, or why there is none. Never copied, so that copies of a handle share it.
 
-    def __init__(self, router: Router | None) -> None:
+    The latest of a `name` is the one that is found by it.
+    """
+
+    def __init__(self, router: Router | None, name: str | None = None) -> None:
         self._router = router
+        self._name = name
         self._problem = ""
         self._id = secrets.token_hex(16)
         _here[self._id] = self
+        if name is not None:
+            _by_name[name] = self
 
     @property
     def router(self) -> Router:
@@ -44,7 +50,7 @@ class Shared:
 
         Within this process the id alone leads back to the same router, with all that it holds.
         """
-        data: dict[str, Any] = {"id": self._id}
+        data: dict[str, Any] = {"id": self._id, "name": self._name}
         if self._router is not None:
             data |= {"strategy": self._router.strategy, "baseline": self._router.baseline.name}
             data["targets"] = [_written(target) for target in self._router.pool]
@@ -52,8 +58,10 @@ class Shared:
 
     @classmethod
     def restored(cls, data: Mapping[str, Any]) -> Shared:
-        """The router itself where it is still here, else one of the same targets, with nothing in its ledger."""
-        known = _here.get(str(data.get("id")))
+        """The router itself if it is still here, else that of its name, else one of the same targets, with nothing in
+        its ledger."""
+        name = data.get("name")
+        known = _here.get(str(data.get("id"))) or (None if name is None else _by_name.get(name))
         if known is not None:
             return known
         targets = data.get("targets") or ()
@@ -61,10 +69,11 @@ class Shared:
         if lost or not targets:
             return cls.lost(
                 f"this agent was restored, and the LLM behind its target {(lost or ['?'])[0]!r} was not written down; "
-                f"give its crew the router again: route_crew(crew, router)"
+                f"make the RoutedLLM in this process first, with the same router_name as there, or give the crew its "
+                f"router again: route_crew(crew, router)"
             )
         pool = [_read(target) for target in targets]
-        return cls(Router(pool, strategy=data["strategy"], baseline=data["baseline"]))
+        return cls(Router(pool, strategy=data["strategy"], baseline=data["baseline"]), name)
 
     def __copy__(self) -> Shared:
         return self
@@ -78,10 +87,11 @@ class Shared:
                 f"target {name!r} is a CrewAI LLM, which holds a key and connections and cannot be pickled; "
                 f"build the RoutedLLM anew in the other process, or give the target as an agentroute Target"
             )
-        return (Shared.lost, (self._problem,)) if self._router is None else (Shared, (self._router,))
+        return (Shared.lost, (self._problem,)) if self._router is None else (Shared, (self._router, self._name))
 
 
 _here: weakref.WeakValueDictionary[str, Shared] = weakref.WeakValueDictionary()
+_by_name: weakref.WeakValueDictionary[str, Shared] = weakref.WeakValueDictionary()
 
 _PLAIN = (
     "name",

@@ -72,7 +72,8 @@ class Attempts:
         if model is not None:
             kwargs, warnings = self.options.for_native(model, target, own)
             tools = kwargs.get("tools") or ()
-            call = prepared(model, self.messages, kwargs, target=target, pool=self.router.pool, tools=tools)
+            read = attempt.request.messages
+            call = prepared(model, self.messages, kwargs, target=target, pool=self.router.pool, tools=tools, read=read)
             model = call.model.model_copy(update=self.settings) if self.settings else call.model
             return _Attempt(model, call.messages, call.kwargs, config, seen, (*warnings, *call.warnings))
         request, warnings = self.options.for_wire(attempt.request, target, own)

@@ -17,23 +17,31 @@ DECISION_EVENT: Final = "agentroute_decision"
 
 _KEY = "agentroute"
 
+_MECHANICS: Final = frozenset({"agent", "model", "call_model", "tools", "generate_structured_response"})
+"""What `create_agent` and `create_react_agent` (langgraph-prebuilt 1.x) and LangGraph's templates call their own nodes:
+they say what a node does in an agent, not whose it is."""
+
+_HOOKS: Final = (".before_agent", ".before_model", ".after_model", ".after_agent", ".wrap_model_call")
+"""What a node of a middleware of `create_agent` ends with."""
+
 
 def context_of(config: RunnableConfig, messages: Sequence[BaseMessage]) -> StepContext:
     """Conversation, agent, role and node as LangGraph and `create_agent` put them into the config's metadata.
 
     `role` is the caller's own metadata, else what LangChain's middleware says it calls for by itself (`summarization`,
-    `tool_selection`), else the agent's name. A sub-agent's `parent_id` is the checkpoint namespace of the node it runs
-    in.
+    `tool_selection`), else the agent's name. An agent without a name has that of its node: of a graph inside a node,
+    the outer node's. A sub-agent's `parent_id` is the checkpoint namespace of the node it runs in.
     """
     metadata, configurable = config.get("metadata") or {}, config.get("configurable") or {}
-    agent = _text(metadata.get("lc_agent_name"))
     namespace = str(metadata.get("langgraph_checkpoint_ns") or configurable.get("checkpoint_ns") or "")
     parent, _, _ = namespace.rpartition("|")
+    node = _text(metadata.get("langgraph_node"))
+    agent = _text(metadata.get("lc_agent_name")) or _named_by_nodes(node, parent)
     return StepContext(
         conversation_id=_text(configurable.get("thread_id")) or _text(metadata.get("thread_id")),
         agent=agent,
         role=_text(metadata.get("role")) or _text(metadata.get("lc_source")) or agent,
-        node=_text(metadata.get("langgraph_node")),
+        node=node,
         parent_id=parent or None,
         previous=_previous(messages),
     )
@@ -53,6 +61,15 @@ def decision_of(message: BaseMessage) -> Decision | None:
     """
     record = message.response_metadata.get(_KEY)
     return Decision.from_dict(record) if record else None
+
+
+def _named_by_nodes(node: str | None, parent: str) -> str | None:
+    """The innermost node that is not an agent's own machinery. A namespace is `outer:id|inner:id`."""
+    outer = [part.partition(":")[0] for part in parent.split("|")]
+    for name in (node, *reversed(outer)):
+        if name and name not in _MECHANICS and not name.isdecimal() and not name.endswith(_HOOKS):
+            return name
+    return None
 
 
 def _previous(messages: Sequence[BaseMessage]) -> Decision | None:

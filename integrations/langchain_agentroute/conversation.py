@@ -10,14 +10,17 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from agentroute import Pool, Target
+from agentroute.history import mend
+from agentroute.messages import Message
 
-from .messages import origin_of, portable
+from .messages import origin_of, portable, write_history
 
 __all__ = [
     "MARKER",
     "Prepared",
     "keep_warm",
     "messages_for",
+    "paired",
     "prepared",
     "unmarked",
     "without_stale_thinking",
@@ -25,6 +28,8 @@ __all__ = [
 
 MARKER: Final = "cache_control"
 _ANTHROPIC: Final = "anthropic"
+_CALL_BLOCKS: Final = frozenset({"function_call", "tool_use", "tool_call"})
+"""A call in the content: of OpenAI's Responses, of Anthropic's Messages, of LangChain's standard blocks."""
 _THOUGHT: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
 
 
@@ -46,15 +51,43 @@ def prepared(
     target: Target,
     pool: Pool,
     tools: Sequence[Any],
+    read: tuple[Message, ...],
 ) -> Prepared:
     """The one preparation of every ready model: its messages, Anthropic's cache, thinking that cannot go on.
 
-    `tools` are those the model will be offered, in any form.
+    `tools` are those the model will be offered, in any form; `read` are the messages as canonical ones.
     """
+    messages, changes = paired(messages, target, read)
     messages = messages_for(messages, target, model, pool)
     arguments = keep_warm(model, messages, kwargs, tools)
     model, arguments, warnings = without_stale_thinking(model, messages, arguments)
-    return Prepared(model, messages, arguments, tuple(warnings))
+    return Prepared(model, messages, arguments, (*changes, *warnings))
+
+
+def paired(
+    messages: list[BaseMessage], target: Target, read: tuple[Message, ...]
+) -> tuple[list[BaseMessage], tuple[str, ...]]:
+    """The conversation with each result behind its call, as our own targets get it, and what was changed for that."""
+    messages = [_without_lost_calls(message) if isinstance(message, AIMessage) else message for message in messages]
+    opaque = {at for at, message in enumerate(messages) if isinstance(message.content, list) and message.content}
+    mended = mend(read, target, opaque)
+    return (messages, ()) if mended is None else (mended.written(messages, write_history), mended.changes)
+
+
+def _without_lost_calls(message: AIMessage) -> AIMessage:
+    """The message without blocks of calls that are not among its `tool_calls`: a middleware has taken those back, and
+    only the integration's own form of them is left."""
+    if isinstance(message.content, str):
+        return message
+    known = {call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)}
+
+    def lost(block: Any) -> bool:
+        if not isinstance(block, dict) or block.get("type") not in _CALL_BLOCKS:
+            return False
+        return (block.get("call_id") or block.get("id")) not in known
+
+    kept = [block for block in message.content if not lost(block)]
+    return message if len(kept) == len(message.content) else message.model_copy(update={"content": kept})
 
 
 def messages_for(messages: list[BaseMessage], target: Target, model: BaseChatModel, pool: Pool) -> list[BaseMessage]:

@@ -72,7 +72,8 @@ class HandledStep:
         settings, warnings = Options(rest=self.settings).for_native(model, target, own)
         system = self.request.system_message
         given: list[BaseMessage] = [*([] if system is None else [system]), *self.request.messages]
-        call = prepared(model, given, settings, target=target, pool=routed.router.pool, tools=tools)
+        read, pool = attempt.request.messages, routed.router.pool
+        call = prepared(model, given, settings, target=target, pool=pool, tools=tools, read=read)
         update = {
             **common,
             "metadata": {**(model.metadata or {}), **shown},

@@ -35,6 +35,7 @@ from agentroute.events import (
 from agentroute.failover.effects import Done
 from agentroute.formats import finish_reason
 from agentroute.messages import (
+    Audio,
     ChatResponse,
     Document,
     Image,
@@ -62,6 +63,7 @@ __all__ = [
     "read_messages",
     "read_response",
     "read_usage",
+    "write_history",
     "write_message",
 ]
 
@@ -198,6 +200,36 @@ def portable(message: AIMessage) -> AIMessage:
         id=message.id,
         name=message.name,
     )
+
+
+def write_history(message: Message) -> BaseMessage:
+    """A message of the conversation that was changed for a ready model, written anew."""
+    if message.role == "tool":
+        (result,) = message.tool_results
+        content: list[str | dict[Any, Any]] = [_plain_part(part) for part in result.content]
+        plain = result.text if all(isinstance(part, Text) for part in result.content) else content
+        status: Literal["success", "error"] = "error" if result.is_error else "success"
+        return ToolMessage(plain, tool_call_id=result.tool_call_id, name=result.name, status=status)
+    if message.role == "assistant":
+        written = write_message(ChatResponse(message))
+        return AIMessage(
+            content=message.text,
+            tool_calls=written.tool_calls,
+            invalid_tool_calls=written.invalid_tool_calls,
+            name=message.name,
+        )
+    kind = HumanMessage if message.role == "user" else SystemMessage
+    if all(isinstance(part, Text) for part in message.parts):
+        return kind(message.text, name=message.name)
+    return kind([_plain_part(part) for part in message.parts], name=message.name)
+
+
+def _plain_part(part: Part) -> dict[str, Any]:
+    if isinstance(part, Image | Document | Audio):
+        kind = {Image: "image", Document: "file", Audio: "audio"}[type(part)]
+        held = {"url": part.url, "base64": part.data, "mime_type": part.media_type}
+        return {"type": kind, **{name: value for name, value in held.items() if value is not None}}
+    return write_part(part)
 
 
 # --- canonical -> LangChain ------------------------------------------------------------------------------------------

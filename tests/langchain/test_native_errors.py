@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from langchain_agentroute import RoutedChatModel
+from langchain_agentroute import RoutedChatModel, native
 from langchain_agentroute.native_errors import provider_error
+from langchain_anthropic import ChatAnthropic
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ContextOverflowError, ModelAPIError, ModelInvalidRequestError, ModelTimeoutError
 
 from agentroute import (
@@ -21,15 +23,16 @@ from agentroute import (
     InvalidRequest,
     ModelNotFound,
     Overloaded,
+    Price,
     ProviderTimeout,
     QuotaExhausted,
     RateLimited,
 )
 from agentroute.testing import Fault, ScriptedProvider
 
-from .pools import pool
+from .pools import STRONG, pool
 
-pytestmark = pytest.mark.requires("langchain", "langchain_openai")
+pytestmark = pytest.mark.requires("langchain", "langchain_openai", "langchain_anthropic")
 
 KEY = "sk-canary-0123456789"
 REQUEST = httpx.Request("POST", "http://127.0.0.1/v1", headers={"authorization": f"Bearer {KEY}"})
@@ -136,3 +139,61 @@ def test_a_connection_error_of_another_library() -> None:
         pass
 
     assert type(provider_error(ConnectionError("refused"), "small")) is ConnectionFailed
+
+
+class Refused:
+    """A ready Claude whose package will not send some settings, before a target of ours."""
+
+    def __init__(self, provider: ScriptedProvider, **callbacks: Any) -> None:
+        root = provider.base_url.removesuffix("/v1")
+        claude = ChatAnthropic(model="claude-sonnet-5-5", base_url=root, api_key=provider.api_key, **callbacks)  # type: ignore[call-arg,arg-type]
+        self.model = RoutedChatModel(
+            targets=[
+                native(claude, name="claude", tier="premium", price=Price(0.01, 0.02)),
+                provider.target(name="next", model=STRONG),
+            ]
+        )
+
+    def outcomes(self) -> list[tuple[str, str]]:
+        (decision,) = self.model.router.ledger.decisions  # type: ignore[attr-defined]
+        return [(attempt.target, attempt.outcome) for attempt in decision.attempts]
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0.5}, {"top_p": 0.5}, {"top_k": 5}], ids=str)
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "stream"])
+def test_what_a_package_refuses_goes_to_the_next_target(settings: dict[str, Any], streamed: bool) -> None:
+    with ScriptedProvider("Fine.", provider="openai") as provider:
+        one = Refused(provider)
+        model = one.model.model_copy(update={"target_kwargs": {"claude": settings}})
+        if streamed:
+            assert "".join(chunk.text for chunk in model.stream("Hello.")) == "Fine."
+        else:
+            assert model.invoke("Hello.").text == "Fine."
+        one.model.router.close()
+        assert one.outcomes() == [("claude", "failed"), ("next", "ok")]
+        assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), TypeError("mine")], ids=repr)
+def test_what_a_callback_of_the_users_raises_goes_to_nobody(error: Exception) -> None:
+    class Strict(BaseCallbackHandler):
+        raise_error = True
+
+        def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+            raise error
+
+    with ScriptedProvider("Fine.", provider="openai") as provider:
+        one = Refused(provider, callbacks=[Strict()])
+        with pytest.raises(type(error), match="mine"):
+            one.model.invoke("Hello.")
+        one.model.router.close()
+        assert not provider.requests
+
+
+def test_an_argument_that_does_not_exist_goes_to_nobody() -> None:
+    with ScriptedProvider("Fine.", provider="openai") as provider:
+        one = Refused(provider)
+        model = one.model.model_copy(update={"target_kwargs": {"claude": {"tempreature": 0.5}}})
+        with pytest.raises(TypeError, match="tempreature"):
+            model.invoke("Hello.")
+        one.model.router.close()

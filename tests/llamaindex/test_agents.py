@@ -12,8 +12,10 @@ from llama_index.core.agent.workflow import (
     FunctionAgent,
     ReActAgent,
 )
-from llama_index.llms.agentroute import decision_of
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.llms.agentroute import RoutedLLM, decision_of
 
+from agentroute import Target
 from agentroute.messages import ChatRequest
 from agentroute.testing import Fault, ScriptedReply, tool_call
 
@@ -119,3 +121,68 @@ async def test_11_runs_offline_one_agent_fails_over_and_the_other_does_not_notic
         first, *_, last = llm.router.ledger.decisions
         assert (first.attempts[0].target, first.attempts[0].outcome) == ("small", "failed")
         assert [a.target for a in last.attempts] == ["strong"]
+
+
+async def test_each_agent_of_a_workflow_is_known_without_a_handle() -> None:
+    with serving(hands_over) as server:
+        llm = routed("wire", server)
+        await workflow(llm, llm).run("Do I need a coat?")
+        assert [d.context.role for d in llm.router.ledger.decisions] == ["research", "research", "writer"]
+        await llm.achat([ChatMessage("Hello.")])
+        assert llm.router.ledger.decisions[-1].context.agent is None
+
+
+async def test_an_agent_without_a_name_stays_one() -> None:
+    with serving("Hello.") as server:
+        llm = routed("wire", server)
+        await FunctionAgent(llm=llm).run("Hello.")
+        assert [d.context.agent for d in llm.router.ledger.decisions] == [None]
+
+
+RAISED = [RuntimeError("disk on fire"), TimeoutError(""), KeyError("order_17"), ValueError("it is 21 degrees")]
+
+
+@pytest.mark.parametrize("kind", POOLS)
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+async def test_a_tool_that_raises_has_failed(kind: str, error: Exception) -> None:
+    def weather(city: str) -> str:
+        """Tell the weather in a city."""
+        raise error
+
+    with serving(forecast) as server:
+        llm = routed(kind, server)
+        await FunctionAgent(name="sailor", tools=[weather], llm=llm).run("Do I need a coat?")
+        steps = [d.step_kind.value for d in llm.router.ledger.decisions]
+        assert steps == ["first_ask", "after_error"]
+
+
+async def test_a_tool_that_does_not_exist_has_failed() -> None:
+    with serving(forecast) as server:
+        llm = routed("wire", server)
+        await FunctionAgent(name="sailor", tools=[], llm=llm).run("Do I need a coat?")
+        assert llm.router.ledger.decisions[-1].step_kind.value == "after_error"
+
+
+async def test_anthropic_is_told_that_a_tool_failed() -> None:
+    def weather(city: str) -> str:
+        """Tell the weather in a city."""
+        raise RuntimeError("disk on fire")
+
+    with serving(forecast) as server:
+        claude = Target(
+            provider="anthropic",
+            model="claude-opus-5",
+            base_url=server.base_url,
+            api_key=server.api_key,
+            tier="premium",
+        )
+        llm = RoutedLLM(targets=[claude])
+        await FunctionAgent(name="sailor", tools=[weather], llm=llm).run("Do I need a coat?")
+        await llm.router.aclose()
+        (result,) = (
+            block
+            for message in server.requests[-1].body["messages"]
+            for block in message["content"]
+            if isinstance(block, dict) and block["type"] == "tool_result"
+        )
+        assert result["is_error"] is True

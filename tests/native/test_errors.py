@@ -16,7 +16,7 @@ from agentroute import (
     RateLimited,
     Unsupported,
 )
-from agentroute.native.errors import sdk_error
+from agentroute.native.errors import own_refusal, sdk_error
 
 
 class APIError(Exception):
@@ -83,3 +83,54 @@ def test_the_class(error: Exception, kind: type[AgentRouteError]) -> None:
 def test_the_reason_is_the_providers_own() -> None:
     found = sdk_error(ClientError(400, "ValidationException", "the reason"), "small")
     assert str(found) == "'small': the provider answered 400 validationexception: the reason"
+
+
+HOMES = ("langchain_xai.", "crewai.llms.providers.")
+
+
+def raised(error: Exception, *modules: str) -> Exception:
+    """The error as it arrives out of functions of these modules, each called by the one before."""
+
+    inner: Any = None
+    for at, module in enumerate(reversed(modules)):
+        there: dict[str, Any] = {"__name__": module, "inner": inner, "error": error}
+        exec("def run():\n    " + ("raise error" if at == 0 else "inner()"), there)
+        inner = there["run"]
+    try:
+        inner()
+    except Exception as found:
+        return found
+    raise AssertionError
+
+
+@pytest.mark.parametrize("module", ["langchain_xai.chat_models", "crewai.llms.providers.openai.completion"])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("tool 'a' is no function"), NotImplementedError("no schemas"), TypeError("expected a dict, got v1")],
+)
+def test_a_package_that_will_not_send_refuses(error: Exception, module: str) -> None:
+    found = own_refusal(raised(error, "app.agent", module), "ready", HOMES)
+    assert isinstance(found, Unsupported)
+    assert str(error) in str(found)
+    assert found.target == "ready"
+
+
+@pytest.mark.parametrize(
+    ("error", "modules"),
+    [
+        (ValueError("x"), ("app.agent",)),
+        (ValueError("x"), ("langchain_xai.chat_models", "app.callbacks")),
+        (TypeError("x"), ("crewai.llms.providers.openai.completion", "app.tools")),
+        (ValueError("x"), ("langchain_xai_of_mine",)),
+        (TypeError("create() got an unexpected keyword argument 'tempreature'"), ("langchain_xai.chat_models",)),
+        (TypeError("create() missing 1 required argument: 'model'"), ("langchain_xai.chat_models",)),
+        (KeyError("x"), ("langchain_xai.chat_models",)),
+        (RuntimeError("x"), ("langchain_xai.chat_models",)),
+    ],
+)
+def test_the_users_mistakes_are_no_refusal(error: Exception, modules: tuple[str, ...]) -> None:
+    assert own_refusal(raised(error, *modules), "ready", HOMES) is None
+
+
+def test_an_error_that_was_never_raised_is_nobodys() -> None:
+    assert own_refusal(ValueError("x"), "ready", HOMES) is None

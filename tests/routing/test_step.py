@@ -164,6 +164,8 @@ LOOP = (user(ASK), calls("cat a.py"), results("x = 1"))
         (LOOP, {"response_schema": ResponseSchema()}, None, StepKind.AFTER_RESULT),
         ((user(ASK),), {"tools": (Tool("transfer_to_billing"), Tool("handoff_to_sales"))}, None, StepKind.DELEGATE),
         ((user(ASK),), {"tools": (Tool("transfer_to_billing"), Tool("search"))}, None, StepKind.FIRST_ASK),
+        (LOOP, {"tools": (Tool("transfer_to_billing"), Tool("handoff_to_sales"))}, None, StepKind.AFTER_RESULT),
+        (LOOP, {"tools": (Tool("Task"),)}, StepContext(agent="writer"), StepKind.AFTER_RESULT),
         (LOOP, {}, StepContext(role="supervisor"), StepKind.DELEGATE),
         (
             (*LOOP, says("Done."), user("Your task is to create a detailed summary of the conversation so far.")),

@@ -16,12 +16,14 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags, instr
 from agentroute import BadResponse, ProviderError, Router, Target
 from agentroute.events import Event, fold, is_content
 from agentroute.failover.effects import Done, Item, Sent, Try
-from agentroute.native.errors import cut_short, sdk_error
+from agentroute.history import mend
+from agentroute.native.errors import cut_short
 from agentroute.native.limits import Phase, within
 
 from .answers import StreamWriter, done_of, has_content, write_answer
 from .loops import borrowed
-from .messages import portable
+from .messages import opaque, portable, write_history
+from .native_errors import native_error
 from .options import Options
 from .pool import close_connections
 
@@ -67,6 +69,9 @@ class Attempts:
             # Without it OpenAI does not say what a stream has used.
             kwargs.setdefault("stream_options", {"include_usage": True})
         messages = portable(self.messages, target, self.origin)
+        mended = mend(attempt.request.messages, target, opaque(self.messages))
+        if mended is not None:
+            messages = mended.written(messages, write_history)
         if call.tools is None:
             names = ("chat", "stream_chat")
             arguments: dict[str, Any] = {"messages": messages, **kwargs}
@@ -74,7 +79,8 @@ class Attempts:
             names = ("chat_with_tools", "stream_chat_with_tools")
             arguments = {"tools": call.tools, "chat_history": messages, **kwargs}
         tags = {"agentroute_target": target.name, "agentroute_attempt": self.attempts}
-        return _Native(self._counted_once(model), names[attempt.stream], arguments, target, tags)
+        changes = () if mended is None else mended.changes
+        return _Native(self._counted_once(model), names[attempt.stream], arguments, target, tags, changes)
 
     def _counted_once(self, model: LLM) -> LLM:
         """The model without the callback handlers that already hear of this call from the RoutedLLM."""
@@ -99,6 +105,7 @@ class _Native:
     arguments: dict[str, Any]
     target: Target
     tags: dict[str, Any]
+    changes: tuple[str, ...]
     done: Done = field(default_factory=Done)
     before: ChatResponse | None = None
     ends_with_a_reason: bool = False
@@ -196,7 +203,7 @@ class LLMPerformer:
             else:
                 yield native.whole(given)
         except Exception as error:
-            failure = sdk_error(error, attempt.target.name)
+            failure = native_error(error, attempt.target.name)
             if failure is None:
                 raise
         finally:
@@ -204,7 +211,7 @@ class LLMPerformer:
                 chunks.close()
         if failure is not None:
             raise failure
-        yield native.done
+        yield replace(native.done, warnings=native.changes)
 
 
 class AsyncLLMPerformer:
@@ -254,7 +261,7 @@ class AsyncLLMPerformer:
             else:
                 yield native.whole(given)
         except Exception as error:
-            failure = sdk_error(error, attempt.target.name)
+            failure = native_error(error, attempt.target.name)
             if failure is None:
                 raise
         finally:
@@ -262,4 +269,4 @@ class AsyncLLMPerformer:
                 await chunks.aclose()
         if failure is not None:
             raise failure
-        yield native.done
+        yield replace(native.done, warnings=native.changes)

@@ -44,6 +44,7 @@ from .answers import read_answer
 from .attempts import AsyncLLMPerformer, Attempts, LLMPerformer, Piece
 from .context import PromptMessages, decided, prompt_kind
 from .events import astream_with_events, stream_with_events
+from .listening import calling_agent, listen
 from .messages import tool_calls_of
 from .options import BoundTools, Options, resolved_choice
 from .pool import native, pool_metadata
@@ -62,8 +63,10 @@ class RoutedLLM(FunctionCallingLLM):
         temperature, max_tokens, additional_kwargs: hold for every target.
         target_kwargs: further arguments for one target, by its name.
         constraints: fields of Constraints (`max_tier`, `strategy`, ...) for every call.
+        listens: whether LlamaIndex's instrumentation is listened to for the names of agents and for tools that raise.
 
-    LlamaIndex does not tell an LLM which agent calls it: `for_agent(name)` gives a handle for one, on the same router.
+    Agents of LlamaIndex's workflows are told apart by their names. `for_agent(name)` gives a handle for one on the same
+    router, with constraints of its own, or for what is no such agent.
     `decision_of` reads the decision behind an answer. `agentroute={"max_tier": "mid"}` are the constraints of one call.
     Raises ConfigError for a wrong setting, and what `Router.complete` raises for a call.
     """
@@ -79,6 +82,7 @@ class RoutedLLM(FunctionCallingLLM):
     role: str | None = None
     conversation_id: str | None = None
     constraints: Mapping[str, Any] = Field(default_factory=dict)
+    listens: bool = True
 
     def __init__(
         self,
@@ -99,6 +103,8 @@ class RoutedLLM(FunctionCallingLLM):
         super().__init__(**{"router": router, **settings})
         for name in self.target_kwargs:
             router.pool[name]
+        if self.listens:
+            listen()
         Constraints.of(self.constraints)
 
     @property
@@ -124,6 +130,10 @@ class RoutedLLM(FunctionCallingLLM):
         given = {"agent": name, "role": role, "conversation_id": conversation_id}
         known = {field: value for field, value in given.items() if value is not None}
         return self.model_copy(update={**known, "constraints": merged})
+
+    def bind(self, agent: str | None = None, role: str | None = None, **given: Any) -> RoutedLLM:
+        """`for_agent` under its first name, kept for the programs that call it."""
+        return self.for_agent(agent, role, **given)
 
     @classmethod
     def class_name(cls) -> str:
@@ -231,12 +241,13 @@ class RoutedLLM(FunctionCallingLLM):
         attempts = Attempts(self.router, messages, options, self.target_kwargs, self.callback_manager)
         request = options.request(messages, attempts.origin)
         kind = messages.kind if isinstance(messages, PromptMessages) else None
+        agent = self.agent or (calling_agent() if self.listens else None)
         call = self.router.prepare(
             request,
             context=StepContext(
                 conversation_id=self.conversation_id,
-                agent=self.agent,
-                role=self.role or self.agent,
+                agent=agent,
+                role=self.role or agent,
                 node=options.output_name or kind,
             ),
             constraints=Constraints.of(options.constraints, self.constraints),

@@ -9,7 +9,10 @@ from typing import Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
+    DocumentBlock,
+    ImageBlock,
     MessageRole,
+    TextBlock,
     ThinkingBlock,
     ToolCallBlock,
 )
@@ -20,8 +23,9 @@ from agentroute.targets import Target
 
 from .blocks import cached_up_to, extra_from, read_blocks
 from .context import KEY, written_by
+from .listening import has_failed
 
-__all__ = ["EXTRAS", "parsed", "portable", "read_messages", "tool_calls_of"]
+__all__ = ["EXTRAS", "opaque", "parsed", "portable", "read_messages", "tool_calls_of", "write_history"]
 
 EXTRAS = "agentroute_extras"
 """The key of a message's `additional_kwargs` that holds fields only the model that wrote it understands."""
@@ -76,7 +80,8 @@ def _result(parts: Sequence[Part], told: Mapping[str, Any], at: int) -> ToolResu
     content = tuple(part for part in parts if isinstance(part, Text | Image | Document))
     if len(content) != len(parts):
         raise RequestError(f"message {at} is a tool's result with a recording; text, images and documents can be sent")
-    return ToolResult(call_id, content, name=name if isinstance(name, str) else None)
+    found = ToolResult(call_id, content, name=name if isinstance(name, str) else None)
+    return replace(found, is_error=True) if has_failed(call_id, found.text) else found
 
 
 def _with_extras(parts: Sequence[Part], extras: Mapping[str, Any]) -> Iterable[Part]:
@@ -145,6 +150,36 @@ def _for_native(message: ChatMessage, target: Target, origins: Origins) -> ChatM
             for call_id, name, text in tool_calls_of(message.additional_kwargs)
         ]
     return ChatMessage(role=message.role, blocks=blocks)
+
+
+def opaque(messages: Iterable[ChatMessage]) -> set[int]:
+    """The places of messages that hold more than texts and calls."""
+    plain = (TextBlock, ToolCallBlock)
+    return {at for at, message in enumerate(messages) if any(not isinstance(b, plain) for b in message.blocks)}
+
+
+def write_history(message: Message) -> ChatMessage:
+    """A message of the conversation that was changed for a ready model, written anew."""
+    told: dict[str, Any] = {}
+    held: Iterable[Part] = message.parts
+    for result in message.tool_results:
+        held = result.content
+        told = {"tool_call_id": result.tool_call_id, **({"name": result.name} if result.name else {})}
+    return ChatMessage(role=message.role, blocks=[_block(part) for part in held], additional_kwargs=told)
+
+
+def _block(part: Part) -> Any:
+    match part:
+        case ToolCall():
+            return ToolCallBlock(tool_call_id=part.id, tool_name=part.name, tool_kwargs=parsed(part.arguments))
+        case Image():
+            data = None if part.data is None else part.data.encode()
+            return ImageBlock(image=data, url=part.url, image_mimetype=part.media_type)
+        case Document():
+            data = None if part.data is None else part.data.encode()
+            return DocumentBlock(data=data, url=part.url, document_mimetype=part.media_type, title=part.name)
+        case _:
+            return TextBlock(text=getattr(part, "text", ""))
 
 
 def parsed(arguments: dict[str, Any] | str) -> dict[str, Any] | str:

@@ -1,0 +1,78 @@
+"""What LlamaIndex's agents do not tell their LLM: which of them calls, and which results are those of failed tools.
+
+Their workflows tell instrumentation, in the spans of their steps. The one listener of a process hangs on the root
+dispatcher from the first RoutedLLM that `listens`; it keeps no span and nothing of the program's objects, and costs a
+microsecond or two for each span.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections import OrderedDict
+from contextvars import ContextVar
+from typing import Any, Final
+
+from llama_index.core.agent.workflow.workflow_events import AgentInput, AgentSetup, ToolCallResult
+from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.span_handlers.base import BaseSpanHandler
+
+__all__ = ["calling_agent", "has_failed", "listen"]
+
+_REMEMBERED: Final = 4096
+"""Failed calls of this process that are known, the latest: more than any conversation in flight has."""
+
+_NAMELESS: Final = "Agent"
+"""What LlamaIndex calls an agent that was given no name (llama-index-core 0.14, `BaseWorkflowAgent`)."""
+
+_agent: ContextVar[str | None] = ContextVar("agentroute_llama_index_agent", default=None)
+_failed: OrderedDict[tuple[str, int], None] = OrderedDict()
+"""The ids of calls that failed, each with the hash of what was said of it."""
+_lock = threading.Lock()
+
+
+def calling_agent() -> str | None:
+    """The name of the agent in whose step this runs, or None."""
+    return _agent.get()
+
+
+def has_failed(call_id: str, text: str) -> bool:
+    """Whether the tool raised whose result this is. The text is asked for too: some models count their ids from 0."""
+    return (call_id, hash(text)) in _failed
+
+
+class _Listener(BaseSpanHandler[Any]):
+    def span_enter(self, id_: str, bound_args: inspect.BoundArguments, *_: Any, **__: Any) -> None:
+        for value in bound_args.arguments.values():
+            if isinstance(value, AgentInput | AgentSetup):
+                name = value.current_agent_name
+                _agent.set(None if name == _NAMELESS else name)
+
+    def span_exit(
+        self, id_: str, bound_args: inspect.BoundArguments, instance: Any = None, result: Any = None, **_: Any
+    ) -> None:
+        if isinstance(result, ToolCallResult) and result.tool_output.is_error:
+            with _lock:
+                _failed[result.tool_id, hash(str(result.tool_output.content))] = None
+                if len(_failed) > _REMEMBERED:
+                    _failed.popitem(last=False)
+
+    def span_drop(self, *_: Any, **__: Any) -> None:
+        """Nothing was kept."""
+
+    def new_span(self, *_: Any, **__: Any) -> None:
+        """None is kept."""
+
+    def prepare_to_exit_span(self, *_: Any, **__: Any) -> None:
+        """None is kept."""
+
+    def prepare_to_drop_span(self, *_: Any, **__: Any) -> None:
+        """None is kept."""
+
+
+def listen() -> None:
+    """Hangs the one listener of this process on the root dispatcher, unless it is there."""
+    root = get_dispatcher()
+    with _lock:
+        if not any(isinstance(handler, _Listener) for handler in root.span_handlers):
+            root.add_span_handler(_Listener())
