@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandle
 
 from agentroute import ConfigError, Constraints, Decision, Router
 from agentroute.decisions import Strategy
+from agentroute.failover.forks import renew_in_child
 from agentroute.ledger import Ledger
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
@@ -45,7 +46,20 @@ _KEPT = {
     "stream",
 }
 """The settings that a waiting flow keeps."""
-_counting = threading.Lock()
+
+
+class _Counting:
+    """One count at a time, in each process."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_counting = _Counting()
 
 
 def _not_retried(method: _Method) -> _Method:
@@ -227,7 +241,7 @@ class RoutedLLM(BaseLLM):
         counter: RoutedLLM = self
         while counter._counted_by is not None:
             counter = counter._counted_by
-        with _counting:
+        with _counting.lock:
             for attempt in decision.attempts:
                 if attempt.usage is not None or attempt.outcome == "ok":
                     counter._track_token_usage_internal(written_usage(attempt.usage) or {"total_tokens": 0})
