@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandle
 
 from agentroute import ConfigError, Decision, Router
 from agentroute.decisions import Strategy
+from agentroute.failover.forks import renew_in_child
 from agentroute.ledger import Ledger
 from agentroute.routing.policies import read_constraints
 from agentroute.routing.prefix import Prefix
@@ -46,7 +47,20 @@ _KEPT = {
     "stream",
 }
 """The settings that a waiting flow keeps."""
-_counting = threading.Lock()
+
+
+class _Counting:
+    """One count at a time, in each process."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_counting = _Counting()
 
 
 def _not_retried(method: _Method) -> _Method:
@@ -233,7 +247,7 @@ class RoutedLLM(BaseLLM):
         counter: RoutedLLM = self
         while counter._counted_by is not None:
             counter = counter._counted_by
-        with _counting:
+        with _counting.lock:
             for attempt in decision.attempts:
                 if attempt.usage is not None or attempt.outcome == "ok":
                     counter._track_token_usage_internal(written_usage(attempt.usage) or {"total_tokens": 0})
