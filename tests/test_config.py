@@ -47,7 +47,7 @@ capabilities = { tools = true, vision = false, documents = true, audio = false }
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "table.toml").write_text('[[row]]\ntask = "qa"\nk = 9\n')
+    (tmp_path / "table.toml").write_text('[[row]]\ntask = "qa"\nstakes = 9\n')
     return tmp_path
 
 

@@ -13,7 +13,8 @@ from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.failover.breaker import Open
 from agentroute.formats.fitting import can_be_forced
 from agentroute.formats.foreign import foreign_tool, unsupported_part
-from agentroute.messages import Audio, ChatRequest, Document, ToolResult
+from agentroute.formats.media import refusal_of
+from agentroute.messages import Audio, ChatRequest, Document, Image, ToolResult
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
@@ -70,11 +71,17 @@ class Situation:
     run: Run | None = None
     seen_tokens: int = 0
 
-    @property
-    def stakes(self) -> float:
-        """USD that a failed task costs its owner: what the caller says, else the table."""
-        told = self.constraints.stakes
-        return self.row.stakes if told is None else float(told)
+    def failure(self, again: float) -> tuple[float, str]:
+        """USD that an insufficient answer is expected to cost at this step, and what that is.
+
+        `again` is this step on the strongest target. A step that acts by tools may spoil its task unnoticed; without
+        tools whoever reads the answer notices, and asks again.
+        """
+        told, row = self.constraints.stakes, self.row
+        if told is None and not self.request.tools:
+            return row.lost * again, f"{row.lost:g} steps of the strongest"
+        stakes = row.stakes if told is None else float(told)
+        return stakes * row.harm, f"stakes ${stakes:g}"
 
     @property
     def n(self) -> int:
@@ -199,7 +206,8 @@ def select(situation: Situation, pool: Pool) -> Selection:
     if situation.reasoning is not None:
         options = _with_losses(options, situation.reasoning, situation.step)
     if situation.strategy == "balanced":
-        ranked, note = _weighed(options, situation), None
+        again = step_cost(pool.strongest, situation.input_tokens, situation.output_tokens, loop=situation.loop)
+        ranked, note = _weighed(options, situation, again), None
     else:
         ranked, note = _rank(options, situation.strategy, situation.row)
     if not well:
@@ -286,7 +294,9 @@ def _selection(
     )
 
 
-def _allowed_after_filter(situation: Situation, files: tuple[Document | Audio, ...], pool: Pool) -> tuple[Target, ...]:
+def _allowed_after_filter(
+    situation: Situation, files: tuple[Image | Document | Audio, ...], pool: Pool
+) -> tuple[Target, ...]:
     """The targets named for filtered content, as far as they can serve the request and policy allows them."""
     named = situation.constraints.content_filter_fallback
     return tuple(pool[name] for name in named if _why_not(pool[name], situation, files, name) is None)
@@ -311,7 +321,9 @@ def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> li
     return found
 
 
-def _why_not(target: Target, situation: Situation, files: tuple[Document | Audio, ...], pin: str | None) -> str | None:
+def _why_not(
+    target: Target, situation: Situation, files: tuple[Image | Document | Audio, ...], pin: str | None
+) -> str | None:
     """What keeps the target from serving this step, or None. `pin` is the name of the only target that may."""
     request, step, row, constraints = situation.request, situation.step, situation.row, situation.constraints
     tier, can = target.tier, target.capabilities
@@ -381,21 +393,21 @@ def _unfit(target: Target, request: ChatRequest) -> str | None:
     return None
 
 
-def _files(request: ChatRequest, step: Step) -> tuple[Document | Audio, ...]:
-    """Every document and recording of the request."""
-    if not (step.needs_documents or step.needs_audio):
+def _files(request: ChatRequest, step: Step) -> tuple[Image | Document | Audio, ...]:
+    """Every picture, document and recording of the request."""
+    if not (step.needs_vision or step.needs_documents or step.needs_audio):
         return ()
-    found: list[Document | Audio] = []
+    found: list[Image | Document | Audio] = []
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, ToolResult):
-                found += [held for held in part.content if isinstance(held, Document)]
-            elif isinstance(part, Document | Audio):
+                found += [held for held in part.content if isinstance(held, Image | Document)]
+            elif isinstance(part, Image | Document | Audio):
                 found.append(part)
     return tuple(found)
 
 
-def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | None:
+def _cannot_take(target: Target, files: tuple[Image | Document | Audio, ...]) -> str | None:
     """What keeps the target from one of them: what its model can do, or what its dialect can say."""
     can = target.capabilities
     for file in files:
@@ -403,7 +415,8 @@ def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | N
             return "cannot read documents"
         if isinstance(file, Audio) and can.audio is False:
             return "cannot hear audio"
-        problem = unsupported_part(file, target.dialect)
+        problem = None if isinstance(file, Image) else unsupported_part(file, target.dialect)
+        problem = problem or refusal_of(file, target.rules)
         if problem is not None:
             return problem
     return None
@@ -437,10 +450,14 @@ def _unknown_tool(target: Target, request: ChatRequest) -> str | None:
     return unknown[0] if len(unknown) == len(request.tools) else None
 
 
-def _weighed(options: list[_Option], situation: Situation) -> list[tuple[_Option, float | None, str]]:
+def _weighed(
+    options: list[_Option], situation: Situation, strongest: StepCost
+) -> list[tuple[_Option, float | None, str]]:
     """Best first, by what a step costs over the steps to come and what a failure would, each with its score (USD; None
     if the price is unknown, which ranks behind) and reason. The run stays where it is, unless a move is worth it."""
-    n, stakes = situation.n, situation.stakes
+    known = [usd for option in options if (usd := _usd(option)) is not None]
+    again = float(strongest.cost) if strongest.cost is not None else max(known, default=0.0)
+    n, (failure, why) = situation.n, situation.failure(again)
     grown = growth(situation.input_tokens, situation.seen_tokens)
     entries: list[tuple[_Order, _Option, float | None, str]] = []
     for option in options:
@@ -449,13 +466,13 @@ def _weighed(options: list[_Option], situation: Situation) -> list[tuple[_Option
         if spent is None:
             entries.append(((0.0, 1.0, 0.0, -p), option, None, f"price unknown; P {p:.2f}{_losing(option)}"))
             continue
-        risk = (1.0 - p) * situation.row.harm * stakes
+        risk = (1.0 - p) * failure
         score = spent + risk
         if option.weighed:
             score += max(option.lost, _STAY * spent)
         cached = f", {option.cost.cached_tokens:,} tokens cached" if option.cost.cached_tokens else ""
         over = f" a step over {n}" if n > 1 else ""
-        reason = f"${spent:.5f}{over} + risk ${risk:.5f} (P {p:.2f}, stakes ${stakes:g}{cached})"
+        reason = f"${spent:.5f}{over} + risk ${risk:.5f} (P {p:.2f}, {why}{cached})"
         weighed = replace(option, spend=spent, risk=risk)
         entries.append(((0.0, 0.0, score, -p), weighed, score, reason + _losing(option)))
     entries.sort(key=lambda entry: entry[0])

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from agentroute.decisions import Complexity, Task
-from agentroute.errors import ConfigError
+from agentroute.errors import ConfigError, unknown_key
 from agentroute.targets import Tier
 
 __all__ = ["Row", "StrategyTable"]
 
+_KEYS = ("task", "complexity", "floor", "stakes", "harm", "lost", "min_tier", "max_tier", "prefer")
 _TASKS = {task.value: task for task in Task}
 _COMPLEXITIES: tuple[Complexity, ...] = ("simple", "medium", "complex")
 
@@ -27,6 +28,7 @@ class Row:
     floor: float = 0.8
     stakes: float = 0.05
     harm: float = 0.2
+    lost: float = 3.0
     min_tier: Tier | None = None
     max_tier: Tier | None = None
     prefer: tuple[str, ...] = ()
@@ -73,7 +75,7 @@ class StrategyTable:
         for data, where in [(shipped, "strategy.toml"), *tables]:
             unknown = set(data) - {"row", "version"}
             if unknown:
-                raise ConfigError(f"{where}: unknown key {sorted(unknown)[0]!r}; a table has `version` and `row`")
+                raise ConfigError(f"{where}: {unknown_key(min(unknown), ('row', 'version'))}")
             for index, entry in enumerate(data.get("row", ())):
                 _apply(rows, entry, f"{where}, row {index + 1}")
                 digest.update(repr(sorted(entry.items())).encode())
@@ -83,13 +85,13 @@ class StrategyTable:
 def _apply(rows: dict[tuple[Task, Complexity], Row], entry: Any, where: str) -> None:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{where}: {entry!r} is no row; a row is a table of keys")
-    unknown = set(entry) - {"task", "complexity", "floor", "stakes", "harm", "min_tier", "max_tier", "prefer"}
+    unknown = set(entry).difference(_KEYS)
     if unknown:
-        raise ConfigError(f"{where}: unknown key {sorted(unknown)[0]!r}")
+        raise ConfigError(f"{where}: {unknown_key(min(unknown), _KEYS)}")
     tasks = _pick(entry.get("task", "*"), _TASKS, f"{where}: task")
     complexities = _pick(entry.get("complexity", "*"), {name: name for name in _COMPLEXITIES}, f"{where}: complexity")
     facts: dict[str, Any] = {}
-    for key, top in (("floor", 1.0), ("harm", 1.0), ("stakes", 1_000_000.0)):
+    for key, top in (("floor", 1.0), ("harm", 1.0), ("lost", 1000.0), ("stakes", 1_000_000.0)):
         if key in entry:
             value = entry[key]
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= top:

@@ -36,8 +36,8 @@ def test_later_rows_win_and_change_the_version(tmp_path: Path) -> None:
     [
         ("[[row]]\ntask = 'cooking'", "task is 'cooking'"),
         ("[[row]]\ncomplexity = 'huge'", "complexity is 'huge'"),
-        ("[[row]]\nk = -1", "k is -1"),
-        ("[[row]]\nk = nan", "k is nan"),
+        ("[[row]]\nstakes = -1", "stakes is -1"),
+        ("[[row]]\nharm = nan", "harm is nan"),
         ("[[row]]\nfloor = 1.5", "floor is 1.5"),
         ("[[row]]\nfloor = true", "floor is True"),
         ("[[row]]\nmin_tier = 'giant'", "'giant' is no tier"),
@@ -55,3 +55,9 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, names: str) -> None:
         StrategyTable.load(path)
     assert names in str(caught.value)
     assert "mine.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "meant"), [("flor", "floor"), ("max_teir", "max_tier"), ("complexty", "complexity")])
+def test_an_unknown_key_names_the_nearest(key: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key '{key}'; did you mean '{meant}'.* known are complexity, floor"):
+        StrategyTable.parse([({"row": [{key: 1}]}, "house.toml")])
