@@ -206,7 +206,7 @@ def select(situation: Situation, pool: Pool) -> Selection:
     if situation.reasoning is not None:
         options = _with_losses(options, situation.reasoning, situation.step)
     if situation.strategy == "balanced":
-        again = step_cost(pool.strongest, situation.input_tokens, situation.output_tokens, loop=situation.loop)
+        again = step_cost(pool.strongest, situation.input_tokens, situation.output_tokens, loop=False)
         ranked, note = _weighed(options, situation, again), None
     else:
         ranked, note = _rank(options, situation.strategy, situation.row)
