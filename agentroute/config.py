@@ -11,11 +11,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .addresses import missing
 from .catalog import default_models
 from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
 from .providers import PROVIDERS, Dialect, Provider
+from .providers.addresses import missing
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
 

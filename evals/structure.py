@@ -106,7 +106,6 @@ def main() -> None:
         r.complete("warm up")
         touched = walked(lambda: r.complete("hello"))
     words = [room for room in touched if room in ("messages", "events", "targets", "decisions", "errors", "providers")]
-    words += [room for room in touched if room in ("prices", "keys", "addresses", "model_rules")]
     print(f"rooms at the top: {len(graph)} ({' '.join(graph)})")
     print(f"arrows between them: {sum(map(len, held.values()))}")
     print(f"circles: {circles(held) or 'none'}")

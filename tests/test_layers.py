@@ -14,14 +14,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
         "figures",
-        "forks",
-        "addresses",
-        "keys",
         "providers",
         "messages",
-        "model_rules",
         "events",
-        "prices",
         "targets",
         "decisions",
     ),
@@ -33,13 +28,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
-    "failover": ("effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
+    "providers": ("keys", "addresses"),
+    "targets": ("model_rules", "prices"),
+    "failover": ("forks", "stop", "effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (
         "sse",
         "reading",
         "forms",
         "base",
         "headers",
+        "wordings",
         "failures",
         "signatures",
         "reasoning",

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from agentroute import __version__
 from agentroute.decisions import Decision
 from agentroute.errors import AgentRouteError, ConfigError, RequestError
-from agentroute.keys import Secret
+from agentroute.providers.keys import Secret
 from agentroute.router import Router
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate

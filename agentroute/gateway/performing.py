@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 from agentroute.failover.effects import AsyncPerformer, Done, Item, Sent, Try
-from agentroute.keys import Secret
+from agentroute.providers.keys import Secret
 from agentroute.targets import Target
 
 __all__ = ["Witness"]

@@ -13,7 +13,7 @@ from crewai.llms.context_window import CONTEXT_WINDOW_USAGE_RATIO
 from agentroute import Capabilities, ConfigError, Pool, Price, Target, Tier
 from agentroute.native.targets import NATIVE, NativeTarget
 
-__all__ = ["Heard", "hearing", "native", "usable_window"]
+__all__ = ["NativeReport", "current_report", "native", "usable_window"]
 
 _PROVIDERS: Final = {
     "azure_openai": "azure",
@@ -30,7 +30,7 @@ a small number would lose data; a request that is too long in truth is refused b
 
 
 @dataclass(slots=True)
-class Heard:
+class NativeReport:
     """What a native LLM reported during one attempt: its counts, whether it has shown part of an answer, and whether
     it has told the event bus that it failed."""
 
@@ -39,7 +39,7 @@ class Heard:
     failed: bool = False
 
 
-hearing: ContextVar[Heard | None] = ContextVar("crewai_agentroute_hearing", default=None)
+current_report: ContextVar[NativeReport | None] = ContextVar("crewai_agentroute_report", default=None)
 
 
 def native(
@@ -68,7 +68,7 @@ def native(
 
 
 def _prepared(llm: BaseLLM) -> BaseLLM:
-    """A copy that does not retry by itself and reports to `hearing`: its own counters serve nobody here, for they do
+    """A copy that does not retry by itself and reports to `current_report`: its own counters are of no use, as they do
     not say which call they counted. Clients are built when first used, and remember the number of retries.
     """
     copy = llm.model_copy(update={"max_retries": 0} if "max_retries" in type(llm).model_fields else None)
@@ -76,21 +76,21 @@ def _prepared(llm: BaseLLM) -> BaseLLM:
     show, fail = copy._emit_stream_chunk_event, copy._emit_call_failed_event
 
     def track(usage_data: dict[str, Any]) -> None:
-        heard = hearing.get()
-        if heard is not None:
-            heard.usage.append(usage_data)
+        report = current_report.get()
+        if report is not None:
+            report.usage.append(usage_data)
 
     def emit(*args: Any, **kwargs: Any) -> None:
-        heard = hearing.get()
-        if heard is not None:
-            heard.shown = True
+        report = current_report.get()
+        if report is not None:
+            report.shown = True
         show(*args, **kwargs)
 
     def emit_failed(*args: Any, **kwargs: Any) -> None:
         # CrewAI's OpenAI client tells of one failure twice; the bus takes the second for the end of the agent's run.
-        heard = hearing.get()
-        if heard is not None and not heard.failed:
-            heard.failed = True
+        report = current_report.get()
+        if report is not None and not report.failed:
+            report.failed = True
             fail(*args, **kwargs)
 
     object.__setattr__(copy, "_track_token_usage_internal", track)

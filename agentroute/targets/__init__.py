@@ -9,12 +9,13 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-from .addresses import is_own, sends_in_the_clear, url_problem
-from .errors import ConfigError
-from .keys import KeyFunction, Secret
+from agentroute.errors import ConfigError
+from agentroute.providers import NO_AUDIO, PROVIDERS, Endpoint, Provider
+from agentroute.providers.addresses import is_own, sends_in_the_clear, url_problem
+from agentroute.providers.keys import KeyFunction, Secret
+
 from .model_rules import UNKNOWN, ModelRules
 from .prices import Price, PriceStep
-from .providers import DEAF, PROVIDERS, Endpoint, Provider
 
 __all__ = ["ABILITIES", "Capabilities", "Dominated", "Pool", "Price", "PriceStep", "Target", "Tier"]
 
@@ -365,7 +366,7 @@ def _rates(price: Price | PriceStep) -> tuple[Decimal, Decimal, Decimal, Decimal
 
 def _can(target: Target, ability: str) -> bool | None:
     """Whether it can, as far as is known: no model hears what its dialect has no word for."""
-    if ability == "audio" and target.dialect in DEAF:
+    if ability == "audio" and target.dialect in NO_AUDIO:
         return False
     can: bool | None = getattr(target.capabilities, ability)
     return can

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from .errors import ConfigError
+from agentroute.errors import ConfigError
 
 __all__ = ["GivenKey", "KeyFunction", "Secret"]
 

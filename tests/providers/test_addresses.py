@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentroute import ConfigError, Endpoint, Target
-from agentroute.addresses import Part, fill, is_own, missing, parts_of, url_problem
+from agentroute.providers.addresses import Part, fill, is_own, missing, parts_of, url_problem
 
 REGION = parts_of({"region": ["AWS_REGION", "AWS_DEFAULT_REGION"]})
 BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com/anthropic/v1"

@@ -16,8 +16,7 @@ from agentroute.config import load
 from agentroute.failover.effects import Timeouts, Try
 from agentroute.providers import DIALECTS, PROVIDERS, Auth
 from agentroute.transport.exchange import Outgoing
-
-from .loopback import ANSWER, Loopback
+from tests.loopback import ANSWER, Loopback
 
 REQUEST = ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]})
 
@@ -303,7 +302,7 @@ class TestWhatIsRefused:
 
 
 def test_the_page_shows_the_table() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "providers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="utf-8")
     for provider in PROVIDERS.values():
         dialects = ", ".join(f"`{way.dialect}`" for way in provider.endpoints)
         keys = ", ".join(f"`{name}`" for name in provider.key_names) or "none: local"
@@ -313,6 +312,6 @@ def test_the_page_shows_the_table() -> None:
 
 
 def test_the_page_documents_every_quirk() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "providers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="utf-8")
     table = page.partition("## Quirks")[2].partition("\n## ")[0]
     assert {quirk.name for quirk in fields(Quirks)} == set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))

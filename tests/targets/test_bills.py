@@ -14,8 +14,8 @@ from agentroute import ChatRequest, Price, Router, Target, Usage, formats
 from agentroute.catalog import resolve
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
-from agentroute.prices import Fee, Modifier, bill
 from agentroute.providers import CostField
+from agentroute.targets.prices import Fee, Modifier, bill
 from agentroute.testing import FrozenClock, ScriptedProvider, ScriptedReply
 
 THEN = datetime(2026, 11, 28, 12, tzinfo=UTC)
