@@ -14,26 +14,23 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
         "figures",
-        "forks",
-        "addresses",
-        "keys",
         "providers",
         "messages",
-        "model_rules",
         "events",
-        "prices",
         "targets",
         "decisions",
     ),
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),
-    ("replay", "testing", "cli", "__main__"),
+    ("replay", "testing", "gateway", "cli", "__main__"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
-    "failover": ("effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
+    "providers": ("keys", "addresses"),
+    "targets": ("model_rules", "prices"),
+    "failover": ("forks", "stop", "effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (
         "sse",
         "reading",
@@ -63,6 +60,8 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "reasoning_state",
         "frames",
         "actions",
+        "verdicts",
+        "statements",
         "evidence",
         "protocols",
         "ask",
@@ -86,6 +85,8 @@ CONFINED = {
     "httpx": {"transport"},
     "httpcore": {"transport"},
     "pydantic": {"config"},
+    "starlette": {"gateway"},
+    "uvicorn": {"gateway"},
     "typer": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"cli"},

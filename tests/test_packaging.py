@@ -21,6 +21,7 @@ TOP = {
     "LICENSE",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "Makefile",
     "agentroute",
     "integrations",

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agentroute.errors import printable
 from agentroute.figures import count
 from agentroute.replay.describe import Description
 from agentroute.replay.wording import problem_lines
@@ -23,7 +24,7 @@ def render_description(found: Description) -> RenderableType:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, words in _facts(found):
-        table.add_row(name, Text(words))
+        table.add_row(printable(name), Text(printable(words)))
     parts: list[RenderableType] = [table]
     if found.malformed:
         lines = problem_lines(found.problems, found.malformed, found.alike, shown=_SHOWN_PROBLEMS)

@@ -25,8 +25,8 @@ from agentroute.errors import (
 )
 from agentroute.events import Event
 from agentroute.messages import ChatRequest, ChatResponse, FinishReason, Message, Text, ToolCall, Usage
-from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import CostField, Quirks
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 from .forms import takes_free_text
 

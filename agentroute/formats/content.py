@@ -21,8 +21,8 @@ from agentroute.messages import (
     ToolCall,
     ToolResult,
 )
-from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 from .base import PLAIN
 from .foreign import foreign_tool

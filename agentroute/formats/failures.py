@@ -27,9 +27,9 @@ from agentroute.errors import (
 from .headers import request_id_of, retry_after
 from .wordings import CODES, SETTINGS, WORDINGS
 
-__all__ = ["conceal", "decode_error", "tells_failure"]
+__all__ = ["MAX_TEXT", "conceal", "decode_error", "shown", "tells_failure"]
 
-_MAX_TEXT: Final = 400
+MAX_TEXT: Final = 400
 _MAX_READ: Final = 4000
 """What of a reason is searched for telling words: providers that pass an upstream's error on put its text last."""
 
@@ -141,7 +141,7 @@ def decode_error(
     if status is None or 200 <= status < 300:
         status = next(_inner_status(error), None)
     reason = _reason(found) if plain is None else plain
-    text = _shown(reason, _MAX_TEXT)
+    text = shown(reason, MAX_TEXT)
     param = _param(error)
     kind, told = _kind(status, names, reason[:_MAX_READ], param, stranger=plain is not None)
     code = names[0] if names else None
@@ -149,13 +149,13 @@ def decode_error(
     label = " ".join(str(part) for part in (status, code) if part is not None) or "an error"
     request_id = request_id_of(headers)
     if request_id is None and isinstance(found, Mapping) and isinstance(found.get("request_id"), str):
-        request_id = _shown(found["request_id"], _MAX_NAME)
+        request_id = found["request_id"]
     found_error = kind(
         f"{head}the provider answered {label}" + (f": {text}" if text else ""),
         target=target,
         status=status,
         code=code,
-        request_id=request_id,
+        request_id=None if request_id is None else shown(request_id, _MAX_NAME),
         retry_after=retry_after(headers, error, now=now, limited=issubclass(kind, RateLimited)),
     )
     found_error.param = param
@@ -266,7 +266,7 @@ def _names(error: Mapping[str, Any]) -> Iterator[str]:
         error.get("status"),
     ):
         if isinstance(value, str) and value and not value.isdigit():
-            yield _shown(value, _MAX_NAME).lower()
+            yield shown(value, _MAX_NAME).lower()
 
 
 def _inner_status(error: Mapping[str, Any]) -> Iterator[int]:
@@ -282,10 +282,10 @@ def _param(error: Mapping[str, Any]) -> str | None:
     """The field that the refusal names: OpenAI's `param`, FastAPI's `loc`."""
     named, place = error.get("param"), error.get("loc")
     if isinstance(named, str) and named:
-        return _shown(named, _MAX_NAME)
+        return shown(named, _MAX_NAME)
     if isinstance(place, list):
         inner = [str(step) for step in place if isinstance(step, str | int) and step != "body"]
-        return _shown(".".join(inner), _MAX_NAME) or None
+        return shown(".".join(inner), _MAX_NAME) or None
     return None
 
 
@@ -312,7 +312,8 @@ def _reason(found: Any, depth: int = 0) -> str:
     return f"{said}: {raw}" if isinstance(raw, str) else said
 
 
-def _shown(text: str, most: int) -> str:
+def shown(text: str, most: int) -> str:
+    """At most so much of another's text, as one line without keys or anything that a terminal would act upon."""
     clean = _UNPRINTABLE.sub(" ", text[: 4 * most])
     return conceal(clean if len(clean) <= most else clean[:most] + "...")
 

@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from typing import Final
 
 from agentroute.messages import Audio, Document, Image
-from agentroute.model_rules import ModelRules
+from agentroute.targets.model_rules import ModelRules
 
 from .reading import split_data_url
 

@@ -29,7 +29,9 @@ __all__ = [
     "load_event",
     "money",
     "most",
+    "place",
     "show",
+    "sound",
     "split_data_url",
     "table",
     "told_cost",
@@ -53,6 +55,8 @@ def wrong(where: str, value: Any, wanted: str) -> NoReturn:
 
 def show(value: Any) -> str:
     """A value for an error message: short, printable, and without walking through a deep one."""
+    if isinstance(value, int) and not -(10**18) < value < 10**18:
+        return "a number of more than 18 digits"
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     if isinstance(value, str):
@@ -189,15 +193,82 @@ _ALIVE: Final = re.compile(r":.*|\[?(?:ping|keep[-_ ]?alive|heartbeat)\]?", re.I
 
 
 def load_event(data: str, target: str | None) -> Any:
-    """The JSON of one event of a stream; None for one that only keeps the connection open. Raises BadResponse for what
-    is neither."""
+    """The JSON of one event of a stream, sound; None for one that only keeps the connection open. Raises BadResponse
+    for what is neither."""
     try:
-        return json.loads(data)
+        value = _EVENT.decode(data)
     except (ValueError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
+    else:
+        return sound(value, target) if data.count("[") + data.count("{") > _DEEPEST else value
     if _ALIVE.fullmatch(data.strip()):
         return None
     raise BadResponse("an event of the stream is not JSON", target=target, cause=problem)
+
+
+_DEEPEST: Final = 128
+"""Levels of an answer's JSON, as many as serde_json reads. What is deeper could not be sent back."""
+
+
+def sound(value: Any, target: str | None) -> Any:
+    """Parsed JSON of a provider that can be written again: NaN and infinities, which are no JSON, become their names
+    ("NaN", "Infinity", "-Infinity", as protobuf writes them). Raises BadResponse for what is nested too deep.
+
+    The value itself where nothing is wrong with it; it is never changed.
+    """
+    finite = True
+    layer: list[Any] = [[value]]
+    for _ in range(_DEEPEST + 1):
+        below: list[Any] = []
+        for holder in layer:
+            for each in holder.values() if isinstance(holder, Mapping) else holder:
+                if isinstance(each, Mapping | list):
+                    below.append(each)
+                elif isinstance(each, float) and not math.isfinite(each):
+                    finite = False
+        if not below:
+            return value if finite else _finite_copy(value)
+        layer = below
+    raise BadResponse(f"the answer is nested deeper than {_DEEPEST} levels", target=target)
+
+
+def _finite_copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite_copy(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite_copy(each) for each in value]
+    return _named(repr(value)) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _named(constant: str) -> str:
+    return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(constant, constant)
+
+
+def _finite_or_named(text: str) -> float | str:
+    value = float(text)
+    return value if math.isfinite(value) else _named(repr(value))
+
+
+_EVENT: Final = json.JSONDecoder(parse_constant=_named, parse_float=_finite_or_named)
+_LAST_PLACE: Final = 100_000
+"""More parts than this has no answer."""
+
+
+def place(raw: Raw, name: str, target: str | None) -> int | None:
+    """The index in this field: which part, item or choice an event belongs to. None where there is none.
+
+    Raises BadResponse for what is no index.
+    """
+    value = raw.get(name)
+    if type(value) is int and 0 <= value <= _LAST_PLACE:
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 9:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None or (isinstance(value, int) and abs(value) <= _LAST_PLACE):
+        return value
+    raise BadResponse(f"the answer cannot be read: `{name}` is {show(value)}, not an index", target=target)
 
 
 def json_text(value: Any, where: str) -> str:

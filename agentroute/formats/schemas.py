@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from agentroute.model_rules import ModelRules
+from agentroute.targets.model_rules import ModelRules
 
 __all__ = ["FittedSchema", "SchemaRules", "count_choices", "fit_schema", "is_object", "is_recursive", "why_not_strict"]
 

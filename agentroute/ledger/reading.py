@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from agentroute.decisions import Decision
-from agentroute.errors import ConfigError
+from agentroute.errors import ConfigError, printable
 
 from .entries import COLUMNS, KEYS, Entry, moment
-from .schema import connect_reading
+from .schema import connect_reading, open_reading
 from .totals import Gap, Totals
 
 __all__ = ["StoredDecisions", "is_ledger", "read_decisions", "read_entries", "read_gaps", "read_totals"]
 
 
 def is_ledger(path: str | Path) -> bool:
-    """Whether the file begins as an SQLite database does."""
-    with Path(path).open("rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
+    """Whether the file is an SQLite database. Raises OSError for one that is not there.
+
+    SQLite itself is asked: whoever opens and closes its file drops the locks that this process may hold on it.
+    """
+    if Path(path).stat().st_size < _HEADER_BYTES:
+        return False
+    try:
+        with closing(open_reading(Path(path))) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        return error.sqlite_errorcode != sqlite3.SQLITE_NOTADB  # locked or damaged: reading it says so
+    return True
+
+
+_HEADER_BYTES = 100
 
 
 def read_decisions(
@@ -44,7 +57,7 @@ def read_decisions(
     order = "DESC" if newest_first else "ASC"
     query = f"SELECT decision FROM decisions{chosen} ORDER BY created_at {order}, seq {order}"
     for (text,) in _rows(path, query, values):
-        yield Decision.from_dict(json.loads(text))
+        yield _decision(path, text)
 
 
 class StoredDecisions(Sequence[Decision]):
@@ -70,7 +83,7 @@ class StoredDecisions(Sequence[Decision]):
         order, offset = ("DESC", -index - 1) if index < 0 else ("ASC", index)
         query = f"SELECT decision FROM decisions ORDER BY created_at {order}, seq {order} LIMIT 1 OFFSET ?"
         for (text,) in _rows(self._path, query, [offset]):
-            return Decision.from_dict(json.loads(text))
+            return _decision(self._path, text)
         raise IndexError(f"the ledger {str(self._path)!r} has no decision {index}")
 
 
@@ -78,11 +91,7 @@ def read_entries(path: str | Path, *, since: datetime | None = None, until: date
     """What a report needs of each decision from `since` to before `until`, oldest first."""
     chosen, values = _where(since, until, {})
     for row in _rows(path, f"SELECT {', '.join(COLUMNS)} FROM decisions{chosen} ORDER BY created_at, seq", values):
-        facts = dict(zip(COLUMNS, row, strict=True))
-        for name in ("cost", "baseline_cost", "savings"):
-            if facts[name] is not None:
-                facts[name] = Decimal(facts[name])
-        yield Entry(**facts)
+        yield _made(path, _entry, row)
 
 
 def read_gaps(path: str | Path, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[Gap]:
@@ -90,21 +99,80 @@ def read_gaps(path: str | Path, *, since: datetime | None = None, until: datetim
     query = "SELECT since, until, steps, unpriced, cost, baseline_cost, savings FROM gaps ORDER BY since, seq"
     first, last = None if since is None else moment(since), None if until is None else moment(until)
     for begin, end, *sums in _rows(path, query, []):
-        if (first is None or end >= first) and (last is None or begin < last):
-            yield Gap(datetime.fromisoformat(begin), datetime.fromisoformat(end), _totals(sums))
+        if (first is None or str(end) >= first) and (last is None or str(begin) < last):
+            yield _made(path, _gap, (begin, end, sums))
 
 
 def read_totals(path: str | Path) -> Totals:
     """Over every step ever appended by anyone, exact, whatever was dropped or deleted since."""
     total = Totals()
     for sums in _rows(path, "SELECT steps, unpriced, cost, baseline_cost, savings FROM totals", []):
-        total += _totals(sums)
+        total += _made(path, _totals, sums)
     return total
+
+
+_Made = TypeVar("_Made")
+
+
+def _made(path: str | Path, make: Callable[[Any], _Made], row: Any) -> _Made:
+    """What a row says. Raises ConfigError for one that no ledger writes: the file is damaged."""
+    try:
+        return make(row)
+    except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    raise ConfigError(
+        f"the ledger {str(path)!r} is damaged, a row cannot be read ({printable(problem)}); "
+        "`sqlite3 FILE .recover` may save the others"
+    )
+
+
+def _decision(path: str | Path, text: Any) -> Decision:
+    return _made(path, lambda stored: Decision.from_dict(json.loads(stored)), text)
+
+
+def _entry(row: Any) -> Entry:
+    facts = dict(zip(COLUMNS, row, strict=True))
+    for name in _MONEY:
+        if facts[name] is not None:
+            facts[name] = _money(facts[name])
+    for name in _COUNTS:
+        facts[name] = _number(facts[name], int)
+    for name in _SECONDS:
+        if facts[name] is not None:
+            facts[name] = _number(facts[name], float)
+    for name in _WORDS:
+        if not isinstance(facts[name], str | None):
+            raise TypeError(f"{name} is no text")
+    return Entry(**facts)
+
+
+_MONEY = ("cost", "baseline_cost", "savings")
+_COUNTS = ("attempts", "fallbacks", "duplicates")
+_SECONDS = ("duration_s", "first_content_s")
+_WORDS = tuple(name for name in COLUMNS if name not in (*_MONEY, *_COUNTS, *_SECONDS))
+
+
+def _number(value: Any, kind: type[int] | type[float]) -> Any:
+    if not isinstance(value, int | kind) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return value
+
+
+def _money(value: Any) -> Decimal:
+    amount = Decimal(value)
+    if not amount.is_finite():
+        raise ValueError(f"{value!r} is no amount")
+    return amount
+
+
+def _gap(row: Any) -> Gap:
+    begin, end, sums = row
+    return Gap(datetime.fromisoformat(begin), datetime.fromisoformat(end), _totals(sums))
 
 
 def _totals(sums: Any) -> Totals:
     steps, unpriced, *money = sums
-    return Totals(steps, unpriced, *map(Decimal, money))
+    return Totals(_number(steps, int), _number(unpriced, int), *map(_money, money))
 
 
 def _where(since: datetime | None, until: datetime | None, equal: Mapping[str, str | None]) -> tuple[str, list[Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +14,19 @@ from urllib.parse import quote
 
 from agentroute.errors import ConfigError
 
-__all__ = ["APPLICATION_ID", "BUSY_S", "MIGRATIONS", "connect", "connect_reading", "prepare"]
+__all__ = [
+    "APPLICATION_ID",
+    "BUSY_S",
+    "MIGRATIONS",
+    "connect",
+    "connect_reading",
+    "identity",
+    "leave",
+    "open_reading",
+    "prepare",
+]
+
+logger = logging.getLogger("agentroute")
 
 APPLICATION_ID = 0x61675274
 """`agRt` in the file's header: what tells a ledger from another program's database."""
@@ -74,19 +89,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def prepare(path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Makes the file (readable by its owner only, as is a folder made for it) or brings an older one up to date.
+    """Makes the file or brings an older one up to date. Only its owner may read it, also if it was there before, nor
+    anybody else a folder that is made for it.
 
     Raises ConfigError that names the file and what to do, where it cannot be used.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path)
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            pass
-        connection = connect(path)
-        try:
+            _version(connection, path, len(migrations))  # before anything is changed: it may be another program's
+            _set_wal(connection)
             _migrate(connection, path, migrations)
+            if os.name == "posix":
+                for end in ("", "-wal", "-shm"):
+                    _close_to_others(path.with_name(path.name + end))
         finally:
             connection.close()
     except (OSError, sqlite3.Error) as error:
@@ -94,6 +112,49 @@ def prepare(path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> Non
     else:
         return
     raise ConfigError(_unusable(path, problem))
+
+
+def _make(path: Path) -> None:
+    """Makes the file unless it is there. What lies behind a link may be anything, so none is followed.
+
+    A file that is there is looked at and not opened: closing it again would drop the locks that this process may hold
+    on it for another ledger (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        return
+    except FileExistsError:
+        facts = path.lstat()
+    if stat.S_ISLNK(facts.st_mode):
+        raise ConfigError(f"the ledger {str(path)!r} is a link, which is not followed; name the file itself")
+    if not stat.S_ISREG(facts.st_mode):
+        raise ConfigError(f"the ledger {str(path)!r} is no regular file; name another one")
+    if facts.st_nlink > 1:
+        raise ConfigError(
+            f"the ledger {str(path)!r} has {facts.st_nlink} names (hard links), which SQLite cannot keep together; "
+            "copy it and name the copy"
+        )
+    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError("it cannot be written")
+
+
+def _close_to_others(path: Path) -> None:
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o077 and facts.st_uid == os.geteuid():
+        path.chmod(0o600)
+        logger.warning("others could open %s (mode %04o); it has mode 0600 now", path, facts.st_mode & 0o777)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is, whatever its name; None if there is none."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -108,6 +169,14 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def leave(connection: sqlite3.Connection) -> None:
+    """Closes a connection to a file that has another name now: what stands in its log is put into the file itself,
+    since SQLite deletes a log that it finds beside a new file."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
 def connect_reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises ConfigError for a file that is missing, damaged, newer, or no ledger.
 
@@ -117,12 +186,12 @@ def connect_reading(path: Path) -> sqlite3.Connection:
         raise ConfigError(f"there is no ledger {str(path)!r}; is that the right path?")
     connection = None
     try:
-        connection = _open_reading(path)
+        connection = open_reading(path)
         version = _version(connection, path, len(MIGRATIONS))
         if version < len(MIGRATIONS):
             connection.close()
             prepare(path)
-            connection = _open_reading(path)
+            connection = open_reading(path)
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
@@ -136,7 +205,8 @@ def connect_reading(path: Path) -> sqlite3.Connection:
     raise ConfigError(_unusable(path, problem))
 
 
-def _open_reading(path: Path) -> sqlite3.Connection:
+def open_reading(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, to whatever file this is."""
     address = f"file:{quote(str(path.absolute()))}?mode=ro"
     return sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 

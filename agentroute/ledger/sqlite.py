@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import queue
 import secrets
 import sqlite3
 import threading
@@ -12,14 +13,13 @@ import weakref
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Self
 
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
 
 from .reading import StoredDecisions, read_decisions, read_gaps, read_totals
-from .schema import connect, prepare
+from .schema import connect, identity, leave, prepare
 from .totals import Gap, Tally, Totals
 from .writing import write
 
@@ -75,10 +75,12 @@ class SqliteLedger:
         self.failures = 0
         self._writer = secrets.token_hex(8)
         self._written = Totals()
+        self._file: tuple[int, int] | None = None
         # Not a Condition: an append may interrupt another one of its own thread, from the finalizer of a stream that
-        # was given up, and must not wait for it. Both queues let it in.
-        self._queue: SimpleQueue[Decision | _Token | None] = SimpleQueue()
-        self._hurry: SimpleQueue[None] = SimpleQueue()
+        # was given up, and must not wait for it. Both queues let it in. Looked up at
+        # this moment, since gevent puts its own there.
+        self._queue: queue.SimpleQueue[Decision | _Token | None] = queue.SimpleQueue()
+        self._hurry: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._dropped: Tally[Gap] = Tally()
         self._starting = False
         self._lock = threading.RLock()
@@ -129,7 +131,13 @@ class SqliteLedger:
             gap = self._dropped.take()
             try:
                 if batch or gap is not None:
-                    connection = connect(self.path) if connection is None else connection
+                    if connection is not None and identity(self.path) != self._file:
+                        # SQLite would go on writing to a file that nobody will find.
+                        logger.warning("the ledger %s was moved or deleted; it is begun anew", self.path)
+                        leave(connection)
+                        connection = None
+                        self._begin_file()
+                    connection = connection or self._connect()
                     self._written = write(connection, self._writer, batch, gap, self._written)
             except Exception as error:
                 self._complain(error)
@@ -150,6 +158,19 @@ class SqliteLedger:
         if connection is not None:
             connection.close()
 
+    def _connect(self) -> sqlite3.Connection:
+        prepare(self.path)
+        connection = connect(self.path)
+        file = identity(self.path)
+        if self._file is not None and file != self._file:
+            self._begin_file()
+        self._file = file
+        return connection
+
+    def _begin_file(self) -> None:
+        """Another file: what was written before is in the totals of that one."""
+        self._writer, self._written, self._file = secrets.token_hex(8), Totals(), None
+
     def _collect(self, batch: list[Decision], tokens: list[_Token]) -> None:
         """Waits for the first decision, then for a while, then takes what is there. A failed batch is still there."""
         if not batch:
@@ -159,7 +180,7 @@ class SqliteLedger:
         while len(batch) < _BATCH:
             try:
                 self._keep(self._queue.get_nowait(), batch, tokens)
-            except Empty:
+            except queue.Empty:
                 return
 
     def _keep(self, item: Decision | _Token | None, batch: list[Decision], tokens: list[_Token]) -> None:
@@ -171,14 +192,16 @@ class SqliteLedger:
     def _pause(self) -> None:
         try:
             self._hurry.get(timeout=self._flush_s)
-        except Empty:
+        except queue.Empty:
             pass
 
     def _give_up(self, batch: list[Decision]) -> None:
         """The ledger is being closed and the file cannot be written: what waits is a gap, should it go on."""
         for decision in batch:
             self._dropped.add(Gap.of(decision))
-        logger.error("the ledger %s was closed with decisions that could not be written", self.path)
+        gap = self._dropped.sum
+        steps = 0 if gap is None else gap.totals.steps
+        logger.error("the ledger %s was closed with decisions that could not be written: %d", self.path, steps)
 
     def _complain(self, error: Exception) -> None:
         self.failures += 1

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from agentroute.errors import BadResponse, ConnectionFailed, ProviderError, ProviderTimeout, Unsupported
-from agentroute.formats.failures import decode_error
+from agentroute.formats.failures import MAX_TEXT, decode_error, shown
 from agentroute.targets import Target
 
 __all__ = ["cut_short", "own_refusal", "sdk_error"]
@@ -48,7 +48,7 @@ def sdk_error(error: Exception, target: str) -> ProviderError | None:
         found = decode_error(None, {}, body, target=target)
         found.cause = type(error).__name__
         return found
-    cause = f"{type(error).__name__}: {error}"
+    cause = shown(f"{type(error).__name__}: {error}", MAX_TEXT)
     return kind(f"target {target!r}: {cause}", target=target, cause=cause)
 
 
@@ -69,7 +69,7 @@ def own_refusal(error: Exception, target: str, homes: tuple[str, ...]) -> Unsupp
         frame = frame.tb_next
     if not str(frame.tb_frame.f_globals.get("__name__", "")).startswith(homes):
         return None
-    cause = f"{type(error).__name__}: {error}"
+    cause = shown(f"{type(error).__name__}: {error}", MAX_TEXT)
     return Unsupported(f"target {target!r}: its package refused the request ({cause})", target=target, cause=cause)
 
 

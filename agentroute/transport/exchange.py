@@ -14,17 +14,27 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute import __version__, formats
-from agentroute.addresses import fill
 from agentroute.catalog.checking import address_problem
 from agentroute.errors import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    ConnectionFailed,
     ProviderError,
     ProviderTimeout,
     RequestError,
 )
-from agentroute.events import Event, UsageReported, is_content, unfold
+from agentroute.events import (
+    Event,
+    ReasoningDelta,
+    ReasoningSignature,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+    is_content,
+    unfold,
+)
 from agentroute.failover.effects import Clock, Done, Item, Try
 from agentroute.formats import response_warnings
 from agentroute.formats.failures import decode_error
@@ -34,16 +44,27 @@ from agentroute.formats.reading import money
 from agentroute.formats.reasoning import fit, read, thinks
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
-from agentroute.keys import Secret
 from agentroute.messages import ChatRequest, Extra, Reasoning, ToolCall, Usage
-from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
+from agentroute.providers.addresses import fill
+from agentroute.providers.keys import Secret
 from agentroute.targets import Target
+from agentroute.targets.model_rules import REASONING_FIELDS
 
-__all__ = ["MAX_BODY_BYTES", "Answer", "Limits", "Outgoing"]
+__all__ = ["MAX_BODY_BYTES", "MAX_STREAM_BYTES", "Answer", "Limits", "Outgoing"]
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
-"""What one whole answer may hold, decompressed. 128k tokens of text are under 1 MB; the rest is room for pictures."""
+"""What one answer may hold, decompressed: a whole one all in all, a streamed one of text, thoughts, calls and pictures.
+128k tokens of text are under 1 MB; the rest is room for pictures."""
+
+MAX_STREAM_BYTES: Final = 256 * 1024 * 1024
+"""What all events of a stream may hold, decompressed. An event of one token is up to 500 bytes, and the longest answers
+have 384,000 tokens."""
+
+_PART_BYTES: Final = 1024
+"""What a part of an answer (a call, a signature) takes of its room beside its text."""
+
+_VALUE_BYTES: Final = 16
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -269,17 +290,17 @@ def _format(target: Target) -> formats.Format:
 
 
 def _base_url(target: Target) -> str:
+    """Raises ConnectionFailed where no address can be made: other targets may have theirs."""
     base = target.base_url or target.endpoint.base_url
     known = PROVIDERS.get(target.provider)
     like = f", like {known.address!r}" if known is not None and known.address else ""
-    if base is None:
-        raise ConfigError(f"target {target.name!r}: {address_problem(target)}")
-    problem = ""
-    try:
-        return fill(base, target.endpoint.parts).rstrip("/")
-    except ConfigError as error:
-        problem = str(error)
-    raise ConfigError(f"target {target.name!r}: {problem}{like}")
+    problem = address_problem(target)
+    if base is not None:
+        try:
+            return fill(base, target.endpoint.parts).rstrip("/")
+        except ConfigError as error:
+            problem = f"{error}{like}"
+    raise ConnectionFailed(f"target {target.name!r}: {problem}", target=target.name)
 
 
 def _auth(target: Target, secret: Secret | None) -> str:
@@ -378,15 +399,27 @@ class Limits:
         """Allows so much, and no more, for the end of a stream whose answer is complete."""
         self._until = self._clock.monotonic() + seconds
 
+    def listen(self, connection: Any) -> None:
+        """What the stop button of the call, if it has one, ends: this socket, or None."""
+        if self._attempt.stop is not None:
+            self._attempt.stop.listen(connection)
+
     def _left(self, until: float) -> float:
+        if self._attempt.stop is not None and self._attempt.stop.pressed:
+            return 0.0
         deadline = self._attempt.deadline
         return (until if deadline is None else min(until, deadline)) - self._clock.monotonic()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the deadline of the call has passed."""
+        deadline = self._attempt.deadline
+        return deadline is not None and deadline <= self._clock.monotonic()
 
     def expired(self, *, connecting: bool = False, cause: str | None = None) -> ProviderTimeout:
         """The error for a limit that was reached."""
         timeouts, name = self._attempt.timeouts, self._attempt.target.name
-        deadline = self._attempt.deadline
-        if deadline is not None and deadline - self._clock.monotonic() <= 0:
+        if self.overdue:
             what = "the deadline of the call passed"
         elif connecting:
             what = f"no connection within {timeouts.connect:g} s"
@@ -417,6 +450,8 @@ class Answer:
         self._headers = headers
         self._now = now
         self._body = bytearray()
+        self._received = 0
+        self._content = 0
         self._sse: SseDecoder | None = None
         self._stream = outgoing.format.StreamDecoder(target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost)
         self._calls = CallsBack(outgoing.tools, outgoing.tool_names)
@@ -441,6 +476,11 @@ class Answer:
         """Whether the model has said why it stopped: an answer that breaks off now is whole all the same."""
         return self._stream.finished
 
+    @property
+    def inflates(self) -> bool:
+        """Whether a few bytes may bring very many events: ask the deadline between them."""
+        return self._inflate is not None
+
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """What these bytes of the body bring."""
         self.event_came = False
@@ -450,11 +490,16 @@ class Answer:
             if self._sse is None:
                 self._body += piece
                 self._check_size()
+                if self.complete:
+                    return
                 continue
+            self._received += len(piece)
             for event, data in self._sse.feed(piece):
                 self.event_came = True
-                yield from self._items(self._read_event(data, event))
-            if self._stream.ended:
+                events = self._read_event(data, event)
+                self._check_room(events)
+                yield from self._items(events)
+            if self._stream.ended or self.complete:
                 self.complete = True
                 return
 
@@ -466,6 +511,16 @@ class Answer:
         self.broke(problem)
         self.complete = True
         return []
+
+    def _check_room(self, events: list[Event]) -> None:
+        """An answer without an end is a bad one, however slowly it comes."""
+        self._content += sum(map(_room, events))
+        if self._content > MAX_BODY_BYTES or self._received > MAX_STREAM_BYTES:
+            most = (
+                f"{MAX_BODY_BYTES} bytes" if self._content > MAX_BODY_BYTES else f"{MAX_STREAM_BYTES} bytes of events"
+            )
+            self.broke(self._bad(f"the answer is larger than {most}"))
+            self.complete = True
 
     def broke(self, error: ProviderError) -> None:
         """The connection or the stream failed. Raises that error, unless the answer was whole but for its count."""
@@ -567,6 +622,31 @@ class Answer:
     def _bad(self, what: str, *, cause: str | None = None) -> BadResponse:
         name = self._outgoing.target
         return BadResponse(f"{name!r}: {what}", target=name, status=self._status, cause=cause)
+
+
+def _room(event: Event) -> int:
+    """What this piece of an answer takes, in characters."""
+    match event:
+        case TextDelta():
+            return len(event.text) + (0 if event.extra is None else _extent(event.extra.fields))
+        case ReasoningDelta():
+            return len(event.text)
+        case ToolCallDelta():
+            return len(event.arguments)
+        case ToolCallStarted() | ReasoningSignature():
+            return _PART_BYTES + (0 if event.extra is None else _extent(event.extra.fields))
+        case _:
+            return 0
+
+
+def _extent(value: Any) -> int:
+    """The characters of all texts in parsed JSON, and a few for everything else."""
+    found, left = 0, [value]
+    while left:
+        each = left.pop()
+        found += len(each) if isinstance(each, str) else _VALUE_BYTES
+        left.extend(each.values() if isinstance(each, Mapping) else each if isinstance(each, list | tuple) else ())
+    return found
 
 
 def _inflater(encoding: str, target: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from langchain_core.exceptions import ContextOverflowError, ModelError
 
 from agentroute.errors import BadResponse, ContextTooLong, InvalidRequest, Overloaded, ProviderError
+from agentroute.formats.failures import MAX_TEXT, shown
 from agentroute.native.errors import own_refusal, sdk_error
 
 __all__ = ["provider_error"]
@@ -47,7 +48,7 @@ def provider_error(error: Exception, target: str) -> ProviderError | None:
 
 
 def _as(kind: type[ProviderError], error: Exception, target: str, known: ProviderError | None = None) -> ProviderError:
-    cause = f"{type(error).__name__}: {error}"
+    cause = shown(f"{type(error).__name__}: {error}", MAX_TEXT)
     if known is None:
         return kind(f"target {target!r}: {cause}", target=target, cause=cause)
     return kind(str(known), target=target, status=known.status, code=known.code, cause=type(error).__name__)

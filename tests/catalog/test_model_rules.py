@@ -14,8 +14,8 @@ import agentroute
 from agentroute import ConfigError, Target
 from agentroute.catalog import default_models, resolve, rules_of
 from agentroute.catalog.model_rules import RuleRow, covers, read_rows, rows
-from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import PROVIDERS, Endpoint, Provider
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 _ROW = '[[rules]]\nprovider = "p"\nmodels = ["m*"]\nsource = "s"\ndate = "2026-11-27"\n'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -59,19 +59,40 @@ VIOLATIONS: dict[str, Callable[[Any], list[str]]] = {
 }
 
 
-_NOT_OURS = (
-    "shape: ",
-    "roles must alternate",
-    "two function calls cannot be told apart",
-    "function call is missing a thought_signature",
-)
+_TAKEN = {
+    # "Consecutive `user` or `assistant` turns in your request will be combined into a single turn" (API reference).
+    "anthropic_messages": ("roles must alternate",),
+    # Gemini joins contents of one role and pairs calls without ids by their order; signatures are asked for from
+    # Gemini 3 on, and this is 2.5.
+    "gemini": (
+        "roles must alternate",
+        "two function calls cannot be told apart",
+        "function call is missing a thought_signature",
+    ),
+}
+"""What the strict servers of `tests.validators` refuse of our own targets, and these providers take: the packages of
+LangChain and CrewAI send it for sound histories too."""
 
 
 def refused(request: ScriptedRequest) -> list[str]:
-    """What the history is to blame for. The rest is each integration's own: the shape of a body, turns of one role in a
-    row (servers join them), calls of Gemini without ids, and signatures, which this model does not ask for."""
-    found = VIOLATIONS[request.dialect](request.body)
-    return [each for each in found if not each.startswith(_NOT_OURS)]
+    """What the provider refuses in a request."""
+    body = request.body
+    if request.dialect == "openai_responses":
+        body = _as_declared(body)
+    return [each for each in VIOLATIONS[request.dialect](body) if each not in _TAKEN.get(request.dialect, ())]
+
+
+def _as_declared(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with what the SDK declares and the provider does not ask for: langchain-openai writes the assistant's
+    messages without ids, llama-index-llms-openai writes settings that are not set as null."""
+    told = {name: value for name, value in body.items() if value is not None}
+    if not isinstance(told["input"], str):
+        said = {"id": "msg_1", "status": "completed"}
+        told["input"] = [
+            {**said, **item} if isinstance(item.get("content"), list) and item.get("role") == "assistant" else item
+            for item in told["input"]
+        ]
+    return told
 
 
 @pytest.fixture
@@ -105,58 +126,98 @@ def crewai_llm(dialect: str, provider: ScriptedProvider) -> BaseLLM:
             client: Any = {"http_options": HttpOptions(base_url=root)}
             return GeminiCompletion(provider="gemini", model="gemini-2.5-flash", api_key=key, client_params=client)
         case _:
-            return OpenAICompletion(model="gpt-4.1-nano", base_url=provider.base_url, api_key=key)
+            api: Any = "responses" if dialect == "openai_responses" else "completions"
+            return OpenAICompletion(model="gpt-4.1-nano", base_url=provider.base_url, api_key=key, api=api)
 
 
-def wire(provider: ScriptedProvider) -> Target:
-    return provider.target(name="wire", model="gpt-4.1", tier="premium")
+def wire(dialect: str, provider: ScriptedProvider) -> Target:
+    model = {"anthropic_messages": "claude-opus-5", "gemini": "gemini-2.5-flash"}.get(dialect, "gpt-4.1")
+    name = {"anthropic_messages": "anthropic", "gemini": "google"}.get(dialect, "openai")
+    return Target(
+        name="wire",
+        provider=name,
+        model=model,
+        base_url=provider.base_url,
+        api_key=provider.api_key,
+        tier="premium",
+        dialect=dialect,  # type: ignore[arg-type]
+    )
 
 
-every_history = pytest.mark.parametrize("what", HISTORIES)
+def pooled(kind: str, ready: Any, wire: Target) -> dict[str, Any]:
+    """The pool, in which each target is called in turn."""
+    return {"ready": {"ready": ready}, "wire": {"wire": wire}, "mixed": {"ready": ready, "wire": wire}}[kind]
 
 
-@every_history
-@pytest.mark.parametrize("dialect", VIOLATIONS)
-def test_langchain(provider: ScriptedProvider, dialect: str, what: str) -> None:
-    messages = [in_langchain(said) for said in HISTORIES[what]]
-    before = copy.deepcopy(messages)
-    model = RoutedChatModel(targets={"ready": langchain_model(dialect, provider), "wire": wire(provider)})
-    answer = model.invoke(messages, {"configurable": {"agentroute": {"target": "ready"}}})
+every_way = pytest.mark.parametrize(
+    ("dialect", "kind"), [(dialect, kind) for dialect in VIOLATIONS for kind in ("ready", "wire", "mixed")]
+)
+
+
+def refusals(
+    provider: ScriptedProvider, dialect: str, write: Callable[[Said], Any], ask: Callable[[list[Any]], object]
+) -> dict[str, list[str]]:
+    """What the provider refuses of each history. `ask` must leave the messages as they are, and reach it each time."""
+    found: dict[str, list[str]] = {}
+    for what, history in HISTORIES.items():
+        messages = [write(said) for said in history]
+        before, first = copy.deepcopy(messages), len(provider.requests)
+        ask(messages)
+        assert messages == before
+        requests = provider.requests[first:]
+        assert {request.dialect for request in requests} == {dialect}
+        blamed = [each for request in requests for each in refused(request)]
+        if blamed:
+            found[what] = blamed
+    return found
+
+
+@every_way
+def test_langchain(provider: ScriptedProvider, dialect: str, kind: str) -> None:
+    targets = pooled(kind, langchain_model(dialect, provider), wire(dialect, provider))
+    model = RoutedChatModel(targets=targets)
+
+    def ask(messages: list[Any]) -> None:
+        for name in targets:
+            model.invoke(messages, {"configurable": {"agentroute": {"target": name}}})
+
+    assert not refusals(provider, dialect, in_langchain, ask)
+    steps = model.router.ledger.decisions[-len(targets) :]  # type: ignore[attr-defined]
+    assert not [warning for step in steps for warning in step.warnings], "the last history has no fault"
     model.router.close()
-    (request,) = provider.requests
-    assert (request.dialect, refused(request)) == (dialect, [])
-    assert messages == before
-    warnings = answer.response_metadata["agentroute"]["attempts"][-1].get("warnings") or []
-    if what == "no fault at all":
-        assert not warnings
 
 
-@every_history
-@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages", "gemini"])
-def test_crewai(provider: ScriptedProvider, dialect: str, what: str) -> None:
-    messages = [in_crewai(said) for said in HISTORIES[what]]
-    before = copy.deepcopy(messages)
-    llm = CrewLLM(targets={"ready": crewai_llm(dialect, provider), "wire": wire(provider)})
-    assert llm.for_agent(target="ready").call(messages) == "Fine."
+@every_way
+def test_crewai(provider: ScriptedProvider, dialect: str, kind: str) -> None:
+    targets = pooled(kind, crewai_llm(dialect, provider), wire(dialect, provider))
+    llm = CrewLLM(targets=targets)
+
+    def ask(messages: list[Any]) -> None:
+        for name in targets:
+            assert llm.for_agent(target=name).call(messages) == "Fine."
+
+    assert not refusals(provider, dialect, in_crewai, ask)
     llm.router.close()
-    (request,) = provider.requests
-    assert (request.dialect, refused(request)) == (dialect, [])
-    assert messages == before
 
 
-@every_history
-@pytest.mark.parametrize("dialect", ["openai_chat", "openai_responses"])
-def test_llama_index(provider: ScriptedProvider, dialect: str, what: str) -> None:
-    messages = [in_llama_index(said) for said in HISTORIES[what]]
-    before = copy.deepcopy(messages)
-    made = OpenAI if dialect == "openai_chat" else OpenAIResponses
-    ready = made(model="gpt-4.1-nano", api_base=provider.base_url, api_key=provider.api_key)
-    llm = IndexLLM(targets={"ready": ready, "wire": wire(provider)})
-    assert llm.for_agent(target="ready").chat(messages).message.content == "Fine."
+@pytest.mark.parametrize(
+    ("dialect", "kind"),
+    [(dialect, kind) for dialect in ("openai_chat", "openai_responses") for kind in ("ready", "wire", "mixed")]
+    + [("anthropic_messages", "wire"), ("gemini", "wire")],
+)
+def test_llama_index(provider: ScriptedProvider, dialect: str, kind: str) -> None:
+    """Ready ones of OpenAI's two dialects: LlamaIndex's packages of others do not start beside today's SDKs."""
+    own = OpenAI if dialect == "openai_chat" else OpenAIResponses
+    ready = own(model="gpt-4.1-nano", api_base=provider.base_url, api_key=provider.api_key)
+    targets = pooled(kind, ready, wire(dialect, provider))
+    llm = IndexLLM(targets=targets)
+
+    def ask(messages: list[Any]) -> None:
+        for name in targets:
+            assert llm.for_agent(target=name).chat(messages).message.content == "Fine."
+
+    assert not refusals(provider, dialect, in_llama_index, ask)
     llm.router.close()
-    (request,) = provider.requests
-    assert (request.dialect, refused(request)) == (dialect, [])
-    assert messages == before
 
 
 @pytest.mark.parametrize("kind", ["function_call", "tool_use"])

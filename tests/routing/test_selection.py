@@ -28,12 +28,12 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
-from agentroute.model_rules import ModelRules
 from agentroute.routing.reasoning_state import LiveState
-from agentroute.routing.selection import Selection, select
+from agentroute.routing.selection import Selection, Situation, select
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import Row
 from agentroute.targets import Capabilities, Pool, Price, Target, Tier
+from agentroute.targets.model_rules import ModelRules
 
 ALL = Capabilities(tools=True, vision=True, structured_output=True)
 
@@ -73,11 +73,10 @@ def choose(
     asked = ChatRequest(**{"messages": said, "reasoning": reasoning_setting, **request})
     step = Step.of(asked)
     step = step if kind is None else replace(step, kind=kind)
-    return select(
-        asked,
-        step,
-        Prediction(sufficiency, Task.TOOL_USE, step.kind, 0.5, ()),
-        pool,
+    situation = Situation(
+        request=asked,
+        step=step,
+        prediction=Prediction(sufficiency, Task.TOOL_USE, step.kind, 0.5, ()),
         strategy=strategy,
         row=row,
         constraints=constraints,
@@ -87,6 +86,7 @@ def choose(
         opened=opened or {},
         reasoning=reasoning,
     )
+    return select(situation, pool)
 
 
 def names(selection: Selection) -> list[str]:

@@ -21,7 +21,7 @@ from agentroute.events import (
 )
 from agentroute.formats.base import failed_finish, finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
-from agentroute.formats.reading import Raw, count, later_usage, load_event, show, table, told_cost, word
+from agentroute.formats.reading import Raw, count, later_usage, load_event, place, show, sound, table, told_cost, word
 from agentroute.formats.signatures import unwrap
 from agentroute.messages import ChatResponse, Extra, FinishReason, Message, Part, Reasoning, Text, ToolCall, Usage
 from agentroute.providers import CostField
@@ -45,6 +45,7 @@ def decode_response(
     """
     if not isinstance(body, Mapping):
         raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
+    body = sound(body, target)
     if body.get("type") == "error" or tells_failure(body, ANSWER_FIELDS):
         raise decode_error(None, {}, body, target=target)
     failure = failed_finish(body.get("stop_reason"), target, said=bool(body.get("content")))
@@ -206,7 +207,7 @@ class StreamDecoder:
         self._cost = cost
         self._model: str | None = None
         self._counts: dict[str, Any] = {}
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[int | None, _Block] = {}
         self._calls: list[tuple[str, str, list[str]]] = []
         self._spoke = False
         self._extra: dict[str, Any] = {}
@@ -239,7 +240,7 @@ class StreamDecoder:
             case "content_block_delta":
                 self._piece(raw, found)
             case "content_block_stop":
-                self._close_block(raw.get("index"), found)
+                self._close_block(place(raw, "index", self._target), found)
             case "message_delta":
                 self._last_words(raw, found)
             case "message_stop":
@@ -299,7 +300,7 @@ class StreamDecoder:
         begun = raw.get("content_block")
         if not isinstance(begun, Mapping):
             return
-        block = self._blocks[raw.get("index")] = _Block(dict(begun))
+        block = self._blocks[place(raw, "index", self._target)] = _Block(dict(begun))
         match begun.get("type"):
             case "text" if begun.get("text"):
                 self._text(begun["text"], found)
@@ -319,7 +320,7 @@ class StreamDecoder:
                     self._arguments(block.call, json.dumps(begun["input"], ensure_ascii=False), found)
 
     def _piece(self, raw: Raw, found: list[Event]) -> None:
-        block, delta = self._blocks.get(raw.get("index")), raw.get("delta")
+        block, delta = self._blocks.get(place(raw, "index", self._target)), raw.get("delta")
         if block is None or not isinstance(delta, Mapping):
             return
         match delta:
@@ -347,7 +348,7 @@ class StreamDecoder:
         self._calls[call][2].append(piece)
         found.append(ToolCallDelta(call, piece))
 
-    def _close_block(self, index: Any, found: list[Event]) -> None:
+    def _close_block(self, index: int | None, found: list[Event]) -> None:
         block = self._blocks.pop(index, None)
         if block is None:
             return
@@ -392,6 +393,6 @@ class StreamDecoder:
 def _whole(text: str) -> Any:
     """The input of a call that the provider runs itself; one that was cut off stays a text."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return load_event(text, None)
+    except BadResponse:
         return text

@@ -22,7 +22,7 @@ from agentroute.events import (
 )
 from agentroute.formats.base import failed_finish, finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
-from agentroute.formats.reading import Raw, later_usage, load_event, show, told_cost
+from agentroute.formats.reading import Raw, later_usage, load_event, place, show, sound, told_cost
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
 from agentroute.providers import CostField
 
@@ -46,6 +46,7 @@ def decode_response(
     A prompt that was blocked is an answer without parts that finished by `content_filter`.
     """
     decoder = StreamDecoder(target=target, origin=origin, cost=cost)
+    body = sound(body, target)
     if isinstance(body, list) and body:
         events = [event for chunk in body for event in decoder.read(chunk)]
         return fold(events + decoder.close())
@@ -123,7 +124,7 @@ class StreamDecoder:
             self.native_finish_reason = word
         candidates = chunk.get("candidates")
         for candidate in candidates if isinstance(candidates, list) else ():
-            if isinstance(candidate, Mapping) and not candidate.get("index"):
+            if isinstance(candidate, Mapping) and not place(candidate, "index", self._target):
                 self._read_candidate(camel(candidate), found)
         self._decide()
         self._count(chunk, found)

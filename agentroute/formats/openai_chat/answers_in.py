@@ -28,7 +28,9 @@ from agentroute.formats.reading import (
     later_usage,
     load_event,
     most,
+    place,
     show,
+    sound,
     table,
     told_cost,
     word,
@@ -46,8 +48,8 @@ __all__ = [
     "decode_response",
     "decode_usage",
     "find_usage",
-    "said_by",
     "spare_id_of",
+    "with_origin",
 ]
 
 RESPONSE_FIELDS = frozenset({"id", "object", "model", "choices", "usage", "error"})
@@ -65,6 +67,7 @@ def decode_response(
     """
     if not isinstance(body, Mapping):
         raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
+    body = sound(body, target)
     if tells_failure(body, _ANSWER):
         raise decode_error(None, {}, body, target=target)
     choices = body.get("choices")
@@ -91,7 +94,9 @@ def decode_response(
     if beside:
         extra["choice"] = beside
     return ChatResponse(
-        message=Message("assistant", said_by(filter(_says_something, parts), origin), None, kept(said(spare), origin)),
+        message=Message(
+            "assistant", with_origin(filter(_says_something, parts), origin), None, kept(said(spare), origin)
+        ),
         finish_reason=finish,
         usage=find_usage(body, cost),
         model=model if isinstance(model, str) else None,
@@ -101,7 +106,7 @@ def decode_response(
     )
 
 
-def said_by(parts: Iterable[Part], origin: str | None) -> tuple[Part, ...]:
+def with_origin(parts: Iterable[Part], origin: str | None) -> tuple[Part, ...]:
     """The parts with `origin` on every unknown field; what is only the form of a part belongs to no model."""
     return tuple(
         part if part.extra is None or part.extra in _FORMS else replace(part, extra=replace(part.extra, origin=origin))
@@ -150,8 +155,8 @@ def find_usage(body: Raw, cost: CostField | None = None) -> Usage | None:
     found: Usage | None = None
     choices = body.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        for place in (table(choice), table(table(choice).get("delta")), table(table(choice).get("message"))):
-            found = later_usage(found, decode_usage(place.get("usage")))
+        for holder in (table(choice), table(table(choice).get("delta")), table(table(choice).get("message"))):
+            found = later_usage(found, decode_usage(holder.get("usage")))
     found = later_usage(found, decode_usage(table(body.get("x_groq")).get("usage")))
     found = later_usage(found, decode_usage(body.get("usage")))
     told, tier = told_cost(body, cost), word(body.get("service_tier"))
@@ -265,8 +270,11 @@ class StreamDecoder:
         self._thinks = False
         self._spare_id = ""
         self._extra: dict[str, Any] = {}
+        self._pieces = 0
+        self._details = _Details()
         self._calls: list[_Call] = []
         self._by_index: dict[int | None, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
 
     @property
     def finished(self) -> bool:
@@ -295,7 +303,7 @@ class StreamDecoder:
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for choice in choices:
-                if isinstance(choice, Mapping) and not choice.get("index"):
+                if isinstance(choice, Mapping) and not place(choice, "index", self._target):
                     self._read_choice(choice, found)
         if "usage" in data or "service_tier" in data:
             self._count(chunk, found)
@@ -328,6 +336,8 @@ class StreamDecoder:
         for call in self._calls:
             if not call.started:
                 self._start_call(call, found)
+        if self._details:
+            self._extra["reasoning_details"] = self._details.whole()
         extra = kept(said(self._extra), self._origin)
         found.append(Finished(self.finish_reason, self.native_finish_reason, extra))
         return found
@@ -420,7 +430,7 @@ class StreamDecoder:
                 continue
             self._close_thinking(found)
             if isinstance(part, Text) and (part.text or part.extra is not None):
-                (whole,) = said_by((part,), self._origin)
+                (whole,) = with_origin((part,), self._origin)
                 found.append(TextDelta(part.text, whole.extra))
 
     def _close_thinking(self, found: list[Event]) -> None:
@@ -448,8 +458,7 @@ class StreamDecoder:
         arguments = function.get("input" if kind == "custom" else "arguments")
         if isinstance(arguments, Mapping):
             arguments = json.dumps(arguments, ensure_ascii=False)
-        index = raw.get("index")
-        index = index if isinstance(index, int) and not isinstance(index, bool) else None
+        index = place(raw, "index", self._target)
         call = self._known_call(index, wire_id, name)
         if call is None:
             spare = said({key: raw[key] for key in raw if key not in ("index", "id", "type", kind)})
@@ -463,6 +472,8 @@ class StreamDecoder:
             call = _Call(len(self._calls), wire_id, name, extra)
             self._calls.append(call)
             self._by_index[index] = call
+            if wire_id is not None:
+                self._by_id.setdefault(wire_id, call)
         if call.name is None:
             call.name = name
         if isinstance(arguments, str) and arguments:
@@ -477,7 +488,7 @@ class StreamDecoder:
         call = self._by_index.get(index) if index is not None else None
         if call is None and index is None:
             if wire_id is not None:
-                return next((known for known in self._calls if known.wire_id == wire_id), None)
+                return self._by_id.get(wire_id)
             call = self._calls[-1] if self._calls else None
         last = self._calls[-1] if self._calls else None
         only_arguments = wire_id is None and name is None
@@ -504,26 +515,52 @@ class StreamDecoder:
     def _keep(self, key: str, value: Any) -> None:
         """A field we do not know: pieces of a list are put together, of anything else the last one holds."""
         before = self._extra.get(key)
-        if isinstance(before, list) and isinstance(value, list):
-            self._extra[key] = _joined(before, value) if key == "reasoning_details" else [*before, *value]
+        if key == "reasoning_details" and isinstance(value, list):
+            for piece in value:
+                self._details.take(piece)
+        elif isinstance(before, list) and isinstance(value, list):
+            before += value
+            self._pieces += len(value)
         else:
+            self._pieces += key not in self._extra
             self._extra[key] = value
+        if self._pieces + len(self._details) > _MOST_PIECES or self._details.size > _MOST_TEXT:
+            raise BadResponse("the answer has too many or too large unknown fields", target=self._target)
 
 
-def _joined(before: list[Any], pieces: list[Any]) -> list[Any]:
+_MOST_PIECES = 100_000
+_MOST_TEXT = 32 * 1024 * 1024
+
+
+class _Details:
     """OpenRouter's `reasoning_details`, which come in pieces of one text and must go back as the whole one."""
-    found = list(before)
-    for piece in pieces:
-        last = found[-1] if found else None
-        if isinstance(last, Mapping) and isinstance(piece, Mapping) and _is_same_detail(last, piece):
-            whole = {**last, **said(piece)}
-            for name in ("text", "summary", "data"):
-                if isinstance(last.get(name), str) and isinstance(piece.get(name), str):
-                    whole[name] = last[name] + piece[name]
-            found[-1] = whole
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._found: list[tuple[Any, dict[str, list[str]]]] = []
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def take(self, piece: Any) -> None:
+        last = self._found[-1][0] if self._found else None
+        if isinstance(last, dict) and isinstance(piece, Mapping) and _is_same_detail(last, piece):
+            piece = said(piece)
         else:
-            found.append(piece)
-    return found
+            self._found.append(({} if isinstance(piece, Mapping) else piece, {}))
+        detail, texts = self._found[-1]
+        for name, value in piece.items() if isinstance(piece, Mapping) else ():
+            if name in ("text", "summary", "data") and isinstance(value, str):
+                texts.setdefault(name, []).append(value)
+                self.size += len(value)
+                value = ""
+            detail[name] = value
+
+    def whole(self) -> list[Any]:
+        return [
+            {**detail, **{name: "".join(pieces) for name, pieces in texts.items()}} if texts else detail
+            for detail, texts in self._found
+        ]
 
 
 def _is_same_detail(last: Raw, piece: Raw) -> bool:

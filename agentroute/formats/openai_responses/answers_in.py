@@ -21,7 +21,19 @@ from agentroute.events import (
 )
 from agentroute.formats.base import finish_reason, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
-from agentroute.formats.reading import Raw, count, later_usage, load_event, most, show, table, told_cost, word
+from agentroute.formats.reading import (
+    Raw,
+    count,
+    later_usage,
+    load_event,
+    most,
+    place,
+    show,
+    sound,
+    table,
+    told_cost,
+    word,
+)
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
 from agentroute.providers import CostField
 
@@ -41,6 +53,7 @@ def decode_response(
     """
     if not isinstance(body, Mapping):
         raise BadResponse(f"the answer is {show(body)}, not an object", target=target)
+    body = sound(body, target)
     if body.get("status") == "failed" or tells_failure(body, _ANSWER):
         raise decode_error(None, {}, body, target=target)
     if body.get("status") in _UNFINISHED:
@@ -174,8 +187,8 @@ class StreamDecoder:
         self._target = target
         self._origin = origin
         self._cost = cost
-        self._ran: dict[Any, Raw] = {}
-        self._items: dict[Any, _Item] = {}
+        self._ran: dict[int | None, Raw] = {}
+        self._items: dict[int | None, _Item] = {}
         self._calls: list[tuple[ToolCall, list[str]]] = []
         self._ids: list[str | None] = []
         self._spoke = False
@@ -245,10 +258,13 @@ class StreamDecoder:
                 Started(answer_id if isinstance(answer_id, str) else None, model if isinstance(model, str) else None)
             )
 
+    def _place(self, raw: Raw) -> int | None:
+        return place(raw, "output_index", self._target)
+
     def _open(self, raw: Raw, found: list[Event]) -> _Item:
         item = raw.get("item")
         item = item if isinstance(item, Mapping) else {}
-        known = self._items[raw.get("output_index")] = _Item(str(item.get("type")))
+        known = self._items[self._place(raw)] = _Item(str(item.get("type")))
         if known.kind in INPUT_OF:
             call_id, name = item.get("call_id"), item.get("name")
             if not isinstance(call_id, str) or not isinstance(name, str) or not name:
@@ -260,7 +276,7 @@ class StreamDecoder:
         return known
 
     def _words(self, raw: Raw, found: list[Event]) -> None:
-        text, item = raw.get("delta"), self._items.get(raw.get("output_index"))
+        text, item = raw.get("delta"), self._items.get(self._place(raw))
         if isinstance(text, str) and text:
             if item is not None:
                 item.seen += len(text)
@@ -268,7 +284,7 @@ class StreamDecoder:
             found.append(TextDelta(text))
 
     def _next_thought(self, raw: Raw, found: list[Event]) -> None:
-        item = self._items.get(raw.get("output_index"))
+        item = self._items.get(self._place(raw))
         if item is not None:
             item.parts += 1
             if item.parts > 1:
@@ -276,7 +292,7 @@ class StreamDecoder:
 
     def _thought(self, kind: str, raw: Raw, found: list[Event]) -> None:
         """A piece of a summary, or of the thoughts themselves, whichever comes first: the other says it again."""
-        text, item = raw.get("delta"), self._items.get(raw.get("output_index"))
+        text, item = raw.get("delta"), self._items.get(self._place(raw))
         if isinstance(text, str) and text:
             if item is not None:
                 if item.thoughts not in ("", kind):
@@ -286,7 +302,7 @@ class StreamDecoder:
             found.append(ReasoningDelta(text))
 
     def _arguments(self, raw: Raw, found: list[Event]) -> None:
-        piece, item = raw.get("delta"), self._items.get(raw.get("output_index"))
+        piece, item = raw.get("delta"), self._items.get(self._place(raw))
         if isinstance(piece, str) and piece and item is not None and item.call is not None:
             self._calls[item.call][1].append(piece)
             found.append(ToolCallDelta(item.call, piece))
@@ -295,12 +311,12 @@ class StreamDecoder:
         item = raw.get("item")
         if not isinstance(item, Mapping):
             return
-        known = self._items.get(raw.get("output_index"))
+        known = self._items.get(self._place(raw))
         if known is None:
             known = self._open(raw, found)
         known.closed = True
-        if item.get("type") in _TOOLS:
-            self._ran[raw.get("output_index")] = item
+        if str(item.get("type")) in _TOOLS:
+            self._ran[self._place(raw)] = item
         match item.get("type"):
             case "message":
                 self._ids.append(id_of(item))
