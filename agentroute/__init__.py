@@ -49,9 +49,9 @@ from .errors import (
     Unsupported,
 )
 from .events import Event, TextDelta, fold
-from .keys import Secret
 from .messages import ChatRequest, ChatResponse, Message, Text, Tool, ToolCall, ToolResult, Usage
 from .providers import Endpoint, Provider, Quirks
+from .providers.keys import Secret
 from .targets import Capabilities, Pool, Price, Target, Tier
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 
 from . import transport
 from .accounting import Baseline
@@ -25,7 +25,7 @@ from .decisions import Constraints, Decision, StepContext, Strategy
 from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
-from .failover.flow import Plan
+from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
@@ -36,7 +36,7 @@ from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
 from .routing.reasoning_state import live_state
-from .routing.selection import select
+from .routing.selection import Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
 from .routing.tokens import Anchor, estimate
@@ -280,11 +280,10 @@ class Router:
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
-        selection = select(
-            request,
-            step,
-            prediction,
-            self.pool,
+        situation = Situation(
+            request=request,
+            step=step,
+            prediction=prediction,
             strategy=strategy,
             row=row,
             constraints=constraints,
@@ -294,6 +293,7 @@ class Router:
             opened=opened,
             reasoning=live_state(request),
         )
+        selection = select(situation, self.pool)
         first = selection.candidates[0]
         expected = selection.costs[first.target]
         baseline_warm = self._baseline_warm(recall, now)
@@ -333,7 +333,7 @@ class Router:
             deadline=None if deadline_s is None else now + deadline_s,
             breakers=self.breakers,
             content_filter_fallback=selection.content_filter_fallback,
-            max_attempts=constraints.max_attempts,
+            max_attempts=constraints.max_attempts or MAX_ATTEMPTS,
         )
         alone = recall.last_target in (None, self.baseline.name)
         return Call(

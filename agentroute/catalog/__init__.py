@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from agentroute.errors import ConfigError
-from agentroute.model_rules import REASONING_FIELDS, SHARED_SETTINGS, UNKNOWN, ModelRules
-from agentroute.prices import Price, PriceStep
 from agentroute.providers import PROVIDERS, Endpoint
 from agentroute.targets import ABILITIES, Capabilities, Pool, Target, Tier
+from agentroute.targets.model_rules import REASONING_FIELDS, SHARED_SETTINGS, UNKNOWN, ModelRules
+from agentroute.targets.prices import Price, PriceStep
 
 from . import prices
 from .model_rules import rules_of

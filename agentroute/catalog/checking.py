@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from agentroute.addresses import missing
 from agentroute.errors import nearest
-from agentroute.keys import Secret
 from agentroute.providers import NATIVE, PROVIDERS
+from agentroute.providers.addresses import missing
+from agentroute.providers.keys import Secret
 from agentroute.targets import Target
 
 from . import facts, prices

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agentroute.errors import ConfigError
-from agentroute.model_rules import UNKNOWN, ModelRules
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 __all__ = ["RuleRow", "covers", "read_rows", "rows", "rules_of"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from agentroute.prices import Fee, Modifier, Price, PriceStep
+from agentroute.targets.prices import Fee, Modifier, Price, PriceStep
 
 from .prices import price_id
 

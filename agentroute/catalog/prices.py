@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from agentroute.prices import Fee, Modifier, ModifierKind, Price, PriceStep
+from agentroute.targets.prices import Fee, Modifier, ModifierKind, Price, PriceStep
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider

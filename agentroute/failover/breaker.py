@@ -26,9 +26,9 @@ from agentroute.errors import (
     RateLimited,
     Unsupported,
 )
-from agentroute.forks import renew_in_child
-from agentroute.keys import Secret
+from agentroute.failover.forks import renew_in_child
 from agentroute.providers import NATIVE
+from agentroute.providers.keys import Secret
 from agentroute.targets import Target
 
 __all__ = ["Breakers", "Open", "Permit", "key_of"]

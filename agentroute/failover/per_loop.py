@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from agentroute.errors import ConfigError
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 
 __all__ = ["PerLoop"]
 

@@ -14,7 +14,7 @@ from agentroute.messages import (
     Text,
     ToolChoice,
 )
-from agentroute.model_rules import REASONING_FIELDS, ModelRules
+from agentroute.targets.model_rules import REASONING_FIELDS, ModelRules
 
 from . import reasoning
 from .foreign import foreign_tool

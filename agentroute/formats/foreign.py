@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from agentroute.errors import RequestError
 from agentroute.messages import Audio, ChatRequest, Document, Extra, Image, Part, Reasoning, Text, Tool, ToolResult
-from agentroute.model_rules import REASONING_FIELDS, SHARED_SETTINGS
-from agentroute.providers import DEAF, NATIVE
+from agentroute.providers import NATIVE, NO_AUDIO
+from agentroute.targets.model_rules import REASONING_FIELDS, SHARED_SETTINGS
 
-__all__ = ["carried", "foreign_part", "foreign_tool", "left_out", "unsayable"]
+__all__ = ["carried", "foreign_part", "foreign_tool", "left_out", "unsupported_part"]
 
 _OPENAI: Final = frozenset({"openai_chat", "openai_responses"})
 
@@ -42,7 +42,7 @@ def foreign_part(part: Part, dialect: str) -> bool:
     )
 
 
-def unsayable(part: Document | Audio, dialect: str) -> str | None:
+def unsupported_part(part: Document | Audio, dialect: str) -> str | None:
     """Why a target of this dialect cannot be given the part, as what it "cannot" do; None where it can.
 
     A part without data and URL stands for a file that lies with the provider: only its own dialect has a word for it.
@@ -50,7 +50,7 @@ def unsayable(part: Document | Audio, dialect: str) -> str | None:
     heard = isinstance(part, Audio)
     if dialect == NATIVE:
         return None
-    if heard and dialect in DEAF:
+    if heard and dialect in NO_AUDIO:
         return "cannot hear audio"
     if part.data is not None:
         return None
@@ -114,7 +114,7 @@ def _name_parts(parts: Iterable[Part], dialect: str, found: dict[str, None]) -> 
         if isinstance(part, ToolResult):
             _name_parts(part.content, dialect, found)
         elif isinstance(part, Document | Audio):
-            _refuse_unsayable(part, dialect)
+            _refuse_unsupported(part, dialect)
         extra = part.extra
         if extra is None or extra.dialect == dialect or isinstance(part, Reasoning):
             continue
@@ -125,8 +125,8 @@ def _name_parts(parts: Iterable[Part], dialect: str, found: dict[str, None]) -> 
             _name(extra, dialect, found)
 
 
-def _refuse_unsayable(part: Document | Audio, dialect: str) -> None:
-    problem = unsayable(part, dialect)
+def _refuse_unsupported(part: Document | Audio, dialect: str) -> None:
+    problem = unsupported_part(part, dialect)
     if problem is None:
         return
     kind = "recording" if isinstance(part, Audio) else "document"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agentroute.messages import EFFORTS, Effort, ReasoningSetting
-from agentroute.model_rules import ModelRules
+from agentroute.targets.model_rules import ModelRules
 
 __all__ = ["Thinking", "budget_of", "can_be_off", "fit", "is_known", "read", "spare", "thinks", "write"]
 

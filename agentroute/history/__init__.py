@@ -8,7 +8,7 @@ from agentroute.messages import ChatRequest
 from agentroute.providers import NATIVE
 from agentroute.targets import Target
 
-from .anthropic import few_markers, thinks_as_it_can
+from .anthropic import few_markers, without_stale_thinking
 from .arranging import arrange
 from .caching import keep_warm
 from .changes import Changes
@@ -47,5 +47,5 @@ def repair(request: ChatRequest, target: Target) -> Repaired:
         messages = stage(messages, rules, changes)
     repaired = request if messages is request.messages else replace(request, messages=messages)
     if rules.dialect == "anthropic_messages":
-        repaired = few_markers(thinks_as_it_can(repaired, target.rules, changes), changes)
+        repaired = few_markers(without_stale_thinking(repaired, target.rules, changes), changes)
     return Repaired(repaired, changes.words())

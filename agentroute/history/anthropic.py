@@ -21,11 +21,11 @@ from agentroute.messages import (
     ToolCall,
     ToolResult,
 )
-from agentroute.model_rules import ModelRules
+from agentroute.targets.model_rules import ModelRules
 
 from .changes import Changes
 
-__all__ = ["few_markers", "is_marked", "thinks_as_it_can"]
+__all__ = ["few_markers", "is_marked", "without_stale_thinking"]
 
 _DIALECT: Final = "anthropic_messages"
 _MARKER: Final = "cache_control"
@@ -35,7 +35,7 @@ _MAX_MARKERS: Final = 4
 _T = TypeVar("_T", bound=Text | Image | Document | Audio | ToolCall | ToolResult | Reasoning | Tool)
 
 
-def thinks_as_it_can(request: ChatRequest, rules: ModelRules, changes: Changes) -> ChatRequest:
+def without_stale_thinking(request: ChatRequest, rules: ModelRules, changes: Changes) -> ChatRequest:
     """Without thinking where it cannot go on from a step that another model took.
 
     `Expected thinking or redacted_thinking, but found tool_use`: with a thinking budget (`enabled`), the last message

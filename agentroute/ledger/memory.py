@@ -6,7 +6,7 @@ import threading
 from collections import deque
 
 from agentroute.decisions import Decision
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 
 from .totals import Tally, Totals
 

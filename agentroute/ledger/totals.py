@@ -10,7 +10,7 @@ from decimal import Context, Decimal
 from typing import Any, Generic, Self, TypeVar
 
 from agentroute.decisions import Decision
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 
 __all__ = ["Gap", "Tally", "Totals", "add"]
 

@@ -15,7 +15,7 @@ from agentroute.ledger.reading import is_ledger, read_decisions, read_gaps
 from agentroute.ledger.totals import Gap, add
 from agentroute.messages import ChatRequest, Usage
 from agentroute.router import Router
-from agentroute.routing.selection import select
+from agentroute.routing.selection import Situation, select
 from agentroute.routing.step import Step
 from agentroute.targets import Pool, Target, Tier
 
@@ -283,18 +283,17 @@ class _Run:
             decision.confidence,
             decision.reasons,
         )
-        return select(
-            _NOTHING,
-            _NO_STEP,
-            prediction,
-            self._pool,
+        situation = Situation(
+            request=_NOTHING,
+            step=_NO_STEP,
+            prediction=prediction,
             strategy=strategy,
             row=self._router.table.row(decision.task, decision.complexity),
             constraints=_NO_CONSTRAINTS,
             input_tokens=tokens.input_tokens or 0,
             output_tokens=tokens.output_tokens or 0,
-            warm={},
-        ).targets[0]
+        )
+        return select(situation, self._pool).targets[0]
 
     def result(self, files: tuple[str, ...], gaps: tuple[Gap, ...]) -> LedgerReplay:
         return LedgerReplay(

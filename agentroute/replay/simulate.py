@@ -14,7 +14,7 @@ from pathlib import Path
 from agentroute.decisions import Constraints, Decision, StepContext, Strategy
 from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.messages import ChatRequest, Message, Usage
-from agentroute.providers import DEAF
+from agentroute.providers import NO_AUDIO
 from agentroute.router import Router
 from agentroute.routing.affinity import Affinity
 from agentroute.routing.economics import step_cost
@@ -473,7 +473,7 @@ def _cannot_serve(target: Target, request: ChatRequest, prefix: Prefix, tokens: 
         or (can.tools is False and bool(request.tools))
         or (can.vision is False and prefix.whole.bulk.images > 0)
         or (can.documents is False and prefix.whole.bulk.documents > 0)
-        or (prefix.whole.bulk.recordings > 0 and (can.audio is False or target.dialect in DEAF))
+        or (prefix.whole.bulk.recordings > 0 and (can.audio is False or target.dialect in NO_AUDIO))
     )
 
 

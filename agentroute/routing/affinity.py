@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 from agentroute.targets import Target
 
 from .prefix import Mark, Prefix

@@ -21,11 +21,12 @@ from .verdicts import (
     OK,
     REFUSED,
     TESTS,
+    TOLD,
     Evidence,
     Verdict,
 )
 
-__all__ = ["Evidence", "Verdict", "judge", "judge_text"]
+__all__ = ["TOLD", "Evidence", "Verdict", "judge", "judge_text"]
 
 _HEAD = _TAIL = 600
 """Characters read at either end of a result."""

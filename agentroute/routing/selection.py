@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import TypeAlias
@@ -12,8 +12,9 @@ from agentroute.decisions import Candidate, Constraints, Dropped, Prediction, St
 from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.failover.breaker import Open
 from agentroute.formats.fitting import can_be_forced
-from agentroute.formats.foreign import foreign_tool, unsayable
-from agentroute.messages import Audio, ChatRequest, Document, ToolResult
+from agentroute.formats.foreign import foreign_tool, unsupported_part
+from agentroute.formats.media import refusal_of
+from agentroute.messages import Audio, ChatRequest, Document, Image, ToolResult
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
@@ -23,7 +24,7 @@ from .step import Step
 from .strategy import Row
 from .tokens import PROSE_CHARS
 
-__all__ = ["Selection", "pinned", "select"]
+__all__ = ["Selection", "Situation", "pinned", "select"]
 
 MAX_FALLBACKS = 3
 """Fallbacks behind the first candidate: enough to outlive two sick providers, few enough to fail in time."""
@@ -38,7 +39,31 @@ percent, so a switch for less than this gives up a train of thought for noise.""
 _ON_EVIDENCE = frozenset({StepKind.AFTER_ERROR, StepKind.REPEATED_CALL})
 """Steps where the model that is thinking has just failed: what it thought does not hold back a higher tier."""
 
-_NO_OPEN: Mapping[str, Open] = {}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """All that the choice for one step looks at, beside the pool: what is asked, what it is likely to need, and how the
+    targets stand at this moment.
+
+    `warm`: tokens of the prompt that lie in a target's cache, by its name. `opened`: the targets (by name) whose
+    circuit is open. `reasoning`: what any model but its origin would have to think again.
+    """
+
+    request: ChatRequest
+    step: Step
+    prediction: Prediction
+    strategy: Strategy
+    row: Row
+    constraints: Constraints
+    input_tokens: int
+    output_tokens: int
+    warm: Mapping[str, int] = field(default_factory=dict)
+    opened: Mapping[str, Open] = field(default_factory=dict)
+    reasoning: LiveState | None = None
+
+    def cost_on(self, target: Target) -> StepCost:
+        """What the step is expected to cost there."""
+        return step_cost(target, self.input_tokens, self.output_tokens, self.warm.get(target.name, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,51 +128,35 @@ def _check_denied(constraints: Constraints, pool: Pool) -> None:
         raise ConfigError(f"deny_providers: no provider is named {name!r}; {remedy}")
 
 
-def select(
-    request: ChatRequest,
-    step: Step,
-    prediction: Prediction,
-    pool: Pool,
-    *,
-    strategy: Strategy,
-    row: Row,
-    constraints: Constraints,
-    input_tokens: int,
-    output_tokens: int,
-    warm: Mapping[str, int],
-    opened: Mapping[str, Open] = _NO_OPEN,
-    reasoning: LiveState | None = None,
-) -> Selection:
+def select(situation: Situation, pool: Pool) -> Selection:
     """Orders the pool for one step. A pin has no fallback: whoever names a model means that one.
 
-    `opened` holds the targets (by name) whose circuit is open: they are dropped, unless nothing else is left; then they
-    come in the order in which they may be tried again. `reasoning` is what any model but its origin would have to think
-    again: that counts against the others.
+    Targets whose circuit is open are dropped, unless nothing else is left; then they come in the order in which they
+    may be tried again. Reasoning that a switch would lose counts against the other models.
 
-    Raises NoCandidateError, with the reason of each target, where none may serve, and ConfigError for a name that is
-    not in the pool, or a denied provider that nobody knows.
+    Raises NoCandidateError, with the reason of each target, if none may serve, and ConfigError for a name that is not
+    in the pool, or a denied provider that is unknown.
     """
-    pin = pinned(request, constraints, pool)
-    _check_denied(constraints, pool)
+    request, opened = situation.request, situation.opened
+    pin = pinned(request, situation.constraints, pool)
+    _check_denied(situation.constraints, pool)
     options: list[_Option] = []
     dropped: list[Dropped] = []
-    files = _files(request, step)
+    files = _files(request, situation.step)
     for target in pool:
-        cost = step_cost(target, input_tokens, output_tokens, warm.get(target.name, 0))
-        reason = _why_not(target, request, files, step, row, constraints, pin, cost, input_tokens + output_tokens)
+        reason = _why_not(target, situation, files, pin)
         if reason is not None:
             dropped.append(Dropped(target.name, reason))
             continue
         assert target.tier is not None
-        options.append(_Option(target, target.tier, prediction.sufficiency[target.tier.rank], cost))
+        sufficiency = situation.prediction.sufficiency[target.tier.rank]
+        options.append(_Option(target, target.tier, sufficiency, situation.cost_on(target)))
     options = _writing_enough(options, dropped, request)
-    allowed = _allowed_after_filter(request, files, step, row, constraints, pool, input_tokens, output_tokens)
+    allowed = _allowed_after_filter(situation, files, pool)
     if not options:
         listed = "; ".join(f"{d.target}: {d.reason}" for d in dropped)
-        too_long = any(
-            _why_not(target, request, files, step, row, constraints, pin, step_cost(target, 0, 0), 0) is None
-            for target in pool
-        )
+        shorter = replace(situation, input_tokens=0, output_tokens=0, warm={})
+        too_long = any(_why_not(target, shorter, files, pin) is None for target in pool)
         raise NoCandidateError(f"no target may serve this step ({listed})", dropped=tuple(dropped), too_long=too_long)
     if pin is not None:
         return _selection([(options[0], None, "pinned by the caller")], options, dropped, allowed=allowed)
@@ -160,9 +169,10 @@ def select(
             if option.target.name in opened
         ]
         options = well
-    if reasoning is not None:
-        options = _with_losses(options, reasoning, step)
-    ranked, note = _rank(options, strategy, row, step_cost(pool.strongest, input_tokens, output_tokens))
+    if situation.reasoning is not None:
+        options = _with_losses(options, situation.reasoning, situation.step)
+    strongest = step_cost(pool.strongest, situation.input_tokens, situation.output_tokens)
+    ranked, note = _rank(options, situation.strategy, situation.row, strongest)
     if not well:
         ranked = sorted(ranked, key=lambda entry: opened[entry[0].target.name].seconds)
         ranked = [(o, score, f"{reason}; circuit open: {opened[o.target.name]}") for o, score, reason in ranked]
@@ -247,23 +257,11 @@ def _selection(
 
 
 def _allowed_after_filter(
-    request: ChatRequest,
-    files: tuple[Document | Audio, ...],
-    step: Step,
-    row: Row,
-    constraints: Constraints,
-    pool: Pool,
-    input_tokens: int,
-    output_tokens: int,
+    situation: Situation, files: tuple[Image | Document | Audio, ...], pool: Pool
 ) -> tuple[Target, ...]:
     """The targets named for filtered content, as far as they can serve the request and policy allows them."""
-    found = []
-    for name in constraints.content_filter_fallback:
-        target = pool[name]
-        cost = step_cost(target, input_tokens, output_tokens)
-        if _why_not(target, request, files, step, row, constraints, name, cost, input_tokens + output_tokens) is None:
-            found.append(target)
-    return tuple(found)
+    named = situation.constraints.content_filter_fallback
+    return tuple(pool[name] for name in named if _why_not(pool[name], situation, files, name) is None)
 
 
 def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> list[_Option]:
@@ -286,16 +284,10 @@ def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> li
 
 
 def _why_not(
-    target: Target,
-    request: ChatRequest,
-    files: tuple[Document | Audio, ...],
-    step: Step,
-    row: Row,
-    constraints: Constraints,
-    pin: str | None,
-    cost: StepCost,
-    tokens: int,
+    target: Target, situation: Situation, files: tuple[Image | Document | Audio, ...], pin: str | None
 ) -> str | None:
+    """What keeps the target from serving this step, or None. `pin` is the name of the only target that may."""
+    request, step, row, constraints = situation.request, situation.step, situation.row, situation.constraints
     tier, can = target.tier, target.capabilities
     assert tier is not None
     if pin is not None and target.name != pin:
@@ -319,16 +311,18 @@ def _why_not(
         return missing
     if can.structured_output is False and request.response_schema is not None and request.response_schema.schema:
         return "cannot keep to a response schema"
+    tokens = situation.input_tokens + situation.output_tokens
     if target.context_window is not None and tokens > target.context_window:
         return f"about {tokens:,} tokens do not fit its window of {target.context_window:,}"
     most = target.max_input_tokens
-    if most is not None and cost.input_tokens > most:
-        return f"about {cost.input_tokens:,} tokens of input are above its limit of {most:,}"
+    if most is not None and situation.input_tokens > most:
+        return f"about {situation.input_tokens:,} tokens of input are above its limit of {most:,}"
     if constraints.max_cost is not None:
-        if cost.cost is None:
+        cost = situation.cost_on(target).cost
+        if cost is None:
             return "its price is unknown, so max_cost cannot be kept"
-        if cost.cost > Decimal(str(constraints.max_cost)):
-            return f"expected ${cost.cost:.4f} is above max_cost ${constraints.max_cost}"
+        if cost > Decimal(str(constraints.max_cost)):
+            return f"expected ${cost:.4f} is above max_cost ${constraints.max_cost}"
     limit = request.sampling.max_output_tokens
     strict = constraints.strict_max_tokens or target.dialect == NATIVE
     if limit is not None and target.max_output_tokens is not None and limit > target.max_output_tokens and strict:
@@ -361,21 +355,21 @@ def _unfit(target: Target, request: ChatRequest) -> str | None:
     return None
 
 
-def _files(request: ChatRequest, step: Step) -> tuple[Document | Audio, ...]:
-    """Every document and recording of the request."""
-    if not (step.needs_documents or step.needs_audio):
+def _files(request: ChatRequest, step: Step) -> tuple[Image | Document | Audio, ...]:
+    """Every picture, document and recording of the request."""
+    if not (step.needs_vision or step.needs_documents or step.needs_audio):
         return ()
-    found: list[Document | Audio] = []
+    found: list[Image | Document | Audio] = []
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, ToolResult):
-                found += [held for held in part.content if isinstance(held, Document)]
-            elif isinstance(part, Document | Audio):
+                found += [held for held in part.content if isinstance(held, Image | Document)]
+            elif isinstance(part, Image | Document | Audio):
                 found.append(part)
     return tuple(found)
 
 
-def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | None:
+def _cannot_take(target: Target, files: tuple[Image | Document | Audio, ...]) -> str | None:
     """What keeps the target from one of them: what its model can do, or what its dialect can say."""
     can = target.capabilities
     for file in files:
@@ -383,7 +377,8 @@ def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | N
             return "cannot read documents"
         if isinstance(file, Audio) and can.audio is False:
             return "cannot hear audio"
-        problem = unsayable(file, target.dialect)
+        problem = None if isinstance(file, Image) else unsupported_part(file, target.dialect)
+        problem = problem or refusal_of(file, target.rules)
         if problem is not None:
             return problem
     return None

@@ -20,6 +20,7 @@ __all__ = [
     "REFUSED",
     "SHELL",
     "TESTS",
+    "TOLD",
     "UNRUN",
     "Evidence",
     "Verdict",
@@ -43,6 +44,7 @@ class Evidence:
 
 
 OK = Evidence("ok", 0.0, "the result shows no failure")
+TOLD = Evidence("error", 0.6, "the caller says that the latest call or answer failed")
 FLAGGED = Evidence("error", 0.6, "the framework marks the result as an error")
 EMPTY = Evidence("empty", 0.1, "the result is empty")
 NOTHING = Evidence("empty", 0.1, "the result says that there is nothing")

@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 
 from .exchange import Limits, Outgoing
 from .names import Names
@@ -104,10 +104,13 @@ class _Stream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        return timeout.read(self._inner.read(max_bytes, timeout.reading()))  # type: ignore[no-any-return]
+        seconds = timeout.reading()
+        timeout.limits.listen(self._inner.get_extra_info("socket"))
+        return timeout.read(self._inner.read(max_bytes, seconds))  # type: ignore[no-any-return]
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
         connection: socket.socket = self._inner.get_extra_info("socket")
+        timeout.limits.listen(connection)
         rest = memoryview(buffer)
         while rest:
             seconds = timeout.writing()
@@ -141,10 +144,13 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         early, self._early = self._early, b""
-        return timeout.read(early or await self._inner.read(max(max_bytes, _AT_ONCE), timeout.reading()))  # type: ignore[no-any-return]
+        seconds = timeout.reading()
+        timeout.limits.listen(self._inner.get_extra_info("socket"))
+        return timeout.read(early or await self._inner.read(max(max_bytes, _AT_ONCE), seconds))  # type: ignore[no-any-return]
 
     async def write(self, buffer: bytes, timeout: Any = None) -> None:
         seconds = timeout.writing()
+        timeout.limits.listen(self._inner.get_extra_info("socket"))
         if len(buffer) <= _PIECE:
             await self._inner.write(buffer, seconds)
         else:

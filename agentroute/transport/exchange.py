@@ -14,12 +14,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from agentroute import __version__, formats
-from agentroute.addresses import fill
 from agentroute.catalog.checking import address_problem
 from agentroute.errors import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    ConnectionFailed,
     ProviderError,
     ProviderTimeout,
     RequestError,
@@ -44,11 +44,12 @@ from agentroute.formats.reading import money
 from agentroute.formats.reasoning import fit, read, thinks
 from agentroute.formats.sse import SseDecoder
 from agentroute.history import keep_warm, repair
-from agentroute.keys import Secret
 from agentroute.messages import ChatRequest, Extra, Reasoning, ToolCall, Usage
-from agentroute.model_rules import REASONING_FIELDS
 from agentroute.providers import NATIVE, PROVIDERS
+from agentroute.providers.addresses import fill
+from agentroute.providers.keys import Secret
 from agentroute.targets import Target
+from agentroute.targets.model_rules import REASONING_FIELDS
 
 __all__ = ["MAX_BODY_BYTES", "MAX_STREAM_BYTES", "Answer", "Limits", "Outgoing"]
 
@@ -289,17 +290,17 @@ def _format(target: Target) -> formats.Format:
 
 
 def _base_url(target: Target) -> str:
+    """Raises ConnectionFailed where no address can be made: other targets may have theirs."""
     base = target.base_url or target.endpoint.base_url
     known = PROVIDERS.get(target.provider)
     like = f", like {known.address!r}" if known is not None and known.address else ""
-    if base is None:
-        raise ConfigError(f"target {target.name!r}: {address_problem(target)}")
-    problem = ""
-    try:
-        return fill(base, target.endpoint.parts).rstrip("/")
-    except ConfigError as error:
-        problem = str(error)
-    raise ConfigError(f"target {target.name!r}: {problem}{like}")
+    problem = address_problem(target)
+    if base is not None:
+        try:
+            return fill(base, target.endpoint.parts).rstrip("/")
+        except ConfigError as error:
+            problem = f"{error}{like}"
+    raise ConnectionFailed(f"target {target.name!r}: {problem}", target=target.name)
 
 
 def _auth(target: Target, secret: Secret | None) -> str:
@@ -398,7 +399,14 @@ class Limits:
         """Allows so much, and no more, for the end of a stream whose answer is complete."""
         self._until = self._clock.monotonic() + seconds
 
+    def listen(self, connection: Any) -> None:
+        """What the stop button of the call, if it has one, ends: this socket, or None."""
+        if self._attempt.stop is not None:
+            self._attempt.stop.listen(connection)
+
     def _left(self, until: float) -> float:
+        if self._attempt.stop is not None and self._attempt.stop.pressed:
+            return 0.0
         deadline = self._attempt.deadline
         return (until if deadline is None else min(until, deadline)) - self._clock.monotonic()
 

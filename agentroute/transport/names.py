@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future
 from typing import TypeAlias
 
-from agentroute.forks import renew_in_child
+from agentroute.failover.forks import renew_in_child
 
 from .waiting import found_by
 

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from agentroute.errors import AuthenticationFailed, ProviderTimeout
 from agentroute.failover.effects import Clock
-from agentroute.keys import Secret
+from agentroute.providers.keys import Secret
 
 from .waiting import found_by
 

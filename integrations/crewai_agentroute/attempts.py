@@ -19,7 +19,7 @@ from agentroute.messages import Usage
 
 from .errors import native_error
 from .events import Announcer
-from .pool import Heard, hearing, without_clients
+from .pool import NativeReport, current_report, without_clients
 from .requests import Asked, for_native, for_wire
 
 __all__ = ["AsyncLLMPerformer", "Attempts", "LLMPerformer", "NativeAnswer"]
@@ -65,17 +65,17 @@ class Attempts:
         }
 
     @contextmanager
-    def around(self, llm: BaseLLM, stream: bool | None) -> Iterator[Heard]:
+    def around(self, llm: BaseLLM, stream: bool | None) -> Iterator[NativeReport]:
         """CrewAI's overrides of this call hold for the native LLM too, its retries and hooks do not."""
-        heard = Heard()
+        report = NativeReport()
         with ExitStack() as stack:
-            stack.callback(hearing.reset, hearing.set(heard))
+            stack.callback(current_report.reset, current_report.set(report))
             stack.callback(_retrying.reset, _retrying.set(True))
             stack.enter_context(model_call_hooks_dispatched())
             stack.enter_context(call_stop_override(llm, [*dict.fromkeys([*llm.stop, *self.stop])]))
             if stream is not None:
                 stack.enter_context(call_stream_override(llm, stream))
-            yield heard
+            yield report
 
 
 _retrying = retry._active_llm_rate_limit_retry
@@ -145,14 +145,14 @@ class LLMPerformer:
         self._attempts.announcer.given_over(f"next: {target}")
         messages, changes = for_native(self._attempts.asked.messages, attempt.request.messages, attempt.target)
         value, failure = None, None
-        with self._attempts.around(llm, self._attempts.stream) as heard:
+        with self._attempts.around(llm, self._attempts.stream) as report:
             try:
                 value = llm.call(**self._attempts.arguments(messages))
             except Exception as error:
                 failure = native_error(error, target)
                 if failure is None:
                     raise
-        yield from _outcome(value, failure, heard, target, changes)
+        yield from _outcome(value, failure, report, target, changes)
 
 
 class AsyncLLMPerformer:
@@ -187,7 +187,7 @@ class AsyncLLMPerformer:
         # CrewAI's OpenAI client asks for no schema in an asynchronous stream.
         stream = self._attempts.stream if self._attempts.asked.response_model is None else False
         try:
-            with self._attempts.around(llm, stream) as heard:
+            with self._attempts.around(llm, stream) as report:
                 try:
                     value = await llm.acall(**self._attempts.arguments(messages))
                 except Exception as error:
@@ -198,29 +198,29 @@ class AsyncLLMPerformer:
             client: Any = getattr(llm, "_async_client", None)
             if hasattr(client, "close"):
                 await client.close()
-        for outcome in _outcome(value, failure, heard, target, changes):
+        for outcome in _outcome(value, failure, report, target, changes):
             yield outcome
 
 
 def _outcome(
-    value: Any, failure: ProviderError | None, heard: Heard, target: str, changes: tuple[str, ...]
+    value: Any, failure: ProviderError | None, report: NativeReport, target: str, changes: tuple[str, ...]
 ) -> Iterator[Item | Done]:
-    usage = _usage(heard)
+    usage = _usage(report)
     if failure is None and value in (None, "", []):
         failure = _empty(target)
     if failure is not None:
         # What has been shown rules out another model's answer, just as text that was handed on does.
-        if usage is not None or heard.shown:
-            yield Item(None, heard.shown, usage)
+        if usage is not None or report.shown:
+            yield Item(None, report.shown, usage)
         raise failure
     yield Item(NativeAnswer(value), is_content=True, usage=usage)
     yield Done(usage, warnings=changes)
 
 
-def _usage(heard: Heard) -> Usage | None:
+def _usage(report: NativeReport) -> Usage | None:
     """What the LLM counted, summed where it made several requests; None where it told no number."""
     total = UsageMetrics()
-    for counted in heard.usage:
+    for counted in report.usage:
         metrics = UsageMetrics.from_provider_dict(counted)
         if metrics is not None:
             total.add_usage_metrics(metrics)

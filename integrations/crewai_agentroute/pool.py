@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import ref
 
 from crewai.llms.base_llm import BaseLLM
 from crewai.llms.context_window import CONTEXT_WINDOW_USAGE_RATIO
 
 from agentroute import Capabilities, ConfigError, Pool, Price, Target, Tier
+from agentroute.failover.forks import renew_in_child
 from agentroute.native.targets import NATIVE, NativeTarget
 
-__all__ = ["Heard", "hearing", "native", "usable_window"]
+__all__ = ["NativeReport", "current_report", "native", "usable_window"]
 
 _PROVIDERS: Final = {
     "azure_openai": "azure",
@@ -30,7 +32,7 @@ a small number would lose data; a request that is too long in truth is refused b
 
 
 @dataclass(slots=True)
-class Heard:
+class NativeReport:
     """What a native LLM reported during one attempt: its counts, whether it has shown part of an answer, and whether
     it has told the event bus that it failed."""
 
@@ -39,7 +41,7 @@ class Heard:
     failed: bool = False
 
 
-hearing: ContextVar[Heard | None] = ContextVar("crewai_agentroute_hearing", default=None)
+current_report: ContextVar[NativeReport | None] = ContextVar("crewai_agentroute_report", default=None)
 
 
 def native(
@@ -67,8 +69,11 @@ def native(
     return NativeTarget(_prepared(llm), target)
 
 
+_CLIENTS = ("_client", "_async_client")
+
+
 def _prepared(llm: BaseLLM) -> BaseLLM:
-    """A copy that does not retry by itself and reports to `hearing`: its own counters serve nobody here, for they do
+    """A copy that does not retry by itself and reports to `current_report`: its own counters are of no use, as they do
     not say which call they counted. Clients are built when first used, and remember the number of retries.
     """
     copy = llm.model_copy(update={"max_retries": 0} if "max_retries" in type(llm).model_fields else None)
@@ -76,32 +81,48 @@ def _prepared(llm: BaseLLM) -> BaseLLM:
     show, fail = copy._emit_stream_chunk_event, copy._emit_call_failed_event
 
     def track(usage_data: dict[str, Any]) -> None:
-        heard = hearing.get()
-        if heard is not None:
-            heard.usage.append(usage_data)
+        report = current_report.get()
+        if report is not None:
+            report.usage.append(usage_data)
 
     def emit(*args: Any, **kwargs: Any) -> None:
-        heard = hearing.get()
-        if heard is not None:
-            heard.shown = True
+        report = current_report.get()
+        if report is not None:
+            report.shown = True
         show(*args, **kwargs)
 
     def emit_failed(*args: Any, **kwargs: Any) -> None:
         # CrewAI's OpenAI client tells of one failure twice; the bus takes the second for the end of the agent's run.
-        heard = hearing.get()
-        if heard is not None and not heard.failed:
-            heard.failed = True
+        report = current_report.get()
+        if report is not None and not report.failed:
+            report.failed = True
             fail(*args, **kwargs)
 
     object.__setattr__(copy, "_track_token_usage_internal", track)
     object.__setattr__(copy, "_emit_stream_chunk_event", emit)
     object.__setattr__(copy, "_emit_call_failed_event", emit_failed)
+    object.__setattr__(copy, "_of_this_process", _OfThisProcess(copy))
     return copy
+
+
+class _OfThisProcess:
+    """The clients of a ready LLM, which a forked child builds anew: its parent's connections are its parent's."""
+
+    def __init__(self, llm: BaseLLM) -> None:
+        self._llm = ref(llm)
+        self._of_parents: list[Any] = []
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        llm = self._llm()
+        if llm is not None:
+            self._of_parents.append([getattr(llm, name, None) for name in _CLIENTS])
+            without_clients(llm)
 
 
 def without_clients(llm: BaseLLM) -> None:
     """The LLM (a copy) builds its clients anew, where CrewAI's own classes keep them."""
-    for name in ("_client", "_async_client"):
+    for name in _CLIENTS:
         if name in type(llm).__private_attributes__ and type(llm).__module__.startswith("crewai.llms.providers."):
             setattr(llm, name, None)
 

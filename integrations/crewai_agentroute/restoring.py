@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from agentroute import Capabilities, ConfigError, Price, Router, Target
-from agentroute.keys import Secret
 from agentroute.native.targets import NATIVE
+from agentroute.providers.keys import Secret
 from agentroute.targets import PriceStep
 
 __all__ = ["Shared"]

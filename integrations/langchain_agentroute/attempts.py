@@ -55,7 +55,7 @@ class Attempts:
     on_partial: OnPartial = "raise"
     attempts: int = 0
 
-    def begin(self, attempt: Try, callbacks: CallbackManager | AsyncCallbackManager) -> _Attempt:
+    def open_attempt(self, attempt: Try, callbacks: CallbackManager | AsyncCallbackManager) -> _Attempt:
         """The model to call for this attempt, and what with."""
         self.attempts += 1
         target = attempt.target
@@ -158,7 +158,7 @@ class ModelPerformer:
         self._shape = shape
 
     def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
-        a = self._attempts.begin(attempt, self._run.get_child())
+        a = self._attempts.open_attempt(attempt, self._run.get_child())
         whole: Item | None = None
         failure: ProviderError | None = None
         try:
@@ -206,7 +206,7 @@ class AsyncModelPerformer:
         self._shape = shape
 
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
-        a = self._attempts.begin(attempt, self._run.get_child())
+        a = self._attempts.open_attempt(attempt, self._run.get_child())
         whole: Item | None = None
         failure: ProviderError | None = None
         try:

@@ -32,7 +32,7 @@ class BoundWireModel(WireChatModel):
     _pool: Pool | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
-    def among(self, pool: Pool, own: Mapping[str, Any], known: KnownTools) -> Self:
+    def configured_for(self, pool: Pool, own: Mapping[str, Any], known: KnownTools) -> Self:
         """Itself, with the targets that may have written parts of the conversation, the arguments that it alone gets,
         and the tools that have been converted already."""
         self._pool = pool

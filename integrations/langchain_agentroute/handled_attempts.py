@@ -45,7 +45,7 @@ class HandledStep:
     settings: Mapping[str, Any]
     attempts: int = 0
 
-    def begin(self, attempt: Try, *, asynchronous: bool) -> _Handled:
+    def open_attempt(self, attempt: Try, *, asynchronous: bool) -> _Handled:
         """The request to hand on for this attempt. The agent's own is not changed."""
         self.attempts += 1
         target = attempt.target
@@ -68,7 +68,9 @@ class HandledStep:
                 **common,
             )
             handed = self.request.override(model=wire, tools=tools, model_settings=dict(self.settings))
-            return _Handled(handed, cast("BoundWireModel", wire).among(router.pool, own, routed.known_tools), runs)
+            return _Handled(
+                handed, cast("BoundWireModel", wire).configured_for(router.pool, own, routed.known_tools), runs
+            )
         settings, warnings = Options(rest=self.settings).for_native(model, target, own)
         system = self.request.system_message
         given: list[BaseMessage] = [*([] if system is None else [system]), *self.request.messages]
@@ -148,7 +150,7 @@ class HandlerPerformer:
         self._handler = handler
 
     def perform(self, attempt: Try) -> Iterator[Sent | Item | Done]:
-        a = self._step.begin(attempt, asynchronous=False)
+        a = self._step.open_attempt(attempt, asynchronous=False)
         response: Response | None = None
         failure: ProviderError | None = None
         routed = self._step.model
@@ -174,7 +176,7 @@ class AsyncHandlerPerformer:
         self._handler = handler
 
     async def perform(self, attempt: Try) -> AsyncIterator[Sent | Item | Done]:
-        a = self._step.begin(attempt, asynchronous=True)
+        a = self._step.open_attempt(attempt, asynchronous=True)
         response: Response | None = None
         failure: ProviderError | None = None
         routed = self._step.model

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from pydantic import SecretStr
 
 from agentroute import ConfigError, Pool, Price, Secret, Target, Tier
 from agentroute.native.loops import on_every_loop
+from agentroute.native.processes import in_every_process
 from agentroute.native.targets import NATIVE, NativeTarget
 
 __all__ = ["native", "pool_profile", "with_key"]
@@ -54,7 +55,8 @@ def _prepared(model: BaseChatModel) -> BaseChatModel:
     """A copy that does not retry by itself, if the model can be told so: the failover flow alone retries.
 
     The copy asks for the usage of a stream if the user left that open (langchain-openai asks only at OpenAI's own
-    address). If the model was given no HTTP client or proxy of one's own, it has connections for each event loop.
+    address). If the model was given no HTTP client or proxy of one's own, it has connections for each event loop and
+    process.
     OpenAI's clients are built when the model is, Anthropic's when first used; both remember the number of retries.
     """
     fields = type(model).model_fields
@@ -74,10 +76,13 @@ def _prepared(model: BaseChatModel) -> BaseChatModel:
             client = client.with_options(max_retries=0)
             if root == "root_async_client" and getattr(copy, "http_async_client", None) is None:
                 client = on_every_loop(client)
+            if root == "root_client" and getattr(copy, "http_client", None) is None:
+                client = in_every_process(client)
             setattr(copy, root, client)
             setattr(copy, resource, client.chat.completions)
     if hasattr(type(copy), "_async_client") and getattr(copy, "anthropic_proxy", None) is None:
         copy.__dict__["_async_client"] = on_every_loop(cast("Any", copy)._async_client)
+        copy.__dict__["_client"] = in_every_process(cast("Any", copy)._client)
     return copy
 
 
@@ -105,7 +110,8 @@ def with_key(targets: Any, api_key: str | SecretStr | None) -> Any:
 def pool_profile(pool: Pool, models: Mapping[str, BaseChatModel]) -> ModelProfile:
     """What every target of the pool can do: the least number, and only what all of them say they can.
 
-    `structured_output` decides how `create_agent` asks for a schema, `max_input_tokens` when it summarises.
+    `structured_output` decides how `create_agent` asks for a schema, `max_input_tokens` when it summarises: that
+    is there for every pool, and 128,000 for a model whose window nobody knows.
     """
     profiles = [_native_profile(t, models[t.name]) if t.name in models else _wire_profile(t) for t in pool]
     shared = set(profiles[0]).intersection(*profiles[1:])
@@ -128,9 +134,14 @@ def _native_profile(target: Target, model: BaseChatModel) -> ModelProfile:
     return cast("ModelProfile", {**limits, **(model.profile or {})})
 
 
+_WINDOW: Final = 128_000
+"""Tokens, where nobody knows a window: 34 of the 36 that the catalog knows are at least that (2026-11), and CrewAI's
+integration reckons with the same."""
+
+
 def _wire_profile(target: Target) -> ModelProfile:
     known = {
-        "max_input_tokens": target.context_window,
+        "max_input_tokens": target.context_window or _WINDOW,
         "max_output_tokens": target.max_output_tokens,
         "tool_calling": target.capabilities.tools,
         "image_inputs": target.capabilities.vision,

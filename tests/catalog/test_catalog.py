@@ -26,9 +26,9 @@ from agentroute.catalog import (
     tier_of_output_price,
     why_no_price,
 )
-from agentroute.model_rules import ModelRules
 from agentroute.providers import PROVIDERS
 from agentroute.targets import ABILITIES
+from agentroute.targets.model_rules import ModelRules
 
 THEN = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOSTED = [row for row in facts() if not (row.provider in PROVIDERS and PROVIDERS[row.provider].local)]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentroute import ChatRequest, Message, RequestError, ToolCall, ToolResult, formats
-from agentroute.formats.foreign import unsayable
+from agentroute.formats.foreign import unsupported_part
 from agentroute.messages import Audio, Document, Extra, Image, Part, Text
 from agentroute.providers import DIALECTS, NATIVE
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_said_is_refused_by_name_wherever_it_stands(dialect: str,
 
 
 def test_a_ready_model_is_not_judged_by_what_a_dialect_can_say() -> None:
-    assert all(unsayable(part, NATIVE) is None for _, part, _ in REFUSED if isinstance(part, Document | Audio))
+    assert all(unsupported_part(part, NATIVE) is None for _, part, _ in REFUSED if isinstance(part, Document | Audio))
 
 
 class TestResults:
@@ -373,7 +373,9 @@ files = st.one_of(
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(parts=st.lists(files | st.just(Image(data="iVBO", media_type="image/png")), min_size=1, max_size=3))
 def test_a_file_arrives_or_is_refused(dialect: str, parts: list[Any]) -> None:
-    lost = [part for part in parts if isinstance(part, Document | Audio) and unsayable(part, dialect) is not None]
+    lost = [
+        part for part in parts if isinstance(part, Document | Audio) and unsupported_part(part, dialect) is not None
+    ]
     if lost:
         with pytest.raises(RequestError, match="cannot be sent"):
             encode(dialect, *parts)

@@ -11,8 +11,8 @@ from agentroute import ChatRequest, Endpoint, Provider, Target, formats
 from agentroute.catalog import resolve, rules_of
 from agentroute.failover.effects import Timeouts, Try
 from agentroute.messages import Sampling
-from agentroute.model_rules import ModelRules
 from agentroute.providers import DIALECTS
+from agentroute.targets.model_rules import ModelRules
 from agentroute.transport.exchange import Outgoing
 
 ASK = {"role": "user", "content": "hi"}

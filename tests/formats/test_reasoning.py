@@ -13,8 +13,8 @@ from agentroute import RequestError, Target, formats
 from agentroute.catalog import resolve, rules_of
 from agentroute.formats.reasoning import read
 from agentroute.messages import EFFORTS, ChatRequest, Message, ReasoningSetting, Text
-from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import DIALECTS
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 ASKED: dict[str, dict[str, Any]] = {
     "openai_chat": {"messages": [{"role": "user", "content": "hi"}]},

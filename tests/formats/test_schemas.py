@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentroute.formats.schemas import SchemaRules, fit_schema, is_object, is_recursive, why_not_strict
-from agentroute.model_rules import ModelRules
+from agentroute.targets.model_rules import ModelRules
 
 JOINED = ("oneOf", "anyOf", "allOf")
 PLAIN_ROOT = SchemaRules(root_object=True, root_refused=frozenset({*JOINED, "enum", "const", "not"}))

@@ -14,8 +14,8 @@ from agentroute.formats.foreign import foreign_part, foreign_tool, left_out
 from agentroute.formats.media import media_type_of, to_text
 from agentroute.formats.reading import INVALID_JSON, json_object
 from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
-from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 from .fields import DEFAULT_VERSION, DIALECT, MAX_TOKENS, known_fields
 

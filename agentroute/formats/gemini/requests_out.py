@@ -13,8 +13,8 @@ from agentroute.formats.fitting import Fitted, fit
 from agentroute.formats.foreign import foreign_tool, left_out
 from agentroute.formats.reading import json_object
 from agentroute.messages import ChatRequest, Document, Image, Message, Part, Reasoning, Text, Tool, ToolCall, ToolResult
-from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 from .fields import DIALECT, GENERATION, camel, known_fields
 from .parts import encode_arguments, encode_part

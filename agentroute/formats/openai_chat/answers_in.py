@@ -48,8 +48,8 @@ __all__ = [
     "decode_response",
     "decode_usage",
     "find_usage",
-    "said_by",
     "spare_id_of",
+    "with_origin",
 ]
 
 RESPONSE_FIELDS = frozenset({"id", "object", "model", "choices", "usage", "error"})
@@ -94,7 +94,9 @@ def decode_response(
     if beside:
         extra["choice"] = beside
     return ChatResponse(
-        message=Message("assistant", said_by(filter(_says_something, parts), origin), None, kept(said(spare), origin)),
+        message=Message(
+            "assistant", with_origin(filter(_says_something, parts), origin), None, kept(said(spare), origin)
+        ),
         finish_reason=finish,
         usage=find_usage(body, cost),
         model=model if isinstance(model, str) else None,
@@ -104,7 +106,7 @@ def decode_response(
     )
 
 
-def said_by(parts: Iterable[Part], origin: str | None) -> tuple[Part, ...]:
+def with_origin(parts: Iterable[Part], origin: str | None) -> tuple[Part, ...]:
     """The parts with `origin` on every unknown field; what is only the form of a part belongs to no model."""
     return tuple(
         part if part.extra is None or part.extra in _FORMS else replace(part, extra=replace(part.extra, origin=origin))
@@ -174,7 +176,11 @@ def decode_usage(raw: Any) -> Usage | None:
     if not isinstance(raw, Mapping):
         return None
     sent, written = count(raw.get("prompt_tokens")), count(raw.get("completion_tokens"))
-    inputs, outputs = table(raw.get("prompt_tokens_details")), table(raw.get("completion_tokens_details"))
+    if sent is None and "cache_read_input_tokens" not in raw:
+        # By the names of Responses. By Anthropic's, which have one more for the cache, it would be a part of the input.
+        sent, written = count(raw.get("input_tokens")), count(raw.get("output_tokens", raw.get("completion_tokens")))
+    inputs = table(raw.get("prompt_tokens_details", raw.get("input_tokens_details")))
+    outputs = table(raw.get("completion_tokens_details", raw.get("output_tokens_details")))
     lives = table(raw.get("cache_creation")) or table(inputs.get("cache_creation_token_details"))
     reasoning = most(outputs.get("reasoning_tokens"), raw.get("reasoning_tokens"))
     if sent is not None and written is not None and reasoning and raw.get("total_tokens") == sent + written + reasoning:
@@ -424,7 +430,7 @@ class StreamDecoder:
                 continue
             self._close_thinking(found)
             if isinstance(part, Text) and (part.text or part.extra is not None):
-                (whole,) = said_by((part,), self._origin)
+                (whole,) = with_origin((part,), self._origin)
                 found.append(TextDelta(part.text, whole.extra))
 
     def _close_thinking(self, found: list[Event]) -> None:
@@ -493,7 +499,7 @@ class StreamDecoder:
             return None
         if wire_id is not None and wire_id != call.wire_id and (call.wire_id is not None or name is not None):
             return None
-        if wire_id is None and name is not None and call.name is not None and name != call.name:
+        if wire_id is None and name is not None and call.name is not None and (name != call.name or call.whole):
             return None
         return call
 

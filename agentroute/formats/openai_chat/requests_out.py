@@ -27,8 +27,8 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
-from agentroute.model_rules import UNKNOWN, ModelRules
 from agentroute.providers import Quirks
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 from .fields import DIALECT, REFUSAL, known_fields
 

@@ -59,7 +59,7 @@ class Attempts:
         own = self.target_kwargs.get(attempt.target.name, {})
         return replace(attempt, request=self.options.for_wire(attempt.request, own))
 
-    def begin(self, model: LLM, attempt: Try) -> _Native:
+    def open_attempt(self, model: LLM, attempt: Try) -> _Native:
         """The native model's call for this attempt."""
         self.attempts += 1
         target = attempt.target
@@ -185,7 +185,7 @@ class LLMPerformer:
                 yield from wire.take(item)
 
     def _native(self, model: LLM, attempt: Try) -> Iterator[Item | Done]:
-        native = self._attempts.begin(model, attempt)
+        native = self._attempts.open_attempt(model, attempt)
         failure: ProviderError | None = None
         chunks: Any = None
         try:
@@ -237,7 +237,7 @@ class AsyncLLMPerformer:
                     yield item
 
     async def _native(self, model: LLM, attempt: Try) -> AsyncGenerator[Item | Done, None]:
-        native = self._attempts.begin(model, attempt)
+        native = self._attempts.open_attempt(model, attempt)
         clock = self._attempts.router.clock
         failure: ProviderError | None = None
         chunks: Any = None

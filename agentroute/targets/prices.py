@@ -8,8 +8,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from .errors import ConfigError
-from .messages import Usage
+from agentroute.errors import ConfigError
+from agentroute.messages import Usage
 
 __all__ = ["Bill", "BillSource", "Fee", "Modifier", "ModifierKind", "Price", "PriceStep", "bill"]
 

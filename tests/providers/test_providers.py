@@ -11,13 +11,23 @@ from typing import Any, get_args
 
 import pytest
 
-from agentroute import ChatRequest, ConfigError, Endpoint, Provider, Quirks, Router, Secret, Target, formats
+from agentroute import (
+    ChatRequest,
+    ConfigError,
+    ConnectionFailed,
+    Endpoint,
+    Provider,
+    Quirks,
+    Router,
+    Secret,
+    Target,
+    formats,
+)
 from agentroute.config import load
 from agentroute.failover.effects import Timeouts, Try
 from agentroute.providers import DIALECTS, PROVIDERS, Auth
 from agentroute.transport.exchange import Outgoing
-
-from .loopback import ANSWER, Loopback
+from tests.loopback import ANSWER, Loopback
 
 REQUEST = ChatRequest.from_openai({"messages": [{"role": "user", "content": "hi"}]})
 
@@ -116,7 +126,9 @@ class TestWhereTheKeyGoes:
     def test_a_provider_whose_address_is_yours(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", "usual")
         monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
-        with pytest.raises(ConfigError, match=r"give base_url=, like 'https://RESOURCE\.openai\.azure\.com/openai/v1'"):
+        with pytest.raises(
+            ConnectionFailed, match=r"give base_url=, like 'https://RESOURCE\.openai\.azure\.com/openai/v1'"
+        ):
             outgoing(Target(provider="azure", model="m"))
         mine = Target(provider="azure", model="m", base_url="https://mine.openai.azure.com/openai/v1/")
         sent = outgoing(mine, max_tokens=5)
@@ -303,7 +315,7 @@ class TestWhatIsRefused:
 
 
 def test_the_page_shows_the_table() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "providers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="utf-8")
     for provider in PROVIDERS.values():
         dialects = ", ".join(f"`{way.dialect}`" for way in provider.endpoints)
         keys = ", ".join(f"`{name}`" for name in provider.key_names) or "none: local"
@@ -313,6 +325,6 @@ def test_the_page_shows_the_table() -> None:
 
 
 def test_the_page_documents_every_quirk() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "providers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="utf-8")
     table = page.partition("## Quirks")[2].partition("\n## ")[0]
     assert {quirk.name for quirk in fields(Quirks)} == set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))

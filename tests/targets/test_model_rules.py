@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentroute import ConfigError
-from agentroute.model_rules import UNKNOWN, ModelRules
+from agentroute.targets.model_rules import UNKNOWN, ModelRules
 
 
 def test_what_is_left_out_is_not_known() -> None:

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .errors import ConfigError
+from agentroute.errors import ConfigError
 
 __all__ = ["Part", "fill", "is_own", "missing", "parts_of", "sends_in_the_clear", "url_problem"]
 

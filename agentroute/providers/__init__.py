@@ -10,14 +10,15 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from agentroute.errors import ConfigError, unknown_key
+
 from .addresses import Part, parts_of, url_problem
-from .errors import ConfigError, unknown_key
 from .keys import Secret
 
 __all__ = [
-    "DEAF",
     "DIALECTS",
     "NATIVE",
+    "NO_AUDIO",
     "PROVIDERS",
     "Auth",
     "CostField",
@@ -31,7 +32,7 @@ Dialect: TypeAlias = Literal["openai_chat", "anthropic_messages", "gemini", "ope
 DIALECTS: Final[tuple[str, ...]] = get_args(Dialect)
 """The dialects that are spoken over HTTP."""
 
-DEAF: Final = frozenset({"anthropic_messages", "openai_responses"})
+NO_AUDIO: Final = frozenset({"anthropic_messages", "openai_responses"})
 """Dialects without a part for sound in a message: neither `anthropic.types.ContentBlockParam` nor
 `openai.types.responses.ResponseInputContent` has one (anthropic 2.13.0, openai 2.54.0; read 2026-11-24)."""
 
