@@ -167,3 +167,16 @@ def test_a_policy_may_name_a_fingerprint_for_callers_who_say_nothing() -> None:
     assert f"policy of role {own!r}" not in router.route(asked("You write code.")).reasons
     said = router.route(request, context=StepContext(role="writer"))
     assert f"policy of role {own!r}" not in said.reasons
+
+
+def test_the_session_in_an_older_user_id_and_codex_sub_agents() -> None:
+    assert context_of({}, {"user_id": "user_ab12_account__session_1b4e-28ba"}).conversation_id == "1b4e-28ba"
+    assert context_of({}, {"user_id": "ann"}).conversation_id is None
+    sent = {"User-Agent": "codex_cli_rs/0.99", "conversation_id": "q", "x-openai-subagent": "compact"}
+    context = context_of(sent)
+    assert (context.conversation_id, context.agent, context.node, context.parent_id) == (
+        "q",
+        "codex/compact",
+        "compact",
+        "q",
+    )
