@@ -260,7 +260,7 @@ class Router:
         context = _NO_CONTEXT if context is None else context
         if not isinstance(context, StepContext):
             raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
-        role = role_of(self.roles, context)
+        role = role_of(self.roles, context, request)
         constraints = constraints if role is None else constraints_for(self.roles[role], constraints)
         created_at = self._clock.now()
         self._read_prices(created_at)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentroute.messages import ToolResult
+from agentroute.messages import Text, ToolResult
 from agentroute.routing.evidence import judge
 from agentroute.routing.prefix import Prefix
+from agentroute.routing.protocols import spoken
 
 from .conversations import Conversations
 from .logs import printable
@@ -146,9 +147,14 @@ class _Tally:
             self._below.add(number)
         for call in trace.calls:
             self._call(call, trace)
-        for message in trace.request.messages:
+        messages = trace.request.messages
+        for message in messages:
             for result in message.tool_results:
                 self._result(number, result)
+        if not any(message.tool_calls for message in messages):
+            for said in spoken(messages, len(messages)).values():
+                for text in said.results:
+                    self._result(number, ToolResult("", (Text(text),)))
         if trace.tools_inferred and len(self._called) < _KEPT_NAMES:
             self._called |= dict.fromkeys(printable(tool.name) for tool in trace.request.tools)
         for name, value in trace.outcomes.items():
