@@ -84,7 +84,8 @@ class StepContext:
     """Facts about the caller that the request itself does not show.
 
     `previous` is the decision of the step before in the same conversation, where the caller has it: its usage anchors
-    the token estimate.
+    the token estimate. `failed` is for a caller who knows that the latest call or answer failed, whatever the messages
+    say.
     """
 
     conversation_id: str | None = None
@@ -92,6 +93,7 @@ class StepContext:
     role: str | None = None
     node: str | None = None
     parent_id: str | None = None
+    failed: bool = field(default=False, repr=False)
     previous: Decision | None = field(default=None, repr=False, compare=False)
 
 
@@ -136,6 +138,8 @@ class Constraints:
         return cls(**{**under, **over})
 
     def __post_init__(self) -> None:
+        if self.target is not None and not isinstance(self.target, str):
+            raise ConfigError(f"target is {self.target!r}; give the name of a target")
         for name in ("tier", "max_tier"):
             value = getattr(self, name)
             if value is not None:

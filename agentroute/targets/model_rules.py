@@ -52,7 +52,7 @@ class ModelRules:
     **Tools.** `tool_name`: a regular expression that the whole name must match; `tool_name_length`: the longest one.
     `strict`: whether `strict` of a tool is understood. `freeform_tools`: whether a tool may take free text.
     `root_object`: a tool's schema must say `type: object` at its root. `root_keywords_refused`: what may not stand
-    there. `keywords_refused`: what may stand nowhere in a tool's schema. `type_beside_any_of`: whether `type` may stand
+    there. `keywords_refused`: what may stand nowhere in a schema. `type_beside_any_of`: whether `type` may stand
     beside `anyOf`. `references`: whether `$ref` is understood.
 
     **Schemas** of strict tools and of answers. `closed_objects`: which of them must say `additionalProperties: false`
@@ -64,10 +64,10 @@ class ModelRules:
     `json_object`: whether JSON can be demanded without a schema; `json_object_while_reasoning` if not then.
     `json_word`: the messages must hold the word JSON for that. `answer_name`: like `tool_name`, of an answer's schema.
 
-    **Media.** `image_types`, `document_types`, `audio_types`, `video_types`: what is taken (None: not known; empty:
-    none). `exact_types`: the media type must be that of the bytes. `image_urls`: whether a picture may be a URL.
+    **Media.** `image_types`, `document_types`, `audio_types`: what is taken (None: not known; empty: none).
+    `image_urls`: whether a picture may be a URL.
 
-    **Conversation.** `prefill`. `system_inside`: whether a system message may stand inside the conversation.
+    **Conversation.** `prefill`.
     """
 
     dialect: str | None = None
@@ -128,12 +128,9 @@ class ModelRules:
     image_types: tuple[str, ...] | None = None
     document_types: tuple[str, ...] | None = None
     audio_types: tuple[str, ...] | None = None
-    video_types: tuple[str, ...] | None = None
-    exact_types: bool = False
     image_urls: bool | None = None
 
     prefill: Prefill | None = None
-    system_inside: Literal["yes", "no", "ignored"] | None = None
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():

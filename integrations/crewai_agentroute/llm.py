@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
-from agentroute import ConfigError, Constraints, Decision, Router
+from agentroute import ConfigError, Decision, Router
 from agentroute.decisions import Strategy
 from agentroute.failover.forks import renew_in_child
 from agentroute.ledger import Ledger
+from agentroute.routing.policies import read_constraints
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
 
@@ -95,6 +96,8 @@ class RoutedLLM(BaseLLM):
     _shared: Shared = PrivateAttr()
     _counted_by: RoutedLLM | None = PrivateAttr(default=None)
     _last: Decision | None = PrivateAttr(default=None)
+    _misfit: Any = PrivateAttr(default=None)
+    """The form that the latest answer did not have: who asks for it again, asks after a failure."""
 
     def __init__(
         self,
@@ -111,10 +114,12 @@ class RoutedLLM(BaseLLM):
         for name, value in settings.items():
             _check_setting(name, value)
         super().__init__(**{"model": NAME, "provider": NAME, **settings})
-        Constraints.of(self.constraints)
         options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
         # CrewAI writes the class down, and of an agent's `function_calling_llm` nothing that is not every LLM's.
-        self._shared = _shared(router, targets, options, router_name, copied="llm_type" in settings)
+        copied = "llm_type" in settings
+        self._shared = _shared(router, targets, options, router_name, copied=copied)
+        if not copied:  # those were checked, and the router may come later
+            read_constraints(self.constraints, self.router.pool)
         register_for_flows(RoutedLLM)
 
     @property
@@ -136,12 +141,13 @@ class RoutedLLM(BaseLLM):
         """A handle on the same router for one agent, with counters of its own.
 
         CrewAI's name of an agent is its role; `role` is for another one. `constraints` are fields of Constraints
-        (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle. Raises ConfigError for another one.
+        (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle. Raises ConfigError for another one,
+        and for a target or a provider that is not there.
         """
         made = self._copied()
         made.role = role or name or self.role
         made.constraints = {**self.constraints, **constraints}
-        Constraints.of(made.constraints)
+        read_constraints(made.constraints, self.router.pool)
         made._counted_by = None
         return made
 
@@ -269,6 +275,7 @@ class RoutedLLM(BaseLLM):
         made.constraints = dict(self.constraints)
         made._token_usage = dict.fromkeys(self._token_usage, 0)
         made._last = None
+        made._misfit = None
         return made
 
     def __copy__(self) -> RoutedLLM:
@@ -283,7 +290,12 @@ class RoutedLLM(BaseLLM):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        fresh = {"_token_usage": dict.fromkeys(self._token_usage, 0), "_last": None, "_counted_by": None}
+        fresh = {
+            "_token_usage": dict.fromkeys(self._token_usage, 0),
+            "_last": None,
+            "_misfit": None,
+            "_counted_by": None,
+        }
         return {**state, "__pydantic_private__": {**state["__pydantic_private__"], **fresh}}
 
 
