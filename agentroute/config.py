@@ -94,7 +94,6 @@ class _Gateway(_Section):
     models: dict[str, str] = {}
     cors_origins: list[str] | None = None
     own_keys: bool | None = None
-    embeddings: str | None = None
     max_body: _Count | None = None
     max_depth: _Count | None = None
     body_s: _Seconds | None = None

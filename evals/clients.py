@@ -115,8 +115,8 @@ SCENARIOS: dict[str, FaultPlan | None] = {
 
 
 def reply(request: ChatRequest) -> ScriptedReply:
-    """A call of the tool's own shell until a result has come, then the answer."""
-    done = any(message.role == "tool" for message in request.messages)
+    """A call of the tool's own shell until a result has come (or a summary says so), then the answer."""
+    done = any(message.role == "tool" or SIGN in message.text for message in request.messages)
     shell = next((tool for name in SHELLS for tool in request.tools if tool.name.lower() == name), None)
     if request.response_schema is not None:
         return ScriptedReply('{"title": "A file"}')
