@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any, Self
@@ -14,6 +15,7 @@ from .events import Event, fold
 from .failover.drivers import adrive, drive
 from .failover.effects import AsyncPerformer, Clock, Performer
 from .failover.flow import Log, Plan, flow
+from .failover.stop import Stop
 from .messages import ChatRequest, ChatResponse
 from .targets import Target
 
@@ -57,12 +59,12 @@ class Call:
         """The targets that may be tried, in order."""
         return self._plan.targets
 
-    def run(self, performer: Performer | None = None) -> Generator[Any, None, None]:
+    def run(self, performer: Performer | None = None, stop: Stop | None = None) -> Generator[Any, None, None]:
         """Performs the call and yields its payloads (our events on our own transport). Raises RuntimeError if it has
         begun already."""
         log = self._begin()
         try:
-            yield from drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock)
+            yield from drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock, stop)
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
@@ -75,10 +77,12 @@ class Call:
         finally:
             self._finish(log)
 
-    async def arun(self, performer: AsyncPerformer | None = None) -> AsyncGenerator[Any, None]:
+    async def arun(
+        self, performer: AsyncPerformer | None = None, stop: Stop | None = None
+    ) -> AsyncGenerator[Any, None]:
         """`run` on an event loop. Close the iterator (`aclose`) if it is not read to its end."""
         log = self._begin()
-        payloads = adrive(flow(self._plan, log, self._clock), performer or self._async_performer(), self._clock)
+        payloads = adrive(flow(self._plan, log, self._clock), performer or self._async_performer(), self._clock, stop)
         try:
             async for payload in payloads:
                 yield payload
@@ -115,7 +119,9 @@ class ResponseStream:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._events: list[Event] = []
-        self._source = call.run()
+        self._stop = Stop()
+        self._source = call.run(stop=self._stop)
+        self._in_use = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -125,16 +131,35 @@ class ResponseStream:
 
     def __iter__(self) -> Iterator[Event]:
         try:
-            for event in self._source:
+            while (event := self._next()) is not None:
                 self._events.append(event)
                 yield event
         except StreamInterrupted as error:
             error.partial = self.response
             raise
 
+    def _next(self) -> Event | None:
+        with self._in_use:
+            event = next(self._source, None)
+            if event is None or not self._stop.pressed:
+                return event
+            self._source.close()
+            return None
+
     def close(self) -> None:
-        """Gives up what was not read: closes the connection and records the decision, where the call had begun."""
-        self._source.close()
+        """Gives up what was not read: closes the connection and records the decision, where the call had begun.
+
+        Any thread may do it. One that waits for the next event, or is being handed one, gets no more, as at the end of
+        a stream, and records the decision then.
+        """
+        if not self._in_use.acquire(blocking=False):
+            self._stop.press()
+            if not self._in_use.acquire(blocking=False):
+                return
+        try:
+            self._source.close()
+        finally:
+            self._in_use.release()
 
     @property
     def decision(self) -> Decision:
@@ -152,7 +177,9 @@ class AsyncResponseStream:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._events: list[Event] = []
-        self._source = call.arun()
+        self._stop = Stop()
+        self._source = call.arun(stop=self._stop)
+        self._in_use = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -162,16 +189,36 @@ class AsyncResponseStream:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         try:
-            async for event in self._source:
+            while (event := await self._next()) is not None:
                 self._events.append(event)
                 yield event
         except StreamInterrupted as error:
             error.partial = self.response
             raise
 
+    async def _next(self) -> Event | None:
+        if self._in_use:
+            raise RuntimeError("another task is reading this stream; let one task read it")
+        self._in_use = True
+        try:
+            event = await anext(self._source, None)
+            if event is None or not self._stop.pressed:
+                return event
+            await self._source.aclose()
+            return None
+        finally:
+            self._in_use = False
+
     async def aclose(self) -> None:
-        """Gives up what was not read: closes the connection and records the decision, where the call had begun."""
-        await self._source.aclose()
+        """Gives up what was not read: closes the connection and records the decision, where the call had begun.
+
+        Any task of the same event loop may do it. One that waits for the next event gets no more, as at the end of a
+        stream, and records the decision then.
+        """
+        if self._in_use:
+            self._stop.press()
+        else:
+            await self._source.aclose()
 
     @property
     def decision(self) -> Decision:

@@ -19,7 +19,7 @@ from .providers.addresses import missing
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
 
-__all__ = ["load", "targets_from_environment"]
+__all__ = ["load", "load_gateway", "targets_from_environment"]
 
 _Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
@@ -72,6 +72,35 @@ class _Timeouts(_Section):
     reasoning: _Seconds = Timeouts().reasoning
 
 
+class _ClientKey(_Section):
+    name: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    strategies: Annotated[list[Literal["cheapest", "balanced", "best"]], Field(min_length=1)] | None = None
+    max_tier: Literal["budget", "mid", "standard", "premium"] | None = None
+    providers: Annotated[list[str], Field(min_length=1)] | None = None
+    rate_per_minute: _Count | None = None
+    concurrency: _Count | None = None
+    daily_usd: _Money | None = None
+    monthly_usd: _Money | None = None
+
+
+class _Gateway(_Section):
+    host: str | None = None
+    port: Annotated[int, Field(ge=0, lt=65536, strict=True)] | None = None
+    key: list[_ClientKey] = []
+    models: dict[str, str] = {}
+    cors_origins: list[str] | None = None
+    own_keys: bool | None = None
+    embeddings: str | None = None
+    max_body: _Count | None = None
+    max_depth: _Count | None = None
+    body_s: _Seconds | None = None
+    hold_s: _Seconds | None = None
+    keep_alive_s: _Seconds | None = None
+    max_connections: _Count | None = None
+    drain_s: _Seconds | None = None
+
+
 class _File(_Section):
     target: Annotated[list[_Target], Field(min_length=1)]
     strategy: Literal["cheapest", "balanced", "best"] = "balanced"
@@ -82,6 +111,7 @@ class _File(_Section):
     timeouts: _Timeouts = _Timeouts()
     provider: dict[str, dict[str, Any]] = {}
     role: dict[str, dict[str, Any]] = {}
+    gateway: _Gateway = _Gateway()
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -95,20 +125,25 @@ def load(path: str | Path) -> dict[str, Any]:
     return options
 
 
+def load_gateway(path: str | Path) -> dict[str, Any]:
+    """What the file's `[gateway]` sets, as plain values; its client keys stand in `keys`. Raises ConfigError as `load`
+    does."""
+    settings = _settings(Path(path))
+    if isinstance(settings, str):
+        raise ConfigError(settings)
+    found = settings.gateway.model_dump(exclude_none=True)
+    return {"keys": found.pop("key"), **found}
+
+
 def _read(path: Path) -> dict[str, Any] | str:
     """What the file says, or all that is wrong with it.
 
     A file may hold a key where only its name belongs: the error is raised by the caller, whose frames and exception
     context have not seen the content.
     """
-    try:
-        settings = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        return f"{path}: {_problems(error.errors(include_url=False, include_input=False))}"
-    except (OSError, UnicodeDecodeError) as error:
-        return f"the config {str(path)!r} cannot be read: {error}"
-    except (ValueError, RecursionError) as error:
-        return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
+    settings = _settings(path)
+    if isinstance(settings, str):
+        return settings
     problems = []
     providers = {}
     for name, facts in settings.provider.items():
@@ -136,6 +171,17 @@ def _read(path: Path) -> dict[str, Any] | str:
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
     }
+
+
+def _settings(path: Path) -> _File | str:
+    try:
+        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        return f"{path}: {_problems(error.errors(include_url=False, include_input=False))}"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"the config {str(path)!r} cannot be read: {error}"
+    except (ValueError, RecursionError) as error:
+        return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
 
 
 def _target(entry: _Target, providers: Mapping[str, Provider]) -> Target:
@@ -196,6 +242,8 @@ _TABLES: Final[Mapping[str, type[_Section]]] = {
     "price": _Price,
     "capabilities": _Capabilities,
     "timeouts": _Timeouts,
+    "gateway": _Gateway,
+    "key": _ClientKey,
 }
 _KEYS: Final = frozenset(_File.model_fields).union(*(table.model_fields for table in _TABLES.values()))
 """Every key of the file but names of its user's choice. What else stands in the place of an error is pydantic's own."""
@@ -217,6 +265,7 @@ _WANTED: Final[Mapping[str, str]] = {
     **dict.fromkeys(_Capabilities.model_fields, "give true or false, or leave it out where it is not known"),
     "cache_ttl_s": "give seconds, 0 or more",
     "ledger": 'give the path of a file, or "memory"',
+    "sha256": "give the hash that `agentroute serve --new-key NAME` prints, never the key itself",
 }
 _TYPES: Final[Mapping[str, str]] = {"string_type": "give a text", "string_too_short": "give a text that is not empty"}
 

@@ -12,8 +12,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
-from .errors import ConfigError
-from .figures import printable
+from .errors import ConfigError, printable
 from .messages import Usage
 from .targets import Tier
 from .targets.prices import BillSource
@@ -85,7 +84,8 @@ class StepContext:
     """Facts about the caller that the request itself does not show.
 
     `previous` is the decision of the step before in the same conversation, where the caller has it: its usage anchors
-    the token estimate.
+    the token estimate. `failed` is for a caller who knows that the latest call or answer failed, whatever the messages
+    say.
     """
 
     conversation_id: str | None = None
@@ -93,13 +93,15 @@ class StepContext:
     role: str | None = None
     node: str | None = None
     parent_id: str | None = None
+    failed: bool = field(default=False, repr=False)
     previous: Decision | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
     """What the caller allows for one step. `target` pins (by name, or by model); `max_cost` is expected USD;
-    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included.
+    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included (20 if
+    you say nothing).
 
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
     Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is

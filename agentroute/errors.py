@@ -52,6 +52,7 @@ __all__ = [
     "StreamInterrupted",
     "Unsupported",
     "nearest",
+    "printable",
     "unknown_key",
 ]
 
@@ -94,9 +95,10 @@ class ProviderError(AgentRouteError):
     `target` is its name; `status` the HTTP status; `code` the provider's own error code; `retry_after` seconds;
     `cause` the class and text of what went wrong below us, as text (never the exception: its frames hold keys).
     `possible_duplicate_cost` says that the provider may have done the work, and bill it, all the same.
-    `should_retry` is the provider's own advice (the header `x-should-retry`), None where it gave none. `param` is the
-    field of the request that a refusal names. `told_by` says what made a refusal this class: the provider's own code,
-    the words of its text (which may quote a prompt), or the HTTP status alone (which a firewall may send as well).
+    `should_retry` is the provider's own advice (the header `x-should-retry`), None where it gave none; True for a kept
+    connection that broke. `param` is the field of the request that a refusal names. `told_by` says what made a refusal
+    this class: the provider's own code, the words of its text (which may quote a prompt), or the HTTP status alone
+    (which a firewall may send as well).
     """
 
     possible_duplicate_cost: bool = False
@@ -186,6 +188,11 @@ class StreamInterrupted(ProviderError):
 
 class AllAttemptsFailed(ProviderError):
     """Every candidate was tried or ruled out. `attempts` lists them; `cause` is the deciding one's class and text."""
+
+
+def printable(text: str) -> str:
+    """The text with a replacement sign for each sign that a terminal would act upon, and for each lone surrogate."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

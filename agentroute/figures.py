@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-__all__ = ["count", "percent", "printable", "usd"]
+__all__ = ["count", "percent", "usd"]
 
 
 def usd(value: Decimal | None, *, estimated: bool = False, places: int = 4) -> str:
@@ -33,8 +33,3 @@ def percent(part: float | Decimal | None) -> str:
 def count(number: int, noun: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def printable(text: str) -> str:
-    """The text with a `?` for each sign that a terminal would act upon."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)

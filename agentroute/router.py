@@ -25,7 +25,7 @@ from .decisions import Constraints, Decision, Prediction, StepContext, Strategy
 from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
-from .failover.flow import Plan
+from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
@@ -350,7 +350,7 @@ class Router:
             deadline=None if deadline_s is None else now + deadline_s,
             breakers=self.breakers,
             content_filter_fallback=selection.content_filter_fallback,
-            max_attempts=constraints.max_attempts,
+            max_attempts=constraints.max_attempts or MAX_ATTEMPTS,
         )
         alone = recall.last_target in (None, self.baseline.name)
         return Call(

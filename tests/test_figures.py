@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agentroute.figures import count, percent, printable, usd
+from agentroute.errors import printable
+from agentroute.figures import count, percent, usd
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,7 +41,7 @@ def test_a_step_may_have_more_digits() -> None:
 def test_shares_counts_and_foreign_text() -> None:
     assert (percent(None), percent(0.12345), percent(Decimal("-0.5"))) == ("", "12.3 %", "-50.0 %")
     assert (count(1, "step"), count(1200, "step")) == ("1 step", "1,200 steps")
-    assert printable("a\x1b[31mb\n") == "a?[31mb?"
+    assert printable("a\x1b[31mb\n") == "a\ufffd[31mb\ufffd"
 
 
 def test_no_table_formats_dollars_of_its_own() -> None:

@@ -23,20 +23,21 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),
-    ("replay", "testing", "cli", "__main__"),
+    ("replay", "testing", "gateway", "cli", "__main__"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
     "providers": ("keys", "addresses"),
     "targets": ("model_rules", "prices"),
-    "failover": ("forks", "effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
+    "failover": ("forks", "stop", "effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (
         "sse",
         "reading",
         "forms",
         "base",
         "headers",
+        "wordings",
         "failures",
         "signatures",
         "reasoning",
@@ -84,6 +85,8 @@ CONFINED = {
     "httpx": set(),
     "httpcore": set(),
     "pydantic": {"config"},
+    "starlette": {"gateway"},
+    "uvicorn": {"gateway"},
     "typer": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"cli"},

@@ -11,7 +11,7 @@ import typer
 from agentroute import __version__
 from agentroute.errors import AgentRouteError
 
-from . import check, demo, models, replay, report, route
+from . import check, demo, models, replay, report, route, serve
 
 __all__ = ["app", "main"]
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("check")(check.command)
 app.command("route")(route.command)
+app.command("serve")(serve.command)
 app.command("replay")(replay.command)
 app.command("report")(report.command)
 app.command("models")(models.command)

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agentroute.figures import count, printable
+from agentroute.errors import printable
+from agentroute.figures import count
 from agentroute.replay.describe import Description
 from agentroute.replay.wording import problem_lines
 

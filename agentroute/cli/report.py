@@ -17,8 +17,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from agentroute.errors import ConfigError
-from agentroute.figures import count, percent, printable, usd
+from agentroute.errors import ConfigError, printable
+from agentroute.figures import count, percent, usd
 from agentroute.ledger.entries import KEYS
 from agentroute.ledger.reading import read_entries, read_gaps
 from agentroute.ledger.report import Figures, Report, report
@@ -131,7 +131,7 @@ _FORMULA = tuple("=+-@＝＋－＠")
 
 def _cell(text: str) -> str:
     shown = printable(text)
-    return f"'{shown}" if shown.lstrip(" ?'").startswith(_FORMULA) else shown
+    return f"'{shown}" if shown.lstrip(" \ufffd'").startswith(_FORMULA) else shown
 
 
 def _figures(found: Report) -> Iterator[tuple[str, str | None, Figures]]:

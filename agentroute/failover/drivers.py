@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from agentroute.errors import ProviderError
 from agentroute.failover.effects import (
@@ -17,20 +18,23 @@ from agentroute.failover.effects import (
     Performer,
     Reply,
     Sent,
+    SystemClock,
     Try,
     Wait,
 )
+from agentroute.failover.stop import Stop
 
 __all__ = ["adrive", "drive"]
 
 
-def drive(flow: Flow, performer: Performer, clock: Clock) -> Generator[Any, None, None]:
-    """Runs a flow and yields what it emits. Closing this generator abandons the call and frees its connection."""
+def drive(flow: Flow, performer: Performer, clock: Clock, stop: Stop | None = None) -> Generator[Any, None, None]:
+    """Runs a flow and yields what it emits. Closing this generator abandons the call and frees its connection; so does
+    the stop button, after which it ends like one that was read to its end."""
     current: Iterator[Sent | Item | Done] | None = None
     reply: Reply | None = None
     thrown: BaseException | None = None
     try:
-        while True:
+        while stop is None or not stop.pressed:
             try:
                 effect = flow.send(reply) if thrown is None else flow.throw(thrown)
             except StopIteration:
@@ -41,10 +45,11 @@ def drive(flow: Flow, performer: Performer, clock: Clock) -> Generator[Any, None
                 continue
             try:
                 if isinstance(effect, Wait):
-                    clock.sleep(effect.seconds)
+                    for seconds in _pieces(effect.seconds, stop, clock):
+                        clock.sleep(seconds)
                     continue
                 if isinstance(effect, Try):
-                    current = iter(performer.perform(effect))
+                    current = iter(performer.perform(_with(effect, stop)))
                 reply = _reply(next(current, None) if current is not None else None)
             except ProviderError as error:
                 reply = Failed(error)
@@ -57,13 +62,15 @@ def drive(flow: Flow, performer: Performer, clock: Clock) -> Generator[Any, None
         _close(current)
 
 
-async def adrive(flow: Flow, performer: AsyncPerformer, clock: Clock) -> AsyncGenerator[Any, None]:
+async def adrive(
+    flow: Flow, performer: AsyncPerformer, clock: Clock, stop: Stop | None = None
+) -> AsyncGenerator[Any, None]:
     """`drive` on an event loop. Close it (`aclose`) where it is not read to its end."""
     current: AsyncIterator[Sent | Item | Done] | None = None
     reply: Reply | None = None
     thrown: BaseException | None = None
     try:
-        while True:
+        while stop is None or not stop.pressed:
             try:
                 effect = flow.send(reply) if thrown is None else flow.throw(thrown)
             except StopIteration:
@@ -74,10 +81,11 @@ async def adrive(flow: Flow, performer: AsyncPerformer, clock: Clock) -> AsyncGe
                 continue
             try:
                 if isinstance(effect, Wait):
-                    await clock.asleep(effect.seconds)
+                    for seconds in _pieces(effect.seconds, stop, clock):
+                        await clock.asleep(seconds)
                     continue
                 if isinstance(effect, Try):
-                    current = aiter(performer.perform(effect))
+                    current = aiter(performer.perform(_with(effect, stop)))
                 reply = _reply(await anext(current, None) if current is not None else None)
             except ProviderError as error:
                 reply = Failed(error)
@@ -88,6 +96,24 @@ async def adrive(flow: Flow, performer: AsyncPerformer, clock: Clock) -> AsyncGe
     finally:
         flow.close()
         await _aclose(current)
+
+
+_LOOK_S: Final = 0.25
+"""How often a call that only waits looks at its stop button."""
+
+
+def _pieces(seconds: float, stop: Stop | None, clock: Clock) -> Iterator[float]:
+    """A pause, so that the stop button ends it. A clock that is not the machine's own is asked once."""
+    if stop is None or type(clock) is not SystemClock:
+        yield seconds
+        return
+    while seconds > 0 and not stop.pressed:
+        yield min(seconds, _LOOK_S)
+        seconds -= _LOOK_S
+
+
+def _with(attempt: Try, stop: Stop | None) -> Try:
+    return attempt if stop is None else replace(attempt, stop=stop)
 
 
 def _reply(item: Sent | Item | Done | None) -> Reply:

@@ -17,6 +17,8 @@ from agentroute.errors import ProviderError
 from agentroute.messages import ChatRequest, FinishReason, Usage
 from agentroute.targets import Target
 
+from .stop import Stop
+
 __all__ = [
     "AsyncPerformer",
     "Clock",
@@ -96,6 +98,7 @@ class Try:
     """Begin an attempt: send this request to this target and reply with the first Sent, Item, Done or Failed.
 
     `deadline` is on the monotonic clock (seconds), None for no limit. `stream` False allows a plain JSON answer.
+    `stop` is the call's stop button, if it has one.
     """
 
     target: Target
@@ -103,6 +106,7 @@ class Try:
     stream: bool
     timeouts: Timeouts
     deadline: float | None = None
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)

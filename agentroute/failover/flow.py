@@ -35,17 +35,20 @@ from .rules import (
     worth_trying,
 )
 
-__all__ = ["Log", "Plan", "flow"]
+__all__ = ["MAX_ATTEMPTS", "Log", "Plan", "flow"]
 
 logger = logging.getLogger("agentroute")
 
 _TIMEOUTS: Final = Timeouts()
 
+MAX_ATTEMPTS: Final = 20
+"""A pool of ten targets with two keys each, all of them down, takes no more; whoever has more says how many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to try: at least one target, in order. `deadline` is on the monotonic clock (seconds), `max_attempts` bounds
-    the attempts; None for no limit.
+    """What to try: at least one target, in order. `deadline` is on the monotonic clock (seconds), None for no limit;
+    `max_attempts` bounds the attempts.
 
     `breakers` knows who is sick now. `content_filter_fallback` are those who may be asked after ContentFiltered.
     """
@@ -57,7 +60,7 @@ class Plan:
     deadline: float | None = None
     breakers: Breakers = field(default_factory=Breakers)
     content_filter_fallback: tuple[Target, ...] = ()
-    max_attempts: int | None = None
+    max_attempts: int = MAX_ATTEMPTS
 
 
 @dataclass(slots=True)
@@ -132,7 +135,9 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
         if rule.look_at:
             log.warnings.append(f"{type(error).__name__}: {target.name}")
             logger.warning("%s; check %s", error, rule.look_at)
-        if plan.max_attempts is not None and len(log.attempts) >= plan.max_attempts:
+        if len(log.attempts) >= plan.max_attempts:
+            if waiting:
+                log.warnings.append(f"max_attempts: {len(waiting)} not tried")
             waiting = []
             continue
         now = clock.monotonic()

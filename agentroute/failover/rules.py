@@ -110,9 +110,14 @@ def retries_at_once(error: ProviderError) -> bool:
 
 
 def may_return(rule: Rule, error: ProviderError) -> bool:
-    """Whether this target may be tried once more where nobody else is left: after its Retry-After, or else soon."""
+    """Whether this target may be tried once more where nobody else is left: after its Retry-After, or else soon.
+
+    That a kept connection broke says nothing of its host, so the transport says that another one is worth trying.
+    """
     if error.should_retry is False:
         return False
+    if isinstance(error, ConnectionFailed) and error.should_retry:
+        return True
     return rule.back == "soon" or (rule.back == "said" and error.retry_after is not None)
 
 

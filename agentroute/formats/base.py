@@ -7,6 +7,7 @@ Errors are read by `failures.decode_error`, one table for all dialects.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -194,29 +195,29 @@ def finish_reason(word: str) -> FinishReason | None:
     return _FINISH_REASONS.get(word.lower())
 
 
-_FAILED: Final[Mapping[str, type[ProviderError]]] = {
-    "error": BadResponse,
-    "failed": BadResponse,
-    "abort": BadResponse,
-    "cancelled": BadResponse,
-    "network_error": BadResponse,
-    "insufficient_system_resource": Overloaded,
-}
-"""Words for an end that is a failure: OpenRouter and Mistral (`error`), vLLM and SGLang (`abort`), GLM
-(`network_error`), DeepSeek (the last one)."""
+_FAILED: Final[tuple[tuple[re.Pattern[str], type[ProviderError]], ...]] = (
+    (re.compile("insufficient_system_resource|overloaded"), Overloaded),
+    (re.compile("time_?out|deadline"), ProviderTimeout),
+    (re.compile(r"(?:^|_)(?:error|fail(?:ed|ure)?|abort(?:ed)?|cancell?ed)(?:$|_)"), BadResponse),
+)
+"""Words for an end that is a failure: of DeepSeek (the first), of OpenRouter and Mistral (`error`), GLM
+(`network_error`), vLLM and SGLang (`abort`), and whatever is said like them."""
 
 _FAILED_CALLS: Final = frozenset(
     {
         "malformed_function_call",
         "malformed_tool_call",
         "malformed_response",
+        "malformed_model_output",
+        "malformed_tool_use",
         "unexpected_tool_call",
         "too_many_tool_calls",
         "missing_thought_signature",
         "no_image",
     }
 )
-"""Google's words for what its own API could not read or carry out. Text or calls before them are an answer still."""
+"""Google's and Bedrock's words for what their own API could not read or carry out. Text or calls before them are an
+answer still."""
 
 
 def failed_finish(word: Any, target: str | None, *, said: bool) -> ProviderError | None:
@@ -225,7 +226,9 @@ def failed_finish(word: Any, target: str | None, *, said: bool) -> ProviderError
     `said`: words or calls came before it.
     """
     name = word.lower() if isinstance(word, str) else ""
-    kind = BadResponse if name in _FAILED_CALLS and not said else _FAILED.get(name)
+    kind: type[ProviderError] | None = BadResponse if name in _FAILED_CALLS and not said else None
+    if kind is None and name not in _FINISH_REASONS:
+        kind = next((kind for pattern, kind in _FAILED if pattern.search(name)), None)
     return None if kind is None else kind(f"the answer failed: its reason for stopping is {word!r}", target=target)
 
 

@@ -29,7 +29,16 @@ from .foreign import foreign_tool
 from .forms import as_function, given_as_json, is_freeform
 from .media import true_media_type
 from .names import wire_names
-from .schemas import FittedSchema, SchemaRules, fit_schema, is_object, is_recursive, why_not_strict
+from .reasoning import thinks
+from .schemas import (
+    FittedSchema,
+    SchemaRules,
+    count_choices,
+    fit_schema,
+    is_object,
+    is_recursive,
+    why_not_strict,
+)
 
 __all__ = ["FittedContent", "fit_content"]
 
@@ -55,7 +64,8 @@ def fit_content(request: ChatRequest, dialect: str, rules: ModelRules, quirks: Q
     names = wire_names(_names(request, dialect), rules.tool_name, rules.tool_name_length)
     for old, new in names.items():
         changes[f"the tool `{old}` called `{new}`: this provider refuses such names"] = None
-    tools = tuple([_tool(tool, dialect, rules, names, changes) for tool in request.tools])
+    room = _StrictRoom(rules)
+    tools = tuple([_tool(tool, dialect, rules, names, room, changes) for tool in request.tools])
     schema, words = _answer(request, dialect, rules, quirks, changes)
     messages = tuple([_message(message, dialect, rules, names, changes) for message in request.messages])
     if words:
@@ -139,7 +149,32 @@ def _is_whole(tool: Tool, dialect: str) -> bool:
 # ---- tools ----------------------------------------------------------------------------------------------------------
 
 
-def _tool(tool: Tool, dialect: str, rules: ModelRules, names: Mapping[str, str], changes: dict[str, None]) -> Tool:
+class _StrictRoom:
+    """What strict tools one request may still hold: the first ones have it, so that the prompt's beginning stays."""
+
+    def __init__(self, rules: ModelRules) -> None:
+        limits = (rules.max_strict_tools, rules.max_optional_parameters, rules.max_union_parameters)
+        self._left = [limit if limit is not None else _UNLIMITED for limit in limits]
+
+    def takes(self, tool: Tool) -> bool:
+        left = [room - needed for room, needed in zip(self._left, (1, *count_choices(tool.parameters)), strict=True)]
+        if min(left) < 0:
+            return False
+        self._left = left
+        return True
+
+
+_UNLIMITED: Final = 1_000_000
+
+
+def _tool(
+    tool: Tool,
+    dialect: str,
+    rules: ModelRules,
+    names: Mapping[str, str],
+    room: _StrictRoom,
+    changes: dict[str, None],
+) -> Tool:
     if is_freeform(tool):
         if _takes_form(tool.extra, dialect, rules):
             return tool
@@ -150,6 +185,11 @@ def _tool(tool: Tool, dialect: str, rules: ModelRules, names: Mapping[str, str],
     if rules is _PLAIN or foreign_tool(tool, dialect) or not tool.parameters:
         return tool
     strict = _strict(tool, rules, changes)
+    if strict and not room.takes(tool):
+        changes[f"`strict` of the tool `{tool.name}` left out: the model takes fewer strict tools, or simpler ones"] = (
+            None
+        )
+        strict = False
     fitted, problem = _fitted(tool.parameters, f"the schema of `{tool.name}`", *_tool_rules(rules), strict=bool(strict))
     changes.update(dict.fromkeys(fitted.changes))
     if problem is not None:
@@ -261,10 +301,12 @@ def _answer(
     if asked is None:
         return None, ""
     json_mode = rules.json_object is not False and dialect != "anthropic_messages"
+    if not rules.json_object_while_reasoning and thinks(request.reasoning, rules):
+        json_mode = False
     if asked.schema is None or (not asked.schema and rules is not _PLAIN):
         asked = ResponseSchema()
         if not json_mode:
-            changes["JSON asked for in the prompt: this model has no such setting without a schema"] = None
+            changes["JSON asked for in the prompt: this model has no such setting, or not while it thinks"] = None
             return None, _JSON_ONLY
         if rules.json_word and not _says_json(request):
             changes["JSON asked for in the prompt too: the setting is refused without the word"] = None

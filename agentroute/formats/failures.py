@@ -25,134 +25,13 @@ from agentroute.errors import (
 )
 
 from .headers import request_id_of, retry_after
+from .wordings import CODES, SETTINGS, WORDINGS
 
 __all__ = ["MAX_TEXT", "conceal", "decode_error", "shown", "tells_failure"]
 
 MAX_TEXT: Final = 400
 _MAX_READ: Final = 4000
 """What of a reason is searched for telling words: providers that pass an upstream's error on put its text last."""
-
-_CODES: Final[Mapping[str, type[ProviderError]]] = {
-    "insufficient_quota": QuotaExhausted,
-    "billing_error": QuotaExhausted,
-    "billing_hard_limit_reached": QuotaExhausted,
-    "billing_not_active": QuotaExhausted,
-    "enforced_spend_limit_reached": QuotaExhausted,
-    "insufficient_balance": QuotaExhausted,
-    "insufficient_credits": QuotaExhausted,
-    "payment_required": QuotaExhausted,
-    "arrearage": QuotaExhausted,
-    "insufficient_user_quota": QuotaExhausted,
-    "servicequotaexceededexception": QuotaExhausted,
-    "context_length_exceeded": ContextTooLong,
-    "context_window_exceeded": ContextTooLong,
-    "exceed_context_size_error": ContextTooLong,
-    "model_max_prompt_tokens_exceeded": ContextTooLong,
-    "content_filter": ContentFiltered,
-    "content_policy_violation": ContentFiltered,
-    "responsibleaipolicyviolation": ContentFiltered,
-    "data_inspection_failed": ContentFiltered,
-    "model_not_found": ModelNotFound,
-    "model_decommissioned": ModelNotFound,
-    "invalid_model": ModelNotFound,
-    "deploymentnotfound": ModelNotFound,
-    "invalid_api_key": AuthenticationFailed,
-    "api_key_invalid": AuthenticationFailed,
-    "authentication_error": AuthenticationFailed,
-    "rate_limit_exceeded": RateLimited,
-    "rate_limit_error": RateLimited,
-    "throttlingexception": RateLimited,
-    "tool_use_failed": BadResponse,
-    "unsupported_parameter": Unsupported,
-    "unsupported_value": Unsupported,
-    "unknown_parameter": Unsupported,
-    "extra_forbidden": Unsupported,
-    "string_above_max_length": Unsupported,
-    "array_above_max_length": Unsupported,
-    "invalid_function_parameters": Unsupported,
-    "invalid_json_schema": Unsupported,
-    "unsupported_api_for_model": Unsupported,
-    "operationnotsupported": Unsupported,
-    "unsupported_country_region_territory": Unsupported,
-    "failed_precondition": Unsupported,
-    "account_deactivated": Unsupported,
-    "organization_restricted": Unsupported,
-    "model_permission_blocked_org": Unsupported,
-    "model_permission_blocked_project": Unsupported,
-    "model_terms_required": Unsupported,
-}
-"""Codes and types that say more than the status they come with. From the providers' documentation and recorded traffic.
-
-Groq's `tool_use_failed` is a 400 for what its own model wrote, so it is a bad answer, not a bad request. Google answers
-FAILED_PRECONDITION for a place or a plan that it does not serve (https://ai.google.dev/gemini-api/docs/troubleshooting).
-"""
-
-_WORDINGS: Final[tuple[tuple[re.Pattern[str], type[ProviderError]], ...]] = tuple(
-    (re.compile("|".join(patterns), re.IGNORECASE), kind)
-    for kind, patterns in (
-        (
-            ContextTooLong,
-            (
-                r"maximum context length|context[ _](?:length|window|size|limit)",
-                r"(?:prompt|input) (?:is )?too (?:long|large)|too many (?:input |prompt )?tokens",
-                r"(?:input|prompt) token count.{0,40}exceeds|token limit exceeded|exceeded (?:the )?model token limit",
-                r"max(?:imum)? (?:prompt|input) (?:length|tokens?|size)|range of input length",
-                r"exceeds? (?:the )?max(?:imum)? (?:prompt |input )?length",
-                r"reduce the (?:length|size) of (?:the|your) (?:messages|prompt|input)",
-                r"`?inputs`?.{0,40}must (?:have less than|be <=)|(?:longer|greater) than the .{0,20}context",
-            ),
-        ),
-        (
-            Unsupported,
-            (
-                r"\b(?:organi[sz]ation|account|project|workspace|team)\b.{0,80}"
-                r"\b(?:disabled|deactivated|suspended|restricted|terminated|banned|on hold)\b",
-                r"must be verified|(?:is|has) not (?:been )?verified|verify your (?:organi[sz]ation|identity|account)",
-                r"no endpoints found",
-            ),
-        ),
-        (
-            ModelNotFound,
-            (
-                r"\bmodels?\b.{0,120}(?:does not exist|not found|decommissioned)",
-                r"not a valid model|unknown model|no such model|invalid model",
-            ),
-        ),
-        (
-            AuthenticationFailed,
-            (r"api[- ]key (?:not valid|is invalid)|(?:invalid|incorrect) (?:x-)?api[- ]key",),
-        ),
-        (
-            QuotaExhausted,
-            (
-                r"credit balance|(?:insufficient|not enough) (?:account )?(?:balance|credits?|funds)",
-                r"(?:spend(?:ing)?|usage|billing) (?:hard )?(?:limit|cap)|exceeded your (?:monthly )?budget|overdue",
-            ),
-        ),
-        (ContentFiltered, (r"content management policy|content policy|flagged|requires moderation",)),
-        (
-            Unsupported,
-            (
-                r"(?:not|n't|only|no longer) (?:yet )?support|unsupported|incompatible with|not compatible with",
-                r"(?:not|n't) (?:available|enabled|allowed|permitted) (?:in|for|with|on|to)\b|have access to",
-                r"(?:for|with|by|in|on) (?:this|the (?:requested|specified)) (?:model|endpoint|deployment|account)",
-                r"deprecated|\bplan\b.{0,60}(?:not|upgrade)|upgrade .{0,40}\b(?:plan|tier)\b",
-                r"(?:unknown|unrecogni[sz]ed|unexpected|invalid) (?:request )?(?:parameter|argument|field|name|key)\b",
-                r"(?:inputs|fields|properties) (?:are|is|were)? ?not (?:permitted|allowed)|cannot find field",
-                r"maximum allowed number of output tokens for|supports at most|only \S+ is allowed",
-                r"schema|additionalProperties|grammar|\bname\b.{0,60}(?:pattern|too long|at most)",
-                r"should match pattern|media[_ ]type|mime type|must contain the word|must end with a user|prefill",
-                r"thinking\b.{0,60}(?:enabled|mode|required)|reasoning_content|thought_?signature|--enable-",
-                r"roles must alternate",
-            ),
-        ),
-    )
-)
-"""For providers that give one code to everything. Read only with a status that leaves the question open, in order.
-
-Full contexts: the wordings of OpenAI, Anthropic, Google, xAI, Groq and Cerebras, Kimi, GLM, DashScope, MiniMax,
-Bedrock, Copilot, Together, Mistral, OpenRouter, llama.cpp, LM Studio, Ollama, vLLM, SGLang and TGI.
-"""
 
 _OPEN_STATUSES: Final = frozenset({400, 403, 404, 413, 422, 429})
 _BUT_FOR: Final[Mapping[int, frozenset[type[ProviderError]]]] = {
@@ -228,6 +107,8 @@ _REASONS: Final = (
     "errors",
     "Error",
     "fault",
+    "status_msg",
+    "base_resp",
 )
 """Where servers put the reason of a refusal: the most telling place first."""
 
@@ -289,9 +170,15 @@ def tells_failure(answer: Mapping[str, Any], answer_fields: Iterable[str]) -> bo
     Not every server puts it under `error`: `{"object": "error", ...}`, or a `detail` or `message` with none of the
     dialect's own fields beside it.
     """
-    if answer.get("error") or answer.get("object") == "error":
+    if answer.get("error") or answer.get("object") == "error" or _refused_by_minimax(answer):
         return True
     return not any(name in answer for name in answer_fields) and bool(_reason(answer))
+
+
+def _refused_by_minimax(answer: Any) -> bool:
+    """MiniMax puts `base_resp` into every answer; 0 is a success."""
+    told = answer.get("base_resp") if isinstance(answer, Mapping) else None
+    return isinstance(told, Mapping) and told.get("status_code") not in (None, 0)
 
 
 def _kind(
@@ -299,17 +186,21 @@ def _kind(
 ) -> tuple[type[ProviderError], Told]:
     """The class, and what tells of it. `stranger`: the body is not the API's; a firewall in between has answered."""
     for name in names:
-        if name in _CODES:
-            return _CODES[name], "code"
+        if name in CODES:
+            return CODES[name], "code"
     if status == _FORBIDDEN and stranger:
         return Unsupported, "status"
+    told = " ".join((text, *(name.replace("_", " ") for name in names if name not in _TYPES)))
     if status is None or status in _OPEN_STATUSES:
         may_be = None if status is None else _BUT_FOR.get(status)
-        for pattern, kind in _WORDINGS:
-            if (may_be is None or kind in may_be) and pattern.search(text):
+        for pattern, kind in WORDINGS:
+            if (may_be is None or kind in may_be) and pattern.search(told):
                 return kind, "words"
-    if status in _BAD_REQUEST and param is not None and re.split(r"[.\[]", param)[0] not in _CONVERSATION:
-        return Unsupported, "code"
+    if status in _BAD_REQUEST and (param is None or re.split(r"[.\[]", param)[0] not in _CONVERSATION):
+        if param is not None:
+            return Unsupported, "code"
+        if SETTINGS.search(told):
+            return Unsupported, "words"
     if status is None:
         return next((_TYPES[name] for name in names if name in _TYPES), BadResponse), "code"
     if status in _STATUSES:
@@ -354,7 +245,7 @@ def _error_object(found: Any, depth: int = 0) -> Mapping[str, Any]:
     inner = found.get("error", found.get("Error"))
     if isinstance(inner, Mapping | list) and inner:
         return _error_object(inner, depth + 1)
-    for name in ("detail", "message", "errors", "fault"):
+    for name in ("detail", "message", "errors", "fault", "base_resp"):
         if isinstance(found.get(name), Mapping | list):
             return {**found, **_error_object(found[name], depth + 1)}
     return found

@@ -6,6 +6,7 @@ from base64 import b64decode, b64encode
 from typing import Final
 
 from agentroute.messages import Audio, Document, Image
+from agentroute.targets.model_rules import ModelRules
 
 from .reading import split_data_url
 
@@ -15,6 +16,7 @@ __all__ = [
     "from_text",
     "media_type_of",
     "read_file_data",
+    "refusal_of",
     "sound_format",
     "to_text",
     "true_media_type",
@@ -25,6 +27,9 @@ _STARTS: Final = (
     (b"\x89PNG", "image/png"),
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
+    (b"BM", "image/bmp"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
     (b"%PDF-", "application/pdf"),
     (b"ID3", "audio/mp3"),
     (b"OggS", "audio/ogg"),
@@ -35,6 +40,17 @@ _STARTS: Final = (
 _RIFF: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 """What stands behind `RIFF` and a length."""
 
+_BOXES: Final = {
+    b"heic": "image/heic",
+    b"heix": "image/heic",
+    b"hevc": "image/heic",
+    b"mif1": "image/heif",
+    b"msf1": "image/heif",
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+}
+"""What stands behind a length and `ftyp`: pictures of phones."""
+
 _ALIASES: Final = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
 """Names that browsers and tools give, and no provider takes."""
 
@@ -44,6 +60,13 @@ _ENDINGS: Final = {
     ".png": "image/png",
     ".gif": "image/gif",
     ".webp": "image/webp",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".avif": "image/avif",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".bmp": "image/bmp",
+    ".svg": "image/svg+xml",
     ".pdf": "application/pdf",
     ".txt": "text/plain",
     ".md": "text/markdown",
@@ -91,6 +114,34 @@ def true_media_type(part: Image | Document | Audio) -> str | None:
     return None if part.media_type is None else _ALIASES.get(part.media_type.lower(), part.media_type)
 
 
+def refusal_of(part: Image | Document | Audio, rules: ModelRules) -> str | None:
+    """Why a model of these rules does not take the part, in words that go on from its name; None if it does, or if the
+    media type is not told. A text is taken as one, if documents are taken at all.
+
+    >>> refusal_of(Image(url="https://example.com/a.heic"), ModelRules(image_types=("image/png",)))
+    'cannot read image/heic'
+    """
+    if isinstance(part, Image) and part.data is None and part.url is not None and rules.image_urls is False:
+        return "takes no picture by its URL"
+    match part:
+        case Image():
+            taken = rules.image_types
+        case Audio():
+            taken = rules.audio_types
+        case _:
+            taken = rules.document_types
+    if taken is None:
+        return None
+    kind = (true_media_type(part) or media_type_of(part) or "").partition(";")[0].strip().lower()
+    if taken and (not kind or kind in taken or _is_text(part, kind)):
+        return None
+    return f"cannot read {kind}" if kind else "cannot read such files"
+
+
+def _is_text(part: Image | Document | Audio, kind: str) -> bool:
+    return isinstance(part, Document) and (kind.startswith("text/") or kind in _PLAIN)
+
+
 def _is_kind(part: Image | Document | Audio, media_type: str) -> bool:
     family = media_type.partition("/")[0]
     match part:
@@ -110,6 +161,8 @@ def _by_bytes(data: str | None) -> str | None:
         return None
     if raw[:4] == b"RIFF":
         return _RIFF.get(raw[8:12])
+    if raw[4:8] == b"ftyp":
+        return _BOXES.get(raw[8:12])
     return next((kind for start, kind in _STARTS if raw.startswith(start)), None)
 
 
@@ -149,7 +202,7 @@ def from_text(text: str) -> str:
 def to_text(document: Document) -> tuple[str, bool] | None:
     """The text of a document that is nothing but text, and whether all of it could be read; None for any other."""
     kind = (media_type_of(document) or "").partition(";")[0]
-    if document.data is None or not (kind.startswith("text/") or kind in _PLAIN):
+    if document.data is None or not _is_text(document, kind):
         return None
     try:
         raw = b64decode(document.data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -182,14 +183,21 @@ def later_usage(before: Usage | None, now: Usage | None) -> Usage | None:
     return replace(now, **kept) if kept else now
 
 
+_ALIVE: Final = re.compile(r":.*|\[?(?:ping|keep[-_ ]?alive|heartbeat)\]?", re.IGNORECASE)
+"""What some proxies send as data to keep a connection open, where a comment is meant for that."""
+
+
 def load_event(data: str, target: str | None) -> Any:
-    """The JSON of one event of a stream, sound. Raises BadResponse where it is none."""
+    """The JSON of one event of a stream, sound; None for one that only keeps the connection open. Raises BadResponse
+    for what is neither."""
     try:
         value = _EVENT.decode(data)
     except (ValueError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
     else:
         return sound(value, target) if data.count("[") + data.count("{") > _DEEPEST else value
+    if _ALIVE.fullmatch(data.strip()):
+        return None
     raise BadResponse("an event of the stream is not JSON", target=target, cause=problem)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from agentroute.targets.model_rules import ModelRules
 
-__all__ = ["FittedSchema", "SchemaRules", "fit_schema", "is_object", "is_recursive", "why_not_strict"]
+__all__ = ["FittedSchema", "SchemaRules", "count_choices", "fit_schema", "is_object", "is_recursive", "why_not_strict"]
 
 Schema: TypeAlias = Mapping[str, Any]
 
@@ -168,6 +168,17 @@ def why_not_strict(schema: Schema, rules: SchemaRules) -> str | None:
             if key in held:
                 return f"`{key}` stands in its schema"
     return None
+
+
+def count_choices(schema: Schema) -> tuple[int, int]:
+    """How many optional properties the schema has, and how many places that take one type or another."""
+    if not _bounded(schema):
+        return _MAX_SCHEMAS, _MAX_SCHEMAS
+    optional = unions = 0
+    for held in _every(schema):
+        optional += len(set(_named(held)) - set(_texts(held.get("required"))))
+        unions += isinstance(held.get("type"), list) or "anyOf" in held or "oneOf" in held
+    return optional, unions
 
 
 _STRUCTURE: Final = frozenset(

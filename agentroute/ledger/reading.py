@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from agentroute.decisions import Decision
-from agentroute.errors import ConfigError
-from agentroute.figures import printable
+from agentroute.errors import ConfigError, printable
 
 from .entries import COLUMNS, KEYS, Entry, moment
 from .schema import connect_reading, open_reading

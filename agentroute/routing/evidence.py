@@ -12,7 +12,7 @@ from agentroute.messages import Text, ToolResult
 from .actions import Did
 from .frames import exit_codes, is_frame, output, without_fields
 
-__all__ = ["Evidence", "Verdict", "judge", "judge_text"]
+__all__ = ["TOLD", "Evidence", "Verdict", "judge", "judge_text"]
 
 Verdict: TypeAlias = Literal["ok", "error", "failing_test", "empty"]
 
@@ -44,6 +44,7 @@ class Evidence:
 
 
 _OK = Evidence("ok", 0.0, "the result shows no failure")
+TOLD = Evidence("error", 0.6, "the caller says that the latest call or answer failed")
 _FLAGGED = Evidence("error", 0.6, "the framework marks the result as an error")
 _EMPTY = Evidence("empty", 0.1, "the result is empty")
 _NOTHING = Evidence("empty", 0.1, "the result says that there is nothing")

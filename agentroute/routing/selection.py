@@ -13,7 +13,8 @@ from agentroute.errors import ConfigError, NoCandidateError
 from agentroute.failover.breaker import Open
 from agentroute.formats.fitting import can_be_forced
 from agentroute.formats.foreign import foreign_tool, unsupported_part
-from agentroute.messages import Audio, ChatRequest, Document, ToolResult
+from agentroute.formats.media import refusal_of
+from agentroute.messages import Audio, ChatRequest, Document, Image, ToolResult
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
@@ -255,7 +256,9 @@ def _selection(
     )
 
 
-def _allowed_after_filter(situation: Situation, files: tuple[Document | Audio, ...], pool: Pool) -> tuple[Target, ...]:
+def _allowed_after_filter(
+    situation: Situation, files: tuple[Image | Document | Audio, ...], pool: Pool
+) -> tuple[Target, ...]:
     """The targets named for filtered content, as far as they can serve the request and policy allows them."""
     named = situation.constraints.content_filter_fallback
     return tuple(pool[name] for name in named if _why_not(pool[name], situation, files, name) is None)
@@ -280,7 +283,9 @@ def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> li
     return found
 
 
-def _why_not(target: Target, situation: Situation, files: tuple[Document | Audio, ...], pin: str | None) -> str | None:
+def _why_not(
+    target: Target, situation: Situation, files: tuple[Image | Document | Audio, ...], pin: str | None
+) -> str | None:
     """What keeps the target from serving this step, or None. `pin` is the name of the only target that may."""
     request, step, row, constraints = situation.request, situation.step, situation.row, situation.constraints
     tier, can = target.tier, target.capabilities
@@ -350,21 +355,21 @@ def _unfit(target: Target, request: ChatRequest) -> str | None:
     return None
 
 
-def _files(request: ChatRequest, step: Step) -> tuple[Document | Audio, ...]:
-    """Every document and recording of the request."""
-    if not (step.needs_documents or step.needs_audio):
+def _files(request: ChatRequest, step: Step) -> tuple[Image | Document | Audio, ...]:
+    """Every picture, document and recording of the request."""
+    if not (step.needs_vision or step.needs_documents or step.needs_audio):
         return ()
-    found: list[Document | Audio] = []
+    found: list[Image | Document | Audio] = []
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, ToolResult):
-                found += [held for held in part.content if isinstance(held, Document)]
-            elif isinstance(part, Document | Audio):
+                found += [held for held in part.content if isinstance(held, Image | Document)]
+            elif isinstance(part, Image | Document | Audio):
                 found.append(part)
     return tuple(found)
 
 
-def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | None:
+def _cannot_take(target: Target, files: tuple[Image | Document | Audio, ...]) -> str | None:
     """What keeps the target from one of them: what its model can do, or what its dialect can say."""
     can = target.capabilities
     for file in files:
@@ -372,7 +377,8 @@ def _cannot_take(target: Target, files: tuple[Document | Audio, ...]) -> str | N
             return "cannot read documents"
         if isinstance(file, Audio) and can.audio is False:
             return "cannot hear audio"
-        problem = unsupported_part(file, target.dialect)
+        problem = None if isinstance(file, Image) else unsupported_part(file, target.dialect)
+        problem = problem or refusal_of(file, target.rules)
         if problem is not None:
             return problem
     return None

@@ -11,9 +11,9 @@ from agentroute.routing.prefix import Bulk, Prefix
 
 from .actions import CHANGES, Action, Did, action, did, named
 from .ask import Ask, find_ask, is_result_text
-from .evidence import Evidence, judge, judge_text
+from .evidence import TOLD, Evidence, judge, judge_text
 from .kinds import side_call
-from .protocols import Spoken, spoken
+from .protocols import Spoken, declares, spoken
 from .sources import lists_source, source_weight
 from .textstats import Script, TextStats, measure, overlap
 
@@ -111,6 +111,8 @@ class Step:
         loop = _look_back(messages, ask.turn, written)
         shape = measure(ask.text)
         context = context or _NO_CONTEXT
+        if context.failed and not any(each.failed for each in loop.evidence):
+            loop.fail()
         choice = request.tool_choice
         forced = choice is not None and (choice.mode == "tool" or choice.mode == "required")
         kind = _kind(request, context, ask, loop, used_tools=size.calls > 0)
@@ -203,6 +205,11 @@ class _Loop:
     reasoning: bool
     answered: bool
     """Whether results stand at the end, waiting for the model."""
+
+    def fail(self) -> None:
+        """Takes the latest result for a failure, or what was answered last if there is none."""
+        self.evidence = (*self.evidence[:-1], TOLD)
+        self.streak, self.failures, self.recovered = self.streak + 1, self.failures + 1, False
 
 
 def _look_back(messages: Sequence[Message], turn: int, written: Mapping[int, Spoken]) -> _Loop:
@@ -352,10 +359,14 @@ def _kind(request: ChatRequest, context: StepContext, ask: Ask, loop: _Loop, *, 
         return StepKind.FORCED_FINAL
     if not tools and loop.answered and request.messages[-1].role != "tool" and ask.last:
         return StepKind.FORCED_FINAL
-    if (tools and not loop.answered and all(named(tool.name)[0] == "delegate" for tool in tools[:32])) or any(
+    if tools and not loop.answered and all(named(tool.name)[0] == "delegate" for tool in tools[:32]):
+        return StepKind.DELEGATE
+    if (tools or declares(request.messages)) and any(
         name is not None and name.lower() in _SUPERVISORS for name in (context.role, context.agent, context.node)
     ):
         return StepKind.DELEGATE
+    if context.failed:
+        return StepKind.AFTER_ERROR
     if ask.last or not loop.answered:
         return StepKind.FIRST_ASK
     if any(each.failed for each in loop.evidence):

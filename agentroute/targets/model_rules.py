@@ -64,10 +64,10 @@ class ModelRules:
     `json_object`: whether JSON can be demanded without a schema; `json_object_while_reasoning` if not then.
     `json_word`: the messages must hold the word JSON for that. `answer_name`: like `tool_name`, of an answer's schema.
 
-    **Media.** `image_types`, `document_types`, `audio_types`, `video_types`: what is taken (None: not known; empty:
-    none). `exact_types`: the media type must be that of the bytes. `image_urls`: whether a picture may be a URL.
+    **Media.** `image_types`, `document_types`, `audio_types`: what is taken (None: not known; empty: none).
+    `image_urls`: whether a picture may be a URL.
 
-    **Conversation.** `prefill`. `system_inside`: whether a system message may stand inside the conversation.
+    **Conversation.** `prefill`.
     """
 
     dialect: str | None = None
@@ -128,12 +128,9 @@ class ModelRules:
     image_types: tuple[str, ...] | None = None
     document_types: tuple[str, ...] | None = None
     audio_types: tuple[str, ...] | None = None
-    video_types: tuple[str, ...] | None = None
-    exact_types: bool = False
     image_urls: bool | None = None
 
     prefill: Prefill | None = None
-    system_inside: Literal["yes", "no", "ignored"] | None = None
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():

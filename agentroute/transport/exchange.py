@@ -398,7 +398,14 @@ class Limits:
         """Allows so much, and no more, for the end of a stream whose answer is complete."""
         self._until = self._clock.monotonic() + seconds
 
+    def listen(self, connection: Any) -> None:
+        """What the stop button of the call, if it has one, ends: this socket, or None."""
+        if self._attempt.stop is not None:
+            self._attempt.stop.listen(connection)
+
     def _left(self, until: float) -> float:
+        if self._attempt.stop is not None and self._attempt.stop.pressed:
+            return 0.0
         deadline = self._attempt.deadline
         return (until if deadline is None else min(until, deadline)) - self._clock.monotonic()
 

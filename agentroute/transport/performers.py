@@ -57,6 +57,13 @@ def _stale(error: AgentRouteError, watch: Watch) -> bool:
     return isinstance(error, ConnectionFailed) and unseen
 
 
+def _of_kept(error: AgentRouteError, watch: Watch) -> AgentRouteError:
+    """That a kept connection broke does not say that its host is down: another one is worth trying."""
+    if isinstance(error, ConnectionFailed) and not watch.connected:
+        error.should_retry = True
+    return error
+
+
 class HttpPerformer:
     """Performs attempts with one pool of connections. Safe in threads."""
 
@@ -111,6 +118,7 @@ class HttpPerformer:
             outgoing.without_key(error)
             raise
         finally:
+            limits.listen(None)
             if response is not None:
                 response.close()
 
@@ -133,7 +141,7 @@ class HttpPerformer:
             except Exception as error:
                 problem = _failed(error, watch)
             if last or not _stale(problem, watch):
-                raise problem
+                raise _of_kept(problem, watch)
         raise AssertionError
 
     def _read(self, response: Response, watch: Watch) -> bytes | ProviderError | None:
@@ -208,6 +216,7 @@ class AsyncHttpPerformer:
             outgoing.without_key(error)
             raise
         finally:
+            limits.listen(None)
             if response is not None:
                 await response.close()
 
@@ -231,7 +240,7 @@ class AsyncHttpPerformer:
             except Exception as error:
                 problem = _failed(error, watch)
             if last or not _stale(problem, watch):
-                raise problem
+                raise _of_kept(problem, watch)
         raise AssertionError
 
     async def _read(self, response: AsyncResponse, watch: Watch) -> bytes | ProviderError | None:

@@ -60,6 +60,7 @@ class Socket(httpcore2.NetworkStream):
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         watch: Watch = timeout
         seconds = watch.reading()
+        watch.limits.listen(self._connection)
         try:
             self._connection.settimeout(seconds)
             return watch.read(self._connection.recv(max_bytes))
@@ -70,6 +71,7 @@ class Socket(httpcore2.NetworkStream):
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
         watch: Watch = timeout
+        watch.limits.listen(self._connection)
         rest = memoryview(buffer)
         while rest:
             seconds = watch.writing()
@@ -144,6 +146,7 @@ class AsyncSocket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         """All that came, however much: what is left here when an answer ends belongs to none."""
         watch: Watch = timeout
         seconds = watch.reading()
+        watch.limits.listen(self._transport.get_extra_info("socket"))
         while not self._received:
             if self._error is not None:
                 raise httpcore2.ReadError(str(self._error))
@@ -162,6 +165,7 @@ class AsyncSocket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: Any = None) -> None:
         watch: Watch = timeout
         seconds = watch.writing()
+        watch.limits.listen(self._transport.get_extra_info("socket"))
         self._check_open()
         # All at once: between two pieces the event loop would write before it reads what the server said meanwhile.
         self._transport.write(buffer)

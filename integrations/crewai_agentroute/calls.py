@@ -18,6 +18,7 @@ from .attempts import Attempts, NativeAnswer, cut
 from .context import context_of
 from .errors import told_to_crewai
 from .events import Announcer
+from .failures import told_of_failure
 from .requests import Asked, read_request
 
 if TYPE_CHECKING:
@@ -51,9 +52,13 @@ class RoutedCall:
         if self._stop:
             body["stop"] = self._stop
         request = read_request(asked.messages, asked.tools, asked.response_model, body)
+        failed = told_of_failure(asked.messages) or (asked.form is not None and llm._misfit == asked.form)
+        llm._misfit = None
         self._call = call = llm.router.prepare(
             request,
-            context=context_of(llm.role, asked.from_agent, asked.from_task, asked.tools, asked.response_model),
+            context=context_of(
+                llm.role, asked.from_agent, asked.from_task, asked.tools, asked.response_model, failed=failed
+            ),
             constraints=Constraints.of(llm.constraints),
             stream=bool(self._stream),
         )
@@ -93,6 +98,8 @@ class RoutedCall:
             self._count()
             self._decided()
             return error
+        if isinstance(error, ValueError) and not isinstance(error, AgentRouteError):
+            self._llm._misfit = self._asked.form
         raised = told_to_crewai(error) if isinstance(error, AgentRouteError) else error
         if isinstance(raised, StreamInterrupted) and raised.partial is None and self._events:
             raised.partial = fold(self._events)

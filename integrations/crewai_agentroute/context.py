@@ -34,7 +34,13 @@ _BY_RESPONSE_MODEL: Final = {
 
 
 def context_of(
-    role: str | None, agent: Any, task: Any, tools: Sequence[Mapping[str, Any]] | None, response_model: Any
+    role: str | None,
+    agent: Any,
+    task: Any,
+    tools: Sequence[Mapping[str, Any]] | None,
+    response_model: Any,
+    *,
+    failed: bool = False,
 ) -> StepContext:
     """The calling agent's role, else the role that the handle was made for. One run of a task is one conversation.
 
@@ -48,6 +54,7 @@ def context_of(
         agent=called_by or role,
         role=role,
         node=_kind(role, agent, tools, response_model) or _text(getattr(task, "name", None)),
+        failed=failed,
     )
 
 
@@ -70,6 +77,8 @@ def _kind(
             return kind
     if role in _BY_ROLE:
         return _BY_ROLE[role]
+    if agent is not None and getattr(getattr(agent, "crew", None), "manager_agent", None) is agent:
+        return "manager"
     return "converter" if response_model is not None and agent is None else None
 
 

@@ -20,7 +20,8 @@ _OVERFLOW = "context length exceeded"
 def native_error(error: Exception, target: str) -> ProviderError | None:
     """Our error for theirs, or None where it is a hook's refusal, a mistake in the program, or unknown.
 
-    CrewAI's providers wrap what the SDK raised; the SDK's own error says more, so the chain is searched for it.
+    CrewAI's providers wrap what the SDK raised; the SDK's own error says more, so the chain is searched for it. They
+    raise errors from themselves too (`raise e from e`), so a chain may have no end.
     """
     if isinstance(error, HookAborted | LLMCallBlockedError):
         return None
@@ -28,7 +29,9 @@ def native_error(error: Exception, target: str) -> ProviderError | None:
         text = error.original_error_message
         return ContextTooLong(f"target {target!r}: {text}", target=target, cause=type(error).__name__)
     link: BaseException | None = error
-    while isinstance(link, Exception):
+    seen: list[BaseException] = []
+    while isinstance(link, Exception) and link not in seen:
+        seen.append(link)
         found = sdk_error(link, target)
         if found is not None:
             return found

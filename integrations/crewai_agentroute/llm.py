@@ -81,6 +81,8 @@ class RoutedLLM(BaseLLM):
     _shared: Shared = PrivateAttr()
     _counted_by: RoutedLLM | None = PrivateAttr(default=None)
     _last: Decision | None = PrivateAttr(default=None)
+    _misfit: Any = PrivateAttr(default=None)
+    """The form that the latest answer did not have: who asks for it again, asks after a failure."""
 
     def __init__(
         self,
@@ -255,6 +257,7 @@ class RoutedLLM(BaseLLM):
         made.constraints = dict(self.constraints)
         made._token_usage = dict.fromkeys(self._token_usage, 0)
         made._last = None
+        made._misfit = None
         return made
 
     def __copy__(self) -> RoutedLLM:
@@ -269,7 +272,12 @@ class RoutedLLM(BaseLLM):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        fresh = {"_token_usage": dict.fromkeys(self._token_usage, 0), "_last": None, "_counted_by": None}
+        fresh = {
+            "_token_usage": dict.fromkeys(self._token_usage, 0),
+            "_last": None,
+            "_misfit": None,
+            "_counted_by": None,
+        }
         return {**state, "__pydantic_private__": {**state["__pydantic_private__"], **fresh}}
 
 

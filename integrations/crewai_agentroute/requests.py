@@ -14,6 +14,8 @@ from agentroute.formats import openai_chat
 from agentroute.history import mend
 from agentroute.messages import Message
 
+from .failures import flagged
+
 __all__ = ["Asked", "for_native", "for_wire", "read_request"]
 
 _MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
@@ -33,6 +35,11 @@ class Asked:
     from_agent: Any
     response_model: type[BaseModel] | None
 
+    @property
+    def form(self) -> tuple[Any, type[BaseModel]] | None:
+        """The task and the form that its answer must have; None if it may have any."""
+        return None if self.response_model is None else (getattr(self.from_task, "id", None), self.response_model)
+
 
 def read_request(
     messages: Sequence[Mapping[str, Any]],
@@ -51,7 +58,9 @@ def read_request(
         body["tools"] = [_tool(tool) for tool in tools]
     if response_model is not None:
         body["response_format"] = generate_model_description(response_model)
-    return openai_chat.decode_request(body)
+    request = openai_chat.decode_request(body)
+    told = flagged(request.messages)
+    return request if told is request.messages else replace(request, messages=told)
 
 
 def for_native(

@@ -9,7 +9,7 @@
     decision_of(answer).target
 
 `native` gives a ready LangChain model a name, a tier or a price of its own. `RoutingMiddleware` routes from inside an
-agent's middleware.
+agent's middleware; `RoutingDecisionModel` answers for LangChain's own `ModelRouterMiddleware`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ from .chat_model import RoutedChatModel, decision_of
 from .pool import native
 
 if TYPE_CHECKING:
+    from .decision_model import RoutingDecisionModel
     from .middleware import RoutingMiddleware
 
-__all__ = ["NativeTarget", "RoutedChatModel", "RoutingMiddleware", "decision_of", "native"]
+__all__ = ["NativeTarget", "RoutedChatModel", "RoutingDecisionModel", "RoutingMiddleware", "decision_of", "native"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "RoutingDecisionModel":
+        # langchain-core has decision models from 1.7 on.
+        from .decision_model import RoutingDecisionModel
+
+        return RoutingDecisionModel
     if name == "RoutingMiddleware":
         # Agents bring LangGraph with them: a second of imports that a chain with a RoutedChatModel does without.
         from .middleware import RoutingMiddleware

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from pydantic import SecretStr
@@ -105,7 +105,8 @@ def with_key(targets: Any, api_key: str | SecretStr | None) -> Any:
 def pool_profile(pool: Pool, models: Mapping[str, BaseChatModel]) -> ModelProfile:
     """What every target of the pool can do: the least number, and only what all of them say they can.
 
-    `structured_output` decides how `create_agent` asks for a schema, `max_input_tokens` when it summarises.
+    `structured_output` decides how `create_agent` asks for a schema, `max_input_tokens` when it summarises: that
+    is there for every pool, and 128,000 for a model whose window nobody knows.
     """
     profiles = [_native_profile(t, models[t.name]) if t.name in models else _wire_profile(t) for t in pool]
     shared = set(profiles[0]).intersection(*profiles[1:])
@@ -128,9 +129,14 @@ def _native_profile(target: Target, model: BaseChatModel) -> ModelProfile:
     return cast("ModelProfile", {**limits, **(model.profile or {})})
 
 
+_WINDOW: Final = 128_000
+"""Tokens, where nobody knows a window: 34 of the 36 that the catalog knows are at least that (2026-11), and CrewAI's
+integration reckons with the same."""
+
+
 def _wire_profile(target: Target) -> ModelProfile:
     known = {
-        "max_input_tokens": target.context_window,
+        "max_input_tokens": target.context_window or _WINDOW,
         "max_output_tokens": target.max_output_tokens,
         "tool_calling": target.capabilities.tools,
         "image_inputs": target.capabilities.vision,

@@ -152,8 +152,16 @@ def test_a_second_answer_behind_the_first_is_never_delivered(ask: Ask) -> None:
             assert asyncio.run(three()) == ["first", "true 1", "true 2"]
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-ty", b"\x00garbage\r\n\r\n"])
-def test_a_kept_connection_that_breaks_late_or_in_words_is_not_sent_again_unseen(said: bytes) -> None:
+LATE = pytest.mark.parametrize(
+    "said",
+    [b"", b"HTTP/1.1 200 OK\r\ncontent-ty", b"\x00garbage\r\n\r\n", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\na: b\r\n"],
+    ids=["nothing", "half a head", "garbage", "half a line", "no end of the head"],
+)
+
+
+@BOTH
+@LATE
+def test_a_kept_connection_that_breaks_late_or_in_words_is_an_attempt_of_its_own(said: bytes, ask: Ask) -> None:
     def handle(connection: socket.socket, body: bytes, number: int) -> bool:
         if number == 1:
             if not said:
@@ -164,11 +172,44 @@ def test_a_kept_connection_that_breaks_late_or_in_words_is_not_sent_again_unseen
         return True
 
     with serving(handle) as url, closing(router(url)) as routed:
-        plain(routed, "first")
-        with pytest.raises(ConnectionFailed) as broke:
-            plain(routed, "second")
-        assert broke.value.possible_duplicate_cost
-        assert plain(routed, "third").text == "ok"
+        second = twice(routed, ask)
+    assert second.text == "ok"
+    told = [(attempt.error, attempt.possible_duplicate_cost) for attempt in second.decision.attempts]
+    assert told == [("ConnectionFailed", True), (None, False)]
+
+
+@BOTH
+@LATE
+def test_once_and_not_for_ever(said: bytes, ask: Ask) -> None:
+    requests: list[int] = []
+
+    def handle(connection: socket.socket, body: bytes, number: int) -> bool:
+        requests.append(number)
+        if number > 0:
+            if not said:
+                threading.Event().wait(0.5)
+            connection.sendall(said)
+            return False
+        connection.sendall(answer("ok"))
+        return True
+
+    with serving(handle) as url, closing(router(url)) as routed, pytest.raises(ConnectionFailed) as broke:
+        twice(routed, ask)
+    assert [attempt.possible_duplicate_cost for attempt in broke.value.attempts] == [True, True]
+    assert requests == [0, 1, 2]
+
+
+def twice(routed: Router, ask: Ask) -> Any:
+    """The answer to the second of two calls that use one connection."""
+    if ask is plain:
+        ask(routed, "first")
+        return ask(routed, "second")
+
+    async def both() -> Any:
+        await routed.acomplete("first")
+        return await routed.acomplete("second")
+
+    return asyncio.run(both())
 
 
 @BOTH

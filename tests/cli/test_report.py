@@ -43,7 +43,10 @@ def ledger(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The output of a report that succeeds, with nothing on standard error."""
+    """The output of a report that succeeds, in 80 columns, with nothing on standard error."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str | Path) -> str:
         monkeypatch.setattr("sys.argv", ["agentroute", "report", *map(str, arguments)])

@@ -249,12 +249,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         40,
         "400",
-        [refusal(400, "bad_value", "`temperature` is too warm")],
+        [refusal(400, "bad_value", "the first message is empty")],
         "unchanged",
         "InvalidRequest",
         status=400,
         code="bad_value",
-        says="`temperature` is too warm",
+        says="the first message is empty",
     ),
     Row(
         43,

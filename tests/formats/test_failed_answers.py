@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from agentroute import BadResponse, ChatResponse, Overloaded, ProviderError, RateLimited, Usage, fold, formats
+from agentroute import (
+    BadResponse,
+    ChatResponse,
+    Overloaded,
+    ProviderError,
+    QuotaExhausted,
+    RateLimited,
+    Usage,
+    fold,
+    formats,
+)
 from agentroute.events import Event, Started
 from agentroute.formats.sse import SseDecoder, encode_event
 
@@ -79,7 +89,21 @@ def whole_chat(finish: str, content: str | None = "hi", **choice: Any) -> dict[s
 
 
 class TestAnEndThatIsAFailure:
-    @pytest.mark.parametrize("word", ["error", "ERROR", "abort", "network_error", "insufficient_system_resource"])
+    @pytest.mark.parametrize(
+        "word",
+        [
+            "error",
+            "ERROR",
+            "abort",
+            "aborted",
+            "canceled",
+            "network_error",
+            "internal_error",
+            "upstream_error",
+            "engine_timeout",
+            "insufficient_system_resource",
+        ],
+    )
     def test_chat(self, word: str) -> None:
         with pytest.raises(ProviderError, match=f"{word}"):
             formats.of("openai_chat").decode_response(whole_chat(word), target="a")
@@ -121,7 +145,18 @@ class TestAnEndThatIsAFailure:
 
 class TestEventsWithoutData:
     @pytest.mark.parametrize(
-        "empty", [b"data:\n\n", b"data: \n\n", b"data\n\n", b"event: ping\ndata:\n\n", b"data:\ndata:\n\n"]
+        "empty",
+        [
+            b"data:\n\n",
+            b"data: \n\n",
+            b"data\n\n",
+            b"event: ping\ndata:\n\n",
+            b"data:\ndata:\n\n",
+            b"data: ping\n\n",
+            b"data: : keep-alive\n\n",
+            b"data: [HEARTBEAT]\n\n",
+            b"data: null\n\n",
+        ],
     )
     def test_are_no_events(self, empty: bytes) -> None:
         said = streamed("openai_chat", chat({"content": "hel"}), empty, chat({"content": "lo"}), empty, STOP, DONE)
@@ -264,3 +299,45 @@ class TestThinking:
         assert decoder.thinking
         decoder.feed(json.dumps(speaks))
         assert not decoder.thinking
+
+
+class TestCountsByOtherNames:
+    """A dialect's count by the names of another: servers that took it over keep their own."""
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            {"input_tokens": 100, "output_tokens": 10, "input_tokens_details": {"cached_tokens": 80}},
+            {"prompt_tokens": 100, "completion_tokens": 10, "input_tokens_details": {"cached_tokens": 80}},
+            {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 80}},
+            {"prompt_tokens": 100, "completion_tokens": 10, "cached_tokens": 80},
+        ],
+    )
+    @pytest.mark.parametrize("dialect", ["openai_chat", "openai_responses"])
+    def test_is_read(self, dialect: str, raw: dict[str, Any]) -> None:
+        body = whole_chat("stop") if dialect == "openai_chat" else {"id": "r", "status": "completed", "output": []}
+        found = formats.of(dialect).decode_response({**body, "usage": raw}).usage
+        assert found == Usage(100, 10, 80)
+
+    def test_anthropic_s_names_leave_the_cache_out(self) -> None:
+        raw = {"input_tokens": 20, "output_tokens": 10, "cache_read_input_tokens": 80}
+        found = formats.of("openai_chat").decode_response({**whole_chat("stop"), "usage": raw}).usage
+        assert found is not None
+        assert found.input_tokens is None
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages", "openai_responses"])
+def test_minimax_says_in_every_answer_how_it_went(dialect: str) -> None:
+    failed = {"id": "c", "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
+    with pytest.raises(QuotaExhausted, match="insufficient balance"):
+        formats.of(dialect).decode_response({**failed, "choices": None, "content": [], "output": []})
+    with pytest.raises(QuotaExhausted, match="insufficient balance"):
+        events(dialect, failed)
+    well = {**whole_chat("stop"), "base_resp": {"status_code": 0, "status_msg": ""}}
+    assert formats.of("openai_chat").decode_response(well).text == "hi"
+
+
+def test_calls_without_an_id_at_one_index_are_told_apart_by_their_names() -> None:
+    a, b = '{"a":1}', '{"b":2}'
+    pieces = [called(0, a[:3], None, "look"), called(0, a[3:]), called(0, b, None, "look"), STOP, DONE]
+    assert [call.arguments for call in streamed("openai_chat", *pieces).tool_calls] == [a, b]

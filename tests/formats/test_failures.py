@@ -97,7 +97,7 @@ def test_a_status_alone(status: int, kind: type, body: Any) -> None:
         (400, said("API key not valid. Please pass a valid API key.", 400), AuthenticationFailed),
         (400, said("Tool call validation failed", "tool_use_failed", type="invalid_request_error"), BadResponse),
         (400, said("Web search options not supported with this model."), Unsupported),
-        (400, said("max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens"), InvalidRequest),
+        (400, said("max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens"), Unsupported),
         (
             400,
             {"object": "error", "message": "maximum context length", "type": "BadRequestError", "code": 400},
@@ -302,7 +302,7 @@ def test_what_one_target_does_not_take(status: int, body: Any) -> None:
             {"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Field required", "type": "missing"}]},
             InvalidRequest,
         ),
-        (400, said("`temperature` is too warm", "bad_value"), InvalidRequest),
+        (400, said("`messages` is too warm", "bad_value"), InvalidRequest),
         (403, said("no"), AuthenticationFailed),
         (429, said("this tier is not supported for this model"), RateLimited),
         (429, said("Too many tokens, please wait before trying again."), RateLimited),
@@ -405,3 +405,125 @@ def test_what_told_the_class(status: int | None, body: Any, told: str) -> None:
 )
 def test_an_odd_shape_is_no_reason_and_no_crash(body: Any) -> None:
     assert type(error(400, body)) is InvalidRequest
+
+
+OTHER_WORDINGS: list[tuple[type[ProviderError], tuple[str, ...]]] = [
+    (
+        ContextTooLong,
+        (
+            "request_too_large: Request exceeds the maximum size",
+            "Total tokens of image and text exceed max message tokens. Request id: x",
+            "The decoder prompt (length 40000) is longer than the maximum model length of 32768.",
+            "Request too large. Max size is 1048576 tokens",
+            "Input length 40000 exceeds the maximum allowed length 32768",
+            "The total number of tokens in the input exceeds the model limit of 128000",
+            "Conversation is too long for this model. Please shorten it",
+            "Number of input tokens (150000) exceeds the maximum allowed (131072)",
+            "This request's input of 1200000 tokens is larger than the model's maximum of 1048576",
+            "the input token count is 1100000 but the model only supports up to 1048576",
+            "Trying to submit 200000 tokens, limit 128000: context overflow",
+            "input length and `max_tokens` exceed context limit: 195000 + 21333 > 200000",
+            "'max_tokens' is too large: 40000. The maximum context length is 32768; your request has 20 tokens",
+            "prompt_tokens 140000 > max 131072",
+            "Prompt 超长",
+        ),
+    ),
+    (
+        QuotaExhausted,
+        (
+            "Your prepayment credits are depleted.",
+            "This request requires more credits, or fewer max_tokens. You can only afford 1432.",
+            "Key limit exceeded (total limit).",
+            "Monthly limit reached for this API key",
+            "Extra usage is required for long context requests.",
+            "账户余额不足",
+        ),
+    ),
+    (
+        AuthenticationFailed,
+        ("API key expired. Please renew the API key.", "The API key has expired", "No API key provided"),
+    ),
+    (
+        ModelNotFound,
+        (
+            "The model 'o1' has been shut down",
+            "Model gemini-2.5-pro is no longer available to new users",
+            "The provided model identifier is invalid.",
+            "model is retired",
+        ),
+    ),
+    (
+        Unsupported,
+        (
+            "Your account is not active, please check your billing details on our website.",
+            "This API method requires billing to be enabled.",
+            "The long context beta is not yet available for this subscription.",
+            "Access denied, please make sure your account is in good standing.",
+            "Invocation of model ID x with on-demand throughput isn’t supported.",
+            "Operation not allowed",
+            "This model requires data retention",
+            "No endpoints available matching your guardrail restrictions and data policy",
+            "Request not allowed from your location",
+            "your account's region is blocked",
+            "temperature: this field is not accepted by claude-opus-5-5",
+            "Only temperature=1 is accepted",
+            "Invalid 'tools': array too long. Expected an array with maximum length 128",
+            "* GenerateContentRequest.tools[0].function_declarations[0].name: Invalid function name.",
+            "image exceeds 5 MB maximum: 7000000 bytes > 5242880 bytes",
+            "The thinking budget 99999 is invalid. Please choose a value between 512 and 24576.",
+            "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
+            "`max_tokens` must be <= 32768, the maximum value is less than the `context_window` for this model",
+            "it has a maxOutputTokens value of 100000 but the supported range is from 1 to 65537",
+            'messages.3.role: "system" is not allowed here',
+            "parameter.enable_thinking must be set to false for non-streaming calls",
+            "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+            "Invalid value: 'xhigh'. Supported values are: 'low', 'medium', and 'high'.",
+            "`reasoning_effort` must be one of `none`, `default`",
+            "json: cannot unmarshal array into Go struct field ChatRequest.messages.content of type string",
+            "This model requires the Responses API",
+            "messages.1.content.0: Invalid `signature` in `thinking` block",
+        ),
+    ),
+    (
+        InvalidRequest,
+        (
+            "Invalid type for 'messages[0].content': expected one of a string or array",
+            "messages.0: all messages must have non-empty content except for the final assistant message",
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each call.",
+            "messages.2.content.0: unexpected `tool_use_id` found in `tool_result` blocks: toolu_1.",
+            "the number of function response parts must be equal to the number of function call parts",
+            "We could not parse the JSON body of your request.",
+            "you must provide a messages parameter",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in OTHER_WORDINGS for text in texts])
+@pytest.mark.parametrize("status", [400, 422])
+def test_other_wordings_of_the_same(kind: type, text: str, status: int) -> None:
+    assert type(error(status, said(text, type="invalid_request_error"))) is kind
+    assert type(error(status, {"message": text})) is kind
+    assert type(error(status, {"detail": [{"msg": text}]})) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("prompt_too_long", ContextTooLong),
+        ("request_too_large", ContextTooLong),
+        ("tokens_limit_reached", ContextTooLong),
+        ("credits_exhausted", QuotaExhausted),
+        ("monthly_limit_exceeded", QuotaExhausted),
+        ("AccountOverdueError", QuotaExhausted),
+        ("model_not_supported", Unsupported),
+        ("organization_must_be_verified", Unsupported),
+        ("unsupported_region", Unsupported),
+        ("invalid_image_format", Unsupported),
+        ("model_retired", ModelNotFound),
+        ("rate_limit_reached_error", RateLimited),
+        ("bad_value", InvalidRequest),
+    ],
+)
+def test_a_code_is_read_like_words(code: str, kind: type) -> None:
+    assert type(error(400, said("x", code, type="invalid_request_error"))) is kind

@@ -327,7 +327,7 @@ class TestStream:
         decoder.feed(json.dumps(chunk(finish="FROM_TOMORROW", usage=None)))
         assert decoder.warnings() == ("unknown_finish_reason", "provider_missing_usage", "empty_response")
 
-    @pytest.mark.parametrize("data", ["", "{", "1", "null", '"x"', "[" * 100_000])
+    @pytest.mark.parametrize("data", ["", "{", "1", '"x"', "[" * 100_000])
     def test_what_is_no_chunk(self, data: str) -> None:
         with pytest.raises(BadResponse) as caught:
             StreamDecoder(target="t").feed(data)

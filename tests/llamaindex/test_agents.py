@@ -13,13 +13,15 @@ from llama_index.core.agent.workflow import (
     ReActAgent,
 )
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 from llama_index.llms.agentroute import RoutedLLM, decision_of
+from llama_index_instrumentation import get_dispatcher
 
 from agentroute import Target
 from agentroute.messages import ChatRequest
 from agentroute.testing import Fault, ScriptedReply, tool_call
 
-from .pools import POOLS, routed, serving
+from .pools import POOLS, SMALL, routed, serving
 
 pytestmark = pytest.mark.requires("llama_index")
 
@@ -186,3 +188,61 @@ async def test_anthropic_is_told_that_a_tool_failed() -> None:
             if isinstance(block, dict) and block["type"] == "tool_result"
         )
         assert result["is_error"] is True
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+async def test_a_react_agent_s_tool_that_raises_has_failed(error: Exception) -> None:
+    def weather(city: str) -> str:
+        """Tell the weather in a city."""
+        raise error
+
+    def thinks(request: ChatRequest) -> str:
+        seen = "Observation:" in request.messages[-1].text
+        return (
+            "Thought: I know.\nAnswer: Yes." if seen else 'Thought: x\nAction: weather\nAction Input: {"city": "Faro"}'
+        )
+
+    with serving(thinks) as server:
+        llm = routed("wire", server)
+        await ReActAgent(name="sailor", tools=[weather], llm=llm).run("Do I need a coat?")
+        assert [d.step_kind.value for d in llm.router.ledger.decisions] == ["first_ask", "after_error"]
+
+
+async def test_a_react_agent_s_answer_that_could_not_be_read_has_failed() -> None:
+    replies = iter(["Thought: x\nAction: weather\nAction Input: {", "Thought: I know.\nAnswer: Yes."])
+    with serving(lambda request: next(replies)) as server:
+        llm = routed("wire", server)
+        await ReActAgent(name="sailor", llm=llm).run("Do I need a coat?")
+        assert [d.step_kind.value for d in llm.router.ledger.decisions] == ["first_ask", "after_error"]
+
+
+async def test_a_step_of_a_workflow_of_one_s_own_is_known_by_its_name() -> None:
+    with serving("Yes.") as server:
+        llm = routed("wire", server)
+
+        class Research(Workflow):
+            @step
+            async def grade(self, begun: StartEvent) -> StopEvent:
+                await llm.acomplete("Is this relevant?")
+                return StopEvent(result=str(await FunctionAgent(name="sailor", llm=llm).run("Do I need a coat?")))
+
+        await Research().run()
+        assert [d.context.role for d in llm.router.ledger.decisions] == ["grade", "sailor"]
+
+
+async def test_instrumentation_can_be_left_alone() -> None:
+    before = list(get_dispatcher().span_handlers)
+    with serving("Hello.") as server:
+        llm = RoutedLLM(targets={"small": server.target(model=SMALL)}, listens=False)
+        await FunctionAgent(name="sailor", llm=llm).run("Hello.")
+        assert [d.context.agent for d in llm.router.ledger.decisions] == [None]
+        await llm.router.aclose()
+    assert get_dispatcher().span_handlers == before
+
+
+def test_bind_is_for_agent() -> None:
+    with serving("Hello.") as server:
+        llm = routed("wire", server)
+        handle = llm.bind(agent="writer", max_tier="mid")
+        assert handle == llm.for_agent("writer", max_tier="mid")
+        assert handle.router is llm.router

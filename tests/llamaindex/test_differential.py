@@ -319,7 +319,8 @@ async def observed(run: Scenario, make: Callable[[Any, CallbackManager], Any], m
     monkeypatch.setattr(Settings, "_callback_manager", manager)
     with serving(script) as server:
         result = await run(make(server, manager))
-        requests = [alike(request.body) for request in server.requests]
+        # Sub-questions are asked at once, and reach the server in either order.
+        requests = sorted((alike(request.body) for request in server.requests), key=str)
     return result, requests, (counter.prompt_llm_token_count, counter.completion_llm_token_count)
 
 

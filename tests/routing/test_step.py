@@ -167,6 +167,17 @@ LOOP = (user(ASK), calls("cat a.py"), results("x = 1"))
         (LOOP, {"tools": (Tool("transfer_to_billing"), Tool("handoff_to_sales"))}, None, StepKind.AFTER_RESULT),
         (LOOP, {"tools": (Tool("Task"),)}, StepContext(agent="writer"), StepKind.AFTER_RESULT),
         (LOOP, {}, StepContext(role="supervisor"), StepKind.DELEGATE),
+        ((user(ASK),), {}, StepContext(agent="Manager"), StepKind.DELEGATE),
+        ((user(ASK),), {"tools": ()}, StepContext(role="coordinator"), StepKind.FIRST_ASK),
+        (LOOP, {"tools": ()}, StepContext(role="coordinator"), StepKind.AFTER_RESULT),
+        (LOOP, {}, StepContext(failed=True), StepKind.AFTER_ERROR),
+        ((user(ASK),), {}, StepContext(failed=True), StepKind.AFTER_ERROR),
+        (
+            (user(ASK),),
+            {"tools": (), "response_schema": ResponseSchema()},
+            StepContext(failed=True),
+            StepKind.STRUCTURED,
+        ),
         (
             (*LOOP, says("Done."), user("Your task is to create a detailed summary of the conversation so far.")),
             {},
@@ -333,3 +344,10 @@ def test_a_step_is_a_value() -> None:
     assert replace(found) == found
     assert hash(found) == hash(step(user(ASK)))
     assert all(field.type is not None for field in fields(Step))
+
+
+@pytest.mark.parametrize("messages", [(user(ASK),), LOOP], ids=["no result", "a sound result"])
+def test_what_the_caller_knows_of_a_failure_counts_as_evidence(messages: tuple[Message, ...]) -> None:
+    step = Step.of(ChatRequest(messages, tools=TOOLS), StepContext(failed=True))
+    assert (step.errors_last, step.error_streak, step.errors_recent, step.recovered) == (1, 1, 1, False)
+    assert step.evidence[-1].reason == "the caller says that the latest call or answer failed"

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from tests.loopback import ANSWER, COMPLETION, Loopback, Script, plain
 
 from agentroute import Router
+from tests.loopback import ANSWER, COMPLETION, Loopback, Script, plain
 
 IN_FLIGHT = 64
 

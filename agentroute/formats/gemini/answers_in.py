@@ -102,6 +102,8 @@ class StreamDecoder:
         chunk = load_event(data, self._target)
         if isinstance(chunk, list):
             return [found for each in chunk for found in self.read(each)]
+        if chunk in (None, ""):
+            return []
         if event == "error" and isinstance(chunk, Mapping):
             raise decode_error(None, {}, chunk, target=self._target)
         return self.read(chunk)

@@ -176,7 +176,11 @@ def decode_usage(raw: Any) -> Usage | None:
     if not isinstance(raw, Mapping):
         return None
     sent, written = count(raw.get("prompt_tokens")), count(raw.get("completion_tokens"))
-    inputs, outputs = table(raw.get("prompt_tokens_details")), table(raw.get("completion_tokens_details"))
+    if sent is None and "cache_read_input_tokens" not in raw:
+        # By the names of Responses. By Anthropic's, which have one more for the cache, it would be a part of the input.
+        sent, written = count(raw.get("input_tokens")), count(raw.get("output_tokens", raw.get("completion_tokens")))
+    inputs = table(raw.get("prompt_tokens_details", raw.get("input_tokens_details")))
+    outputs = table(raw.get("completion_tokens_details", raw.get("output_tokens_details")))
     lives = table(raw.get("cache_creation")) or table(inputs.get("cache_creation_token_details"))
     reasoning = most(outputs.get("reasoning_tokens"), raw.get("reasoning_tokens"))
     if sent is not None and written is not None and reasoning and raw.get("total_tokens") == sent + written + reasoning:
@@ -495,7 +499,7 @@ class StreamDecoder:
             return None
         if wire_id is not None and wire_id != call.wire_id and (call.wire_id is not None or name is not None):
             return None
-        if wire_id is None and name is not None and call.name is not None and name != call.name:
+        if wire_id is None and name is not None and call.name is not None and (name != call.name or call.whole):
             return None
         return call
 

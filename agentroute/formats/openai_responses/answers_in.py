@@ -139,13 +139,17 @@ def _server_tools(output: Any) -> tuple[tuple[str, int], ...]:
 
 
 def decode_usage(raw: Any) -> Usage | None:
-    """The provider's count, or None where it gave none. Input holds what was cached, output what was thought."""
+    """The provider's count, or None where it gave none. Input holds what was cached, output what was thought.
+
+    Servers that took the dialect over may count by the names of chat completions.
+    """
     if not isinstance(raw, Mapping):
         return None
-    inputs, outputs = table(raw.get("input_tokens_details")), table(raw.get("output_tokens_details"))
+    inputs = table(raw.get("input_tokens_details", raw.get("prompt_tokens_details")))
+    outputs = table(raw.get("output_tokens_details", raw.get("completion_tokens_details")))
     usage = Usage(
-        count(raw.get("input_tokens")),
-        count(raw.get("output_tokens")),
+        count(raw.get("input_tokens", raw.get("prompt_tokens"))),
+        count(raw.get("output_tokens", raw.get("completion_tokens"))),
         most(inputs.get("cached_tokens"), raw.get("cached_tokens")),
         count(inputs.get("cache_write_tokens")),
         count(outputs.get("reasoning_tokens")),

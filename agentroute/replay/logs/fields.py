@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeAlias
 
-from agentroute.errors import RequestError
+from agentroute.errors import RequestError, printable
 from agentroute.messages import Usage
 
 __all__ = [
@@ -199,11 +199,6 @@ def plain(raw: Any) -> str:
     if isinstance(raw, str):
         return raw
     return "" if raw is None else json.dumps(raw, ensure_ascii=False, default=str)
-
-
-def printable(text: str) -> str:
-    """The text with a replacement sign for each control character and lone surrogate."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def text_of(raw: Any, where: str) -> str:

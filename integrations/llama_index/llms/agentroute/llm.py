@@ -44,7 +44,7 @@ from .answers import read_answer
 from .attempts import AsyncLLMPerformer, Attempts, LLMPerformer, Piece
 from .context import PromptMessages, decided, prompt_kind
 from .events import astream_with_events, stream_with_events
-from .listening import calling_agent, listen
+from .listening import calling_agent, listen, told_of_failure
 from .messages import tool_calls_of
 from .options import BoundTools, Options, resolved_choice
 from .pool import native, pool_metadata
@@ -249,6 +249,7 @@ class RoutedLLM(FunctionCallingLLM):
                 agent=agent,
                 role=self.role or agent,
                 node=options.output_name or kind,
+                failed=told_of_failure(messages),
             ),
             constraints=Constraints.of(options.constraints, self.constraints),
             stream=stream,

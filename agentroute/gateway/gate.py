@@ -1,0 +1,182 @@
+"""Who may come in, how often and how many at a time; and what a key may spend."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from agentroute.decisions import Decision
+
+from .refusals import Refused
+from .settings import ClientKey, GatewaySettings, hash_key, is_loopback
+
+__all__ = ["Gate", "Hold", "Pass", "Spending"]
+
+_MINUTE: Final = 60.0
+
+
+@dataclass(slots=True)
+class Pass:
+    """One admitted request. `leave` gives its place free."""
+
+    key: ClientKey | None
+    _leave: Callable[[], None] | None = None
+
+    def leave(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
+class Hold(Protocol):
+    """What was set aside for one call; `settle` puts the real cost in its place."""
+
+    def settle(self, decision: Decision) -> None: ...
+
+
+class Spending(Protocol):
+    """Budgets of keys: asked before a call, told after it."""
+
+    def reserve(self, key: ClientKey, decision: Decision) -> Hold:
+        """Raises Refused if the key has no budget left for the call."""
+
+
+class _Free:
+    def settle(self, decision: Decision) -> None:
+        pass
+
+
+_FREE: Final = _Free()
+
+
+class Gate:
+    """Asks for a key if there are any, and counts what each does. `reload` puts other keys in force at once."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        spending: Spending | None = None,
+    ) -> None:
+        self._monotonic = monotonic
+        self._spending: Spending = DayAndMonth(now) if spending is None else spending
+        self._running: dict[str, int] = {}
+        self._recent: dict[str, deque[float]] = {}
+        self.reload(settings)
+
+    def reload(self, settings: GatewaySettings) -> None:
+        self._keys = settings.keys
+        self._local = is_loopback(settings.host)
+        self._origins = settings.cors_origins
+
+    def admit(self, key: str | None, headers: Mapping[str, str]) -> Pass:
+        """Raises Refused for a key that is not known, and for one that asks too often or too much at once."""
+        if not self._keys:
+            self._no_stranger(headers)
+            return Pass(None)
+        known = self._find(key)
+        if known is None:
+            what = "no key was sent" if key is None else "the key is not known"
+            raise Refused(401, "invalid_api_key", f"{what}; send a key of this gateway's, as you would to the provider")
+        self._rate(known)
+        running = self._running.get(known.name, 0)
+        if known.concurrency is not None and running >= known.concurrency:
+            raise Refused(
+                429, "too_many_at_once", f"the key {known.name!r} runs {running} requests, its limit", retry_after=1.0
+            )
+        self._running[known.name] = running + 1
+        return Pass(known, lambda: self._left(known.name))
+
+    def reserve(self, passed: Pass, decision: Decision) -> Hold:
+        """Sets aside what the call will probably cost. Raises Refused if the key's budget does not hold it."""
+        key = passed.key
+        if key is None or (key.daily_usd is None and key.monthly_usd is None):
+            return _FREE
+        return self._spending.reserve(key, decision)
+
+    def _find(self, key: str | None) -> ClientKey | None:
+        """Every known key is compared, in constant time, so that the time tells nothing of which was near."""
+        given = hash_key(key or "")
+        found = None
+        for known in self._keys:
+            if hmac.compare_digest(known.sha256, given):
+                found = known
+        return found if key else None
+
+    def _no_stranger(self, headers: Mapping[str, str]) -> None:
+        """Without keys only programs of this machine may ask: no web page, under whatever name it found us."""
+        host = urlsplit(f"//{headers.get('host', '')}").hostname
+        if self._local and host is not None and not is_loopback(host) and not host.endswith(".localhost"):
+            raise Refused(403, "unknown_host", f"this gateway is not called {host[:100]!r}; use its address")
+        origin = headers.get("origin")
+        if origin is not None and origin not in self._origins and "*" not in self._origins:
+            raise Refused(403, "origin_not_allowed", "web pages may not ask here; cors_origins allows them")
+
+    def _rate(self, key: ClientKey) -> None:
+        if key.rate_per_minute is None:
+            return
+        now = self._monotonic()
+        recent = self._recent.setdefault(key.name, deque())
+        while recent and now - recent[0] >= _MINUTE:
+            recent.popleft()
+        if len(recent) >= key.rate_per_minute:
+            wait = _MINUTE - (now - recent[0])
+            raise Refused(
+                429,
+                "rate_limit_exceeded",
+                f"the key {key.name!r} may ask {key.rate_per_minute} times a minute",
+                retry_after=wait,
+            )
+        recent.append(now)
+
+    def _left(self, name: str) -> None:
+        self._running[name] -= 1
+
+
+class DayAndMonth:
+    """Budgets of UTC days and calendar months, kept while the process runs."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._spent: dict[tuple[str, str], Decimal] = {}
+
+    def reserve(self, key: ClientKey, decision: Decision) -> Hold:
+        now = self._now()
+        periods = [(f"{now:%Y-%m-%d}", key.daily_usd, "day"), (f"{now:%Y-%m}", key.monthly_usd, "month")]
+        expected = decision.expected_cost
+        if expected is None:
+            raise Refused(
+                403, "unknown_price", f"{decision.target!r} has no known price, and the key {key.name!r} has a budget"
+            )
+        for period, limit, name in periods:
+            if limit is not None and self._spent.get((key.name, period), Decimal(0)) + expected > limit:
+                raise Refused(403, "budget_exhausted", f"the key {key.name!r} has spent its {limit} USD of this {name}")
+        places = [(key.name, period) for period, limit, _ in periods if limit is not None]
+        for place in places:
+            self._spent[place] = self._spent.get(place, Decimal(0)) + expected
+        return _Reserved(self._spent, places, expected)
+
+
+@dataclass(slots=True)
+class _Reserved:
+    spent: dict[tuple[str, str], Decimal]
+    places: list[tuple[str, str]]
+    expected: Decimal
+
+    def settle(self, decision: Decision) -> None:
+        """What is unknown counts as expected; a call that never began cost nothing."""
+        if decision.outcome == "planned":
+            real = Decimal(0)
+        else:
+            real = self.expected if decision.cost is None and decision.attempts else decision.cost or Decimal(0)
+        for place in self.places:
+            self.spent[place] += real - self.expected

@@ -1,0 +1,20 @@
+"""What the gateway itself refuses before a router is asked, each with its status, code and remedy."""
+
+from __future__ import annotations
+
+from agentroute.errors import AgentRouteError
+
+__all__ = ["Refused"]
+
+
+class Refused(AgentRouteError):
+    """The gateway does not serve this request. `kind` is the word of each dialect's table (`doors/errors.py`)."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after: float | None = None, passing: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+        self.passing = passing

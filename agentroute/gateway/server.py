@@ -1,0 +1,138 @@
+"""Runs the gateway under uvicorn: where it listens, how it is told to reload, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+
+from agentroute.config import load_gateway
+from agentroute.errors import ConfigError
+from agentroute.router import Router
+
+from .app import Gateway
+from .demo import demo_router
+from .settings import GatewaySettings
+
+__all__ = ["demo_serve", "serve"]
+
+logger = logging.getLogger("agentroute")
+
+
+def serve(config: Path | None, given: Mapping[str, Any], ledger: Path) -> None:
+    """Serves the config file, or what the keys in the environment give, until a signal ends it. A change of the file is
+    in force within a second, without a restart."""
+    if config is None:
+        try:
+            router = Router(ledger=ledger)
+        except ConfigError as error:
+            problem = str(error)
+        else:
+            _run(Gateway(router, GatewaySettings(**given)))
+            return
+        raise ConfigError(f"{problem}; `agentroute serve --demo` serves scripted models")
+    source = _Source(config, given)
+    _run(Gateway(Router.from_config(config), source.settings(), background=source.watch))
+
+
+def demo_serve(given: Mapping[str, Any]) -> None:
+    """Serves scripted models."""
+    with demo_router() as router:
+        _run(Gateway(router, GatewaySettings(**given)))
+
+
+class _Source:
+    """A config file that may change while it is served."""
+
+    def __init__(self, path: Path, given: Mapping[str, Any]) -> None:
+        self._path = path
+        self._given = given
+        self._seen = self._stamp()
+        self._routing = self._routing_part()
+
+    def settings(self) -> GatewaySettings:
+        return GatewaySettings.of({**load_gateway(self._path), **self._given})
+
+    async def watch(self, gateway: Gateway) -> None:
+        """Looks twice a second. A file that is wrong is told in the log, and what was in force stays so."""
+        closing: set[asyncio.Task[None]] = set()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self._stamp() == self._seen:
+                continue
+            self._seen = self._stamp()
+            try:
+                settings, router = self.settings(), self._router(gateway.router)
+            except ConfigError as error:
+                logger.error("the config was not reloaded: %s", error)
+                continue
+            task = asyncio.create_task(gateway.reload(router, settings))
+            closing.add(task)
+            task.add_done_callback(closing.discard)
+            logger.warning("the config %s was reloaded", self._path)
+
+    def _router(self, old: Router) -> Router | None:
+        """A new one if anything but the gateway's own part has changed. What is known of sick targets and of warm
+        prefixes goes on."""
+        part = self._routing_part()
+        if part == self._routing:
+            return None
+        router = Router.from_config(self._path, breakers=old.breakers, affinity=old.affinity)
+        self._routing = part
+        return router
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            facts = self._path.stat()
+        except OSError:
+            return None
+        return facts.st_mtime_ns, facts.st_size
+
+    def _routing_part(self) -> Any:
+        try:
+            read = tomllib.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return {key: value for key, value in read.items() if key != "gateway"}
+
+
+_LOOK_S: Final = 0.5
+
+
+def uvicorn_config(gateway: Gateway) -> uvicorn.Config:
+    """How uvicorn runs it: no access log (the ledger has every step), no name of its own, and bounded."""
+    settings = gateway.settings
+    return uvicorn.Config(
+        gateway.app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=round(settings.drain_s),
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for socket in server.sockets:
+                host, port = socket.getsockname()[:2]
+                print(f"agentroute serves on http://{host}:{port} (docs/gateway.md)", flush=True)  # noqa: T201
+
+
+def _run(gateway: Gateway) -> None:
+    _Server(uvicorn_config(gateway)).run()

@@ -1,0 +1,108 @@
+"""What an operator may set: where the gateway listens, who may ask, and how much one request may take."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Any
+
+from agentroute.decisions import Strategy
+from agentroute.errors import ConfigError
+from agentroute.targets import Tier
+
+__all__ = ["ClientKey", "GatewaySettings", "hash_key", "is_loopback"]
+
+
+def hash_key(key: str) -> str:
+    """What is kept of a client's key: SHA-256, in hex. The keys are long and random, so no salt is needed.
+
+    >>> hash_key("ar-1")[:8]
+    'c666e595'
+    """
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """One client's key, as its hash, and what may be done with it. None allows everything.
+
+    `rate_per_minute` counts requests, `concurrency` those that run at the same time; the budgets are USD a day and a
+    calendar month (UTC). `name` stands in logs and records; the key itself nowhere.
+    """
+
+    name: str
+    sha256: str = field(repr=False)
+    strategies: tuple[Strategy, ...] | None = None
+    max_tier: Tier | None = None
+    providers: tuple[str, ...] | None = None
+    rate_per_minute: int | None = None
+    concurrency: int | None = None
+    daily_usd: Decimal | None = None
+    monthly_usd: Decimal | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> ClientKey:
+        tier = facts.get("max_tier")
+        lists = {name: tuple(facts[name]) for name in ("strategies", "providers") if facts.get(name) is not None}
+        return cls(**{**facts, **lists, "max_tier": None if tier is None else Tier.parse(tier)})
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """Where and how the gateway serves. Sizes are bytes, times seconds.
+
+    `models` gives further names that clients may ask for what they stand for (`{"gpt-4o": "auto"}`; `"*"` stands for
+    every name that is not known). `hold_s` is how long a stream's headers wait for the first content: until then a
+    failure is an HTTP status. `keep_alive_s` is the silence after which a comment is sent, if the client survives it.
+    `own_keys` lets a client bring its own key of a provider in the header `x-agentroute-key-PROVIDER`. `embeddings`
+    names the target that `/v1/embeddings` goes to. Raises ConfigError for an address that is open to other machines
+    while no key is asked for.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 4180
+    keys: tuple[ClientKey, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    cors_origins: tuple[str, ...] = ()
+    own_keys: bool = False
+    embeddings: str | None = None
+    max_body: int = 32 * 1024 * 1024
+    max_depth: int = 100
+    body_s: float = 30.0
+    hold_s: float = 45.0
+    keep_alive_s: float = 15.0
+    max_connections: int = 2_000
+    drain_s: float = 30.0
+    kept_decisions: int = 2_000
+    kept_answers: int = 64 * 1024 * 1024
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> GatewaySettings:
+        """The settings of a config file (`config.load_gateway`)."""
+        keys = tuple(ClientKey.of(key) for key in facts.get("keys", ()))
+        origins = tuple(facts.get("cors_origins", ()))
+        return cls(**{**facts, "keys": keys, "cors_origins": origins})
+
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host) and not self.keys:
+            raise ConfigError(
+                f"host {self.host!r} is open to other machines, and no client key is set; add [[gateway.key]] "
+                f"(`agentroute serve --new-key NAME` makes one), or listen on 127.0.0.1"
+            )
+        names = [key.name for key in self.keys]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ConfigError(f"two client keys are named {sorted(twice)[0]!r}; give each its own name")

@@ -1,0 +1,330 @@
+"""What a call through the gateway costs in CPU, beside a bare pass-through and, where it is installed, LiteLLM's proxy.
+
+    python evals/bench/gateway.py [--seconds S] [--litellm /path/to/venv/bin/litellm]
+
+Upstream, contender and load are processes of their own; the CPU is the contender's, by /proc (Linux). The floor is
+Starlette and aiohttp, which read the request's JSON, and pass the upstream's answer on as it comes: nothing routed,
+checked, translated or recorded. The gateway runs as a user runs it: a client key with a budget, two targets, decisions,
+and an SQLite ledger. Contenders take turns, `--rounds` times; the table has the median and the smallest and largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import aiohttp
+
+OUT = Path(__file__).resolve().parent.parent / "results" / "bench_gateway.txt"
+USAGE = {"prompt_tokens": 120, "completion_tokens": 50, "total_tokens": 170}
+WORDS = [f"word{number} " for number in range(52)]
+KEY = "ar-bench-key"
+MESSAGES = [
+    {"role": "system", "content": "You are a helpful assistant. " * 8},
+    {"role": "user", "content": "What is the capital of France?"},
+]
+
+
+# -- upstream ----------------------------------------------------------------------------------------------------------
+
+
+def chunk(delta: dict[str, str], finish: str | None = None, usage: dict[str, int] | None = None) -> bytes:
+    choices = [] if usage else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices}
+    return b"data: " + json.dumps({**body, "usage": usage}).encode() + b"\n\n"
+
+
+EVENTS = [*(chunk({"content": word}) for word in WORDS), chunk({}, "stop"), chunk({}, usage=USAGE)]
+PLAIN = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Paris. " * 20}, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+).encode()
+
+
+class Upstream(asyncio.Protocol):
+    """Answers every request on a kept connection, after `delay` seconds, with the plain or the streamed answer."""
+
+    delay = 0.0
+    gap = 0.0
+
+    def __init__(self) -> None:
+        self.raw = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.raw += data
+        head, end, rest = self.raw.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = next(
+            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+        )
+        if len(rest) < length:
+            return
+        self.raw = rest[length:]
+        stream = b'"stream":true' in rest or b'"stream": true' in rest
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.delay, lambda: loop.create_task(self.stream()) if stream else self.plain())
+
+    def plain(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(PLAIN)
+        self.transport.write(head + PLAIN)
+
+    async def stream(self) -> None:
+        self.transport.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        for data in EVENTS:
+            self.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
+            await asyncio.sleep(self.gap)
+        done = b"data: [DONE]\n\n"
+        self.transport.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(done), done))
+
+
+def upstream(port: int, delay: float, gap: float) -> None:
+    Upstream.delay, Upstream.gap = delay, gap
+
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+# -- contenders --------------------------------------------------------------------------------------------------------
+
+
+def floor(port: int, to: int) -> None:
+    """The pass-through."""
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response, StreamingResponse
+    from starlette.routing import Route
+
+    sessions: list[aiohttp.ClientSession] = []
+
+    async def call(request: Request) -> Response:
+        if not sessions:
+            sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        body = json.loads(await request.body())
+        url = f"http://127.0.0.1:{to}/v1/chat/completions"
+        answer = await sessions[0].post(url, json=body)
+        if not body.get("stream"):
+            return Response(json.dumps(json.loads(await answer.read())), media_type="application/json")
+        return StreamingResponse(answer.content.iter_any(), media_type="text/event-stream")
+
+    app = Starlette(routes=[Route("/v1/chat/completions", call, methods=["POST"])])
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+def ours(port: int, to: int) -> None:
+    """The gateway with everything on."""
+    from agentroute.gateway.server import serve
+    from agentroute.gateway.settings import hash_key
+
+    folder = Path(tempfile.mkdtemp())
+    os.environ["BENCH_UPSTREAM_KEY"] = "k"
+    targets = "".join(
+        f'[[target]]\nname = "{name}"\nprovider = "bench"\nmodel = "m"\ntier = "{tier}"\n'
+        f'base_url = "http://127.0.0.1:{to}/v1"\napi_key = "env:BENCH_UPSTREAM_KEY"\n'
+        f"price = {{ input = {price}, output = {price} }}\n"
+        for name, tier, price in (("small", "budget", 0.1), ("large", "premium", 10))
+    )
+    keys = f'[[gateway.key]]\nname = "bench"\nsha256 = "{hash_key(KEY)}"\ndaily_usd = 1000000\nconcurrency = 10000\n'
+    path = folder / "agentroute.toml"
+    path.write_text(f'ledger = "ledger.db"\n{targets}[gateway]\nport = {port}\n{keys}')
+    try:
+        serve(path, {}, folder / "unused.db")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def litellm(command: str, port: int, to: int) -> Iterator[int]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        entry = {"model": "openai/m", "api_base": f"http://127.0.0.1:{to}/v1", "api_key": "k"}
+        path.write_text(json.dumps({"model_list": [{"model_name": "auto", "litellm_params": entry}]}))
+        run = [command, "--config", str(path), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(run, env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}, **quiet)
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+# -- load --------------------------------------------------------------------------------------------------------------
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds of a process and its children that ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss(pid: int) -> float:
+    """Resident megabytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def load(port: int, *, stream: bool, connections: int, seconds: float) -> tuple[int, list[float]]:
+    """How many calls were answered, and of streams the times between their pieces."""
+    until, done, gaps = time.monotonic() + seconds, 0, []
+    body = {"model": "auto", "messages": MESSAGES, "stream": stream, "stream_options": {"include_usage": True}}
+    if not stream:
+        del body["stream_options"]
+    headers = {"authorization": f"Bearer {KEY}"}
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+
+    async def worker(session: aiohttp.ClientSession) -> None:
+        nonlocal done
+        while time.monotonic() < until:
+            async with session.post(url, json=body, headers=headers) as answer:
+                last, raw = time.monotonic(), b""
+                async for piece in answer.content.iter_any():
+                    now = time.monotonic()
+                    gaps.append(now - last)
+                    last, raw = now, (raw + piece)[-200:] if stream else raw + piece
+                assert answer.status == 200, raw
+                assert not stream or b"[DONE]" in raw, raw
+            done += 1
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await asyncio.gather(*(worker(session) for _ in range(connections)))
+    return done, gaps
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_for(port: int, pid: int, seconds: float = 90.0) -> float:
+    """Seconds until it takes connections."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return time.monotonic() - began
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"process {pid} does not listen on {port}")
+
+
+@contextmanager
+def process(run: object, *arguments: object) -> Iterator[int]:
+    child = multiprocessing.get_context("spawn").Process(target=run, args=arguments, daemon=True)  # type: ignore[arg-type]
+    child.start()
+    assert child.pid is not None
+    try:
+        yield child.pid
+    finally:
+        child.terminate()
+        child.join(10)
+        if child.is_alive():
+            child.kill()
+
+
+@contextmanager
+def contender(name: str, to: int, command: str | None) -> Iterator[tuple[int, int]]:
+    port = free_port()
+    started = litellm(command, port, to) if name == "litellm" and command else process(globals()[name], port, to)
+    with started as pid:
+        ready = wait_for(port, pid)
+        print(f"# {name} ready in {ready:.1f} s", file=sys.stderr)
+        asyncio.run(load(port, stream=False, connections=4, seconds=0.5))
+        asyncio.run(load(port, stream=True, connections=4, seconds=0.5))
+        yield port, pid
+
+
+def measured(port: int, pid: int, *, stream: bool, connections: int, seconds: float) -> tuple[float, int, list[float]]:
+    """CPU milliseconds a call."""
+    before = cpu(pid)
+    done, gaps = asyncio.run(load(port, stream=stream, connections=connections, seconds=seconds))
+    return (cpu(pid) - before) * 1000 / done, done, gaps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--litellm", help="the command of LiteLLM's proxy, in an environment of its own")
+    parser.add_argument("--calls", type=int, default=0, help="calls after which the memory is looked at")
+    asked = parser.parse_args()
+    lines = [f"{date.today()}  {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", ""]
+    to, slow = free_port(), free_port()
+    names = ["floor", "ours", *(["litellm"] if asked.litellm else [])]
+    found: dict[tuple[str, str], list[float]] = {}
+    counts: dict[tuple[str, str], int] = {}
+    with process(upstream, to, 0.0, 0.0), process(upstream, slow, 0.0, 0.02):
+        wait_for(to, 0)
+        wait_for(slow, 0)
+        for _ in range(asked.rounds):
+            for name in names:
+                with contender(name, to, asked.litellm) as (port, pid):
+                    for stream, connections in ((False, 16), (True, 16), (False, 256)):
+                        if name == "litellm" and connections == 256:
+                            continue
+                        case = f"{'stream of 54' if stream else 'plain'}, {connections} connections"
+                        each, done, _ = measured(
+                            port, pid, stream=stream, connections=connections, seconds=asked.seconds
+                        )
+                        found.setdefault((name, case), []).append(each)
+                        counts[name, case] = counts.get((name, case), 0) + done
+                        print(f"# {name}: {case}: {each:.2f} ms a call ({done} calls)", file=sys.stderr)
+        lines += list(table(found, counts))
+        with contender("ours", slow, None) as (port, pid):
+            _, gaps = asyncio.run(load(port, stream=True, connections=200, seconds=asked.seconds))
+            added = sorted(gap - 0.02 for gap in gaps)
+            lines.append(f"200 slow streams (20 ms apart): p50 {added[len(added) // 2] * 1000:.1f} ms, "
+                         f"p99 {added[int(len(added) * 0.99)] * 1000:.1f} ms added between pieces")  # fmt: skip
+        if asked.calls:
+            with contender("ours", to, None) as (port, pid):
+                done = 0
+                while done < asked.calls:
+                    done += asyncio.run(load(port, stream=False, connections=32, seconds=5))[0]
+                lines.append(f"resident after {done:,} calls: {rss(pid):.0f} MB")
+    text = "\n".join(lines)
+    print(text)
+    OUT.write_text(text + "\n", encoding="utf-8")
+
+
+def table(found: dict[tuple[str, str], list[float]], counts: dict[tuple[str, str], int]) -> Iterator[str]:
+    yield f"{'CPU ms a call of the serving process':<52} median (smallest - largest)   n      of the floor"
+    for (name, case), times in found.items():
+        middle, base = statistics.median(times), statistics.median(found["floor", case])
+        spread = f"{middle:5.2f} ({min(times):.2f} - {max(times):.2f})"
+        yield f"{name:<9} {case:<42} {spread:<28} {counts[name, case]:>7,}  {middle / base:5.1f}x"
+    yield ""
+
+
+if __name__ == "__main__":
+    main()
