@@ -2,7 +2,7 @@
 
 They speak HTTP/1.1 as httpcore2 does, which is what httpx2 itself stands on: a client that follows redirects, keeps
 cookies and decodes bodies would only cost time here. Its pools are left out: what they cost grows with the calls in
-flight (`docs/transport.md`).
+flight (docs/architecture.md).
 """
 
 from __future__ import annotations
