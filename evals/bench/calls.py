@@ -145,6 +145,9 @@ def body_of(draw: random.Random, stream: bool) -> dict[str, Any]:
     return {**body, "stream": True, "stream_options": {"include_usage": True}} if stream else body
 
 
+NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+"""With httpx's own limits its pool closes connections under a request at 256 threads, and calls fail."""
+
 HEADERS = {"authorization": "Bearer the-key", "content-type": "application/json", "accept-encoding": "identity"}
 
 
@@ -175,7 +178,7 @@ def said(items: Iterator[Any]) -> str:
 
 
 def sync_contenders(url: str) -> dict[str, Callable[[dict[str, Any]], str]]:
-    client = httpx.Client(trust_env=False)
+    client = httpx.Client(trust_env=False, limits=NO_LIMITS, timeout=None)
     performer = HttpPerformer()
     router = Router(targets=[target(url)])
     path = f"{url}/chat/completions"
@@ -212,7 +215,7 @@ def sync_contenders(url: str) -> dict[str, Callable[[dict[str, Any]], str]]:
 
 
 def async_contenders(url: str) -> dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, str]]]:
-    client = httpx.AsyncClient(trust_env=False)
+    client = httpx.AsyncClient(trust_env=False, limits=NO_LIMITS, timeout=None)
     performer = AsyncHttpPerformer()
     router = Router(targets=[target(url)])
     path = f"{url}/chat/completions"
