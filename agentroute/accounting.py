@@ -54,8 +54,12 @@ provider may put instructions of its own before a short prompt."""
 
 
 def _odd_count(planned: Decision, log: Log) -> Iterator[str]:
-    """What cannot be right about the winner's count of the prompt. It stays on record; no estimate builds on it."""
+    """What cannot be right about the winner's counts. They stay on record; no estimate builds on them."""
     target, counted = log.winner, None if log.usage is None else log.usage.prompt_tokens
+    written = None if log.usage is None or log.usage.iterations else log.usage.output_tokens
+    most = None if target is None else target.max_output_tokens
+    if target is not None and written is not None and most is not None and written > _TWICE * most:
+        yield f"{IMPLAUSIBLE}: {target.name} counted {written:,} output tokens, above its limit of {most:,}"
     expected = planned.estimated_usage.input_tokens
     if target is None or counted is None or log.usage is None:
         return
@@ -71,6 +75,9 @@ def _odd_count(planned: Decision, log: Log) -> Iterator[str]:
     elif expected is not None and max(counted, expected) > _FAR * min(counted, expected) + _FEW:
         yield f"{said}, about {expected:,} were expected"
 
+
+_TWICE: Final = 2
+"""Output up to this many times the limit may be thoughts that a server counts beside it."""
 
 _SAME: Final = Decimal("0.01")
 """A provider's bill within a hundredth of the list price is taken to say the same."""

@@ -138,6 +138,8 @@ class Constraints:
         return cls(**{**under, **over})
 
     def __post_init__(self) -> None:
+        if self.target is not None and not isinstance(self.target, str):
+            raise ConfigError(f"target is {self.target!r}; give the name of a target")
         for name in ("tier", "max_tier"):
             value = getattr(self, name)
             if value is not None:

@@ -44,7 +44,7 @@ def draw_replay(traces: Path) -> bool:
         report.write_text(page(replay([traces], Router(targets=example_targets()))), encoding="utf-8")
         quiet = (
             "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-            "--disable-component-update --disable-sync --hide-scrollbars --window-size=1100,1020"
+            "--disable-component-update --disable-sync --hide-scrollbars --window-size=1100,830"
         ).split()
         subprocess.run(
             [

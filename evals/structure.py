@@ -17,6 +17,9 @@ from agentroute.testing import ScriptedProvider
 
 PACKAGE = Path(__file__).resolve().parent.parent / "agentroute"
 
+VALUES = ("errors", "figures", "providers", "messages", "events", "targets", "decisions")
+"""Rooms of the lowest floor: frozen values, whose functions only make and read them."""
+
 
 def rooms() -> list[str]:
     found = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
@@ -105,12 +108,13 @@ def main() -> None:
     ):
         r.complete("warm up")
         touched = walked(lambda: r.complete("hello"))
-    words = [room for room in touched if room in ("messages", "events", "targets", "decisions", "errors", "providers")]
+    words = [room for room in touched if room in VALUES]
+    acting = [room for room in touched if room not in VALUES]
     print(f"rooms at the top: {len(graph)} ({' '.join(graph)})")
     print(f"arrows between them: {sum(map(len, held.values()))}")
     print(f"circles: {circles(held) or 'none'}")
-    print(f"one complete() enters {len(touched)} rooms: {' '.join(touched)}")
-    print(f"of these values only: {len(words)} ({' '.join(words)})")
+    print(f"one complete() acts in {len(acting)} rooms: {' '.join(acting)}")
+    print(f"and uses the values of {len(words)}: {' '.join(words)}")
 
 
 if __name__ == "__main__":

@@ -188,3 +188,9 @@ def test_explain_shows_an_unknown_price_as_such() -> None:
     router = Router(targets=[Target(provider="openai", model="unheard-of", tier="mid", base_url="http://127.0.0.1:9")])
     decision = router.route(ChatRequest((Message("user", (Text("hello there, how are you"),)),)))
     assert "price unknown" in decision.explain()
+
+
+@pytest.mark.parametrize("value", [5, ("a",), True])
+def test_a_pin_is_a_name(value: Any) -> None:
+    with pytest.raises(ConfigError, match="give the name of a target"):
+        Constraints(target=value)

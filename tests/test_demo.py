@@ -8,9 +8,9 @@ import re
 import threading
 from dataclasses import replace
 from decimal import Decimal
-from importlib.metadata import EntryPoint
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -280,29 +280,78 @@ def test_unknown_usage_is_never_shown_as_zero(shown: tuple[Any, str]) -> None:
     assert second.split()[-4:] == ["10", "20", "?", "unknown"]
 
 
-def test_the_command_finds_demos_by_entry_point() -> None:
+@pytest.mark.parametrize("name", ["nonesuch", "lamaindex"])
+def test_an_unknown_demo_names_those_there_are(name: str) -> None:
     from agentroute.cli import app
 
-    result = CliRunner().invoke(app, ["demo", "nonesuch"])
+    result = CliRunner().invoke(app, ["demo", name])
     assert isinstance(result.exception, ConfigError)
-    assert "there is no demo 'nonesuch'; there is langgraph" in str(result.exception)
+    assert "there is langgraph, crewai, llamaindex" in str(result.exception)
+    assert ("did you mean 'llamaindex'?" in str(result.exception)) is (name == "lamaindex")
 
 
-@pytest.mark.parametrize("missing", ["langchain", "langgraph.graph"])
-def test_a_missing_framework_names_its_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(self: EntryPoint) -> Any:
+def _missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    def load(module: str) -> Any:
         raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
 
-    monkeypatch.setattr(EntryPoint, "load", load)
-    with pytest.raises(ConfigError, match=r'pip install "agentroute-llm\[langchain\]"') as caught:
-        demo_command.command("langgraph")
+    monkeypatch.setattr(demo_command, "import_module", load)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "extra"),
+    [
+        ("langgraph", "langchain", "langchain"),
+        ("langgraph", "langgraph.graph", "langchain"),
+        ("crewai", "crewai", "crewai"),
+        ("llamaindex", "llama_index.core", "llama-index"),
+    ],
+)
+def test_a_missing_framework_names_its_extra(
+    name: str, missing: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _missing(monkeypatch, missing)
+    monkeypatch.setattr(demo_command, "_is_there", lambda package: False)
+    with pytest.raises(ConfigError, match=rf'pip install "agentroute-llm\[{extra}\]"') as caught:
+        demo_command.command(name)
     assert missing in str(caught.value)
 
 
 def test_a_broken_demo_is_not_taken_for_a_missing_framework(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(self: EntryPoint) -> Any:
-        raise ModuleNotFoundError("No module named 'langchain_agentroute.gone'", name="langchain_agentroute.gone")
-
-    monkeypatch.setattr(EntryPoint, "load", load)
+    _missing(monkeypatch, "langchain_agentroute.gone")
     with pytest.raises(ModuleNotFoundError, match="gone"):
         demo_command.command("langgraph")
+
+
+@pytest.mark.parametrize("installed", list(demo_command.DEMOS))
+def test_what_is_installed_decides(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    framework = demo_command.DEMOS[installed].framework
+    monkeypatch.setattr(demo_command, "_is_there", lambda package: package == framework)
+    shown: list[str] = []
+    monkeypatch.setattr(
+        demo_command, "import_module", lambda name: SimpleNamespace(run=lambda console: shown.append(name))
+    )
+    demo_command.command()
+    assert shown == [demo_command.DEMOS[installed].module]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            "crewai",
+            # CrewAI's own, when it copies an agent
+            marks=[pytest.mark.requires("crewai"), pytest.mark.filterwarnings("ignore::DeprecationWarning")],
+        ),
+        pytest.param("llamaindex", marks=pytest.mark.requires("llama_index")),
+    ],
+)
+def test_crews_and_workflows_have_one_too(name: str) -> None:
+    from agentroute.cli import app
+
+    result = CliRunner().invoke(app, ["demo", name], env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    assert "terra 503 > luna" in result.stdout
+    assert re.search(
+        r"^spent \$0\.\d+; \d steps on astra alone: ~\$0\.\d+, \d\d\.\d % saved$", result.stdout, re.MULTILINE
+    )
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 80

@@ -60,6 +60,8 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "reasoning_state",
         "frames",
         "actions",
+        "verdicts",
+        "statements",
         "evidence",
         "protocols",
         "ask",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +24,14 @@ from agentroute.routing.strategy import Row, StrategyTable
 from agentroute.targets import Price, Target, Tier
 
 from .options import ConfigOption, pool_options, stdout
+from .tables import fitted
 
 __all__ = ["command", "rates", "render", "render_table", "rows", "size", "to_json"]
 
 _ABILITIES = {"tools": "T", "vision": "V", "structured_output": "S", "reasoning": "R", "documents": "D", "audio": "A"}
+_SPARE = ("cached", "context")
+"""Columns that a narrow terminal can do without."""
+_ANY_WIDTH = 1_000
 _COMPLEXITIES: tuple[Complexity, ...] = ("simple", "medium", "complex")
 
 
@@ -85,29 +91,40 @@ def rows(
 
 
 def render(console: Console, targets: Sequence[Target]) -> None:
-    """Prints a table, then what its signs mean. Made to be read at 100 columns; long names fold."""
+    """Prints a table, then what its signs mean. In a file or pipe it is as wide as its names."""
     if not targets:
         console.print("No model matches. `agentroute models` lists all; --all adds what genai-prices knows.")
         return
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console.width = _ANY_WIDTH
+    table, left_out = fitted(partial(_models, targets), _SPARE, console.width)
+    console.print(table)
+    for line in _legend(targets):
+        console.print(Text(line, style="dim"))
+    if left_out:
+        console.print(Text(f"Left out at this width: {', '.join(left_out)}.", style="dim"))
+
+
+def _models(targets: Sequence[Target], left_out: Collection[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("model", overflow="fold", min_width=20)
-    table.add_column("provider", overflow="fold", max_width=14)
+    table.add_column("model", overflow="fold")
+    table.add_column("provider", overflow="fold")
     table.add_column("tier", no_wrap=True)
-    for heading in ("in", "out", "cached", "context"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(" ".join(_ABILITIES.values()), no_wrap=True)
+    figures = ("in", "out", "cached", "context")
+    for heading in figures:
+        if heading not in left_out:
+            table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("".join(_ABILITIES.values()), no_wrap=True)
     for target in targets:
+        cells = zip(figures, (*rates(target.price), size(target.context_window)), strict=True)
         table.add_row(
             target.model,
             target.provider,
             ("unknown" if target.tier is None else target.tier.value) + ("*" if target.tier_inferred else ""),
-            *rates(target.price),
-            size(target.context_window),
+            *(cell for heading, cell in cells if heading not in left_out),
             _abilities(target),
         )
-    console.print(table)
-    for line in _legend(targets):
-        console.print(Text(line, style="dim"))
+    return table
 
 
 def to_json(targets: Iterable[Target]) -> list[dict[str, Any]]:
@@ -178,7 +195,7 @@ def size(tokens: int | None) -> str:
 
 def _abilities(target: Target) -> str:
     signs = {True: None, False: "-", None: "?"}
-    return " ".join(signs[getattr(target.capabilities, ability)] or letter for ability, letter in _ABILITIES.items())
+    return "".join(signs[getattr(target.capabilities, ability)] or letter for ability, letter in _ABILITIES.items())
 
 
 def _legend(targets: Sequence[Target]) -> list[str]:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from agentroute.errors import ConfigError
 from agentroute.figures import count
-from agentroute.replay import GAP_S, ReplayReport, describe, replay, replay_ledger
+from agentroute.replay import GAP_S, Problem, ReplayReport, describe, replay, replay_ledger
 from agentroute.replay.html import page
 from agentroute.replay.ledgers import holds_decisions
 from agentroute.replay.logs import NAMES
@@ -104,18 +104,20 @@ def command(
             gap_s=gap,
             on_progress=on_progress,
         )
-    if out is not None:
+    if not report.steps and not as_json:
+        raise ConfigError(_no_step(report))
+    if out is not None and report.steps:
         out.write_text(page(report), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
-    elif only_explain and report.steps:
+    elif only_explain:
         _show_explained(report)
     else:
-        _print(render(report), example=config is None and targets is None)
-    if out is not None:
-        typer.echo(f"wrote {out}", err=True)
+        _print(render(report, width=stdout().width), example=config is None and targets is None)
     if not report.steps:
         raise ConfigError(_no_step(report))
+    if out is not None:
+        typer.echo(f"wrote {out}", err=True)
 
 
 def _describe(files: Sequence[Path], fmt: str | None, *, as_json: bool) -> None:
@@ -126,7 +128,7 @@ def _describe(files: Sequence[Path], fmt: str | None, *, as_json: bool) -> None:
     else:
         stdout().print(render_description(found))
     if not found.steps:
-        raise ConfigError(_nothing_in(found.files, found.alike))
+        raise ConfigError(_nothing_in(found.files, found.alike, found.problems))
 
 
 def _print(shown: RenderableType, *, example: bool) -> None:
@@ -169,16 +171,20 @@ def _no_step(report: ReplayReport) -> str:
     files = ", ".join(repr(file) for file in report.files)
     if report.unroutable:
         steps = count(report.unroutable, "step")
+        why = "; ".join(report.unroutable_reasons)
         return (
-            f"no step routed from {files}: no target of the pool could serve the {steps} read; --config gives another"
+            f"no step routed from {files}: no target of the pool could serve the {steps} read ({why}); --config gives "
+            "another pool"
         )
-    return _nothing_in(report.files, report.alike)
+    return _nothing_in(report.files, report.alike, report.problems)
 
 
-def _nothing_in(files: Sequence[str], alike: str | None) -> str:
+def _nothing_in(files: Sequence[str], alike: str | None, problems: Sequence[Problem]) -> str:
     named = ", ".join(repr(file) for file in files)
     if alike is not None:
         return f"no step in {named}: {alike}"
+    if problems:
+        named += f" (line {problems[0].line}: {problems[0].reason})"
     return (
         f"no step in {named}; read are the logs of coding agents, tracers, gateways and batch jobs, OpenAI and "
         "Anthropic conversations, tau2-bench and step rows (docs/replay.md)"

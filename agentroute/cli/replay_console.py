@@ -1,8 +1,9 @@
-"""The report of a replay on a terminal, readable at 100 columns."""
+"""The report of a replay on a terminal, readable at 80 columns, whole at 100."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -14,19 +15,24 @@ from agentroute.replay import Bill, ReplayReport
 from agentroute.replay.wording import caveats, headline, problem_lines, saved
 from agentroute.targets import Tier
 
+from .tables import fitted
+
 __all__ = ["render"]
 
 _SHOWN_PROBLEMS = 10
 _SHOWN_TASKS = 8
 _PLACE_WIDTH = 34
+_SPARE = ("and cost", "switches", "cached")
+"""Columns of the bill that a narrow terminal can do without."""
 
 
-def render(report: ReplayReport) -> RenderableType:
-    """Everything a reader needs on one or two screens."""
+def render(report: ReplayReport, *, width: int = 100) -> RenderableType:
+    """Everything a reader needs on one or two screens of `width` columns."""
+    bills, left_out = fitted(partial(_bills, report), _SPARE, width)
     parts: list[RenderableType] = [Text("\n".join(headline(report)))]
     if report.steps:
         parts += [
-            _bills(report),
+            bills,
             *_fits(report),
             _steps("kind of step", report.by_kind, report),
             _steps("task", report.by_task, report),
@@ -34,38 +40,42 @@ def render(report: ReplayReport) -> RenderableType:
         ]
     parts += _problems(report)
     if report.steps:
-        parts.append(Text("\n".join(f"* {line}" for line in caveats(report)), style="dim"))
+        lines = list(caveats(report))
+        if left_out:
+            lines.append(f"left out at this width: {', '.join(left_out)}.")
+        parts.append(Text("\n".join(f"* {line}" for line in lines), style="dim"))
     return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts))
 
 
-def _bills(report: ReplayReport) -> Table:
-    table = _table("the bill, USD", "list", "modelled", "saved", "cached", "switches", "and cost", "P suffices")
+def _bills(report: ReplayReport, left_out: Collection[str]) -> Table:
+    headings = ("list", "modelled", "saved", "cached", "switches", "and cost", "P suffices")
+    table = _table("the bill, USD", *(heading for heading in headings if heading not in left_out))
     for bill in report.strategies.values():
         style = "bold green" if bill.name == report.strategy else "green"
-        _bill_row(table, Text(bill.name, style), bill, report)
+        table.add_row(Text(bill.name, style), *_bill_cells(bill, report, left_out))
     table.add_section()
     table.add_row(Text("every step on", "dim"))
     for bill in report.singles.values():
         name = Text(bill.name)
         if bill.name == report.best_single:
-            name.append("  best single", "cyan")
+            name.append("\n  best single", "cyan")
         if bill.unserved:
-            name.append(f"  cannot serve {bill.unserved:,}", "yellow")
-        _bill_row(table, name, bill, report)
+            name.append(f"\n  cannot serve {bill.unserved:,}", "yellow")
+        table.add_row(name, *_bill_cells(bill, report, left_out))
     return table
 
 
-def _bill_row(table: Table, name: Text, bill: Bill, report: ReplayReport) -> None:
-    table.add_row(
-        name,
-        usd(bill.list_usd, estimated=report.estimated > 0),
-        usd(bill.modelled_usd, estimated=True),
-        percent(saved(bill, report)),
-        percent(bill.cached_tokens / bill.input_tokens if bill.input_tokens else None),
-        f"{bill.switches:,}" if bill.switches else ".",
-        usd(bill.switch_usd, estimated=True) if bill.switches else "",
-        "" if bill.sufficiency is None else f"{bill.sufficiency:.3f}",
-    )
+def _bill_cells(bill: Bill, report: ReplayReport, left_out: Collection[str]) -> Iterable[str]:
+    cells = {
+        "list": usd(bill.list_usd, estimated=report.estimated > 0),
+        "modelled": usd(bill.modelled_usd, estimated=True),
+        "saved": percent(saved(bill, report)),
+        "cached": percent(bill.cached_tokens / bill.input_tokens if bill.input_tokens else None),
+        "switches": f"{bill.switches:,}" if bill.switches else ".",
+        "and cost": usd(bill.switch_usd, estimated=True) if bill.switches else "",
+        "P suffices": "" if bill.sufficiency is None else f"{bill.sufficiency:.3f}",
+    }
+    return (cell for heading, cell in cells.items() if heading not in left_out)
 
 
 def _fits(report: ReplayReport) -> list[RenderableType]:

@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from agentroute.ledger.reading import read_entries, read_gaps
 from agentroute.ledger.report import Figures, Report, report
 
 from .options import LEDGER_VARIABLE, ledger_path, stdout
+from .tables import fitted
 
 __all__ = ["command", "render", "to_csv"]
 
@@ -87,7 +89,7 @@ def command(
     else:
         console = stdout()
         console.print(Text(str(path), style="dim"), soft_wrap=True)
-        console.print(render(found))
+        console.print(render(found, width=console.width))
 
 
 def _time(text: str | None, option: str, now: datetime) -> datetime | None:
@@ -144,13 +146,19 @@ def _figures(found: Report) -> Iterator[tuple[str, str | None, Figures]]:
 # -- for people ----------------------------------------------------------------------------------------------------
 
 
-def render(found: Report) -> RenderableType:
-    """The sums in words, a table for each key, and what the signs mean. Made to fit 80 columns."""
+def render(found: Report, *, width: int = 80) -> RenderableType:
+    """The sums in words, a table for each key, and what the signs mean, in `width` columns."""
     parts: list[RenderableType] = [Text("\n".join(_headline(found)))]
     if found.gaps:
         parts.append(Text("\n".join(_gaps(found)), style="yellow"))
-    parts += [_table(key, groups) for key, groups in found.by.items() if groups]
-    parts.append(Text("\n".join(_legend(found)), style="dim"))
+    left_out: tuple[str, ...] = ()
+    for key, groups in found.by.items():
+        if groups:
+            table, missing = fitted(partial(_table, key, groups), _SPARE, width)
+            left_out = max(left_out, missing, key=len)
+            parts.append(table)
+    legend = [*_legend(found), *([f"Left out at this width: {', '.join(left_out)}."] if left_out else [])]
+    parts.append(Text("\n".join(legend), style="dim"))
     return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts))
 
 
@@ -196,14 +204,19 @@ def _gaps(found: Report) -> list[str]:
     ]
 
 
-def _table(key: str, groups: Mapping[str | None, Figures]) -> Table:
+_SPARE = ("dup", "p50", "fall", "fail", "p95")
+"""Columns that a narrow terminal can do without."""
+
+
+def _table(key: str, groups: Mapping[str | None, Figures], left_out: Collection[str]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(key, overflow="fold", min_width=8)
-    for heading in ("steps", "cost", "~baseline", "~saved", "fail", "fall", "dup", "p50", "p95"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("steps", "cost", "~baseline", "~saved", "fail", "fall", "dup", "p50", "p95")
+    for heading in headings:
+        if heading not in left_out:
+            table.add_column(heading, justify="right", no_wrap=True)
     for value, figures in groups.items():
-        table.add_row(
-            Text("(none)", "dim") if value is None else Text(printable(value)),
+        cells: tuple[str | Text, ...] = (
             f"{figures.steps:,}",
             usd(figures.cost) + ("*" if figures.unpriced else ""),
             usd(figures.baseline_cost),
@@ -211,6 +224,10 @@ def _table(key: str, groups: Mapping[str | None, Figures]) -> Table:
             *(f"{number:,}" if number else "." for number in (figures.failed, figures.fallbacks, figures.duplicates)),
             _seconds(figures.duration_p50),
             _seconds(figures.duration_p95),
+        )
+        table.add_row(
+            Text("(none)", "dim") if value is None else Text(printable(value)),
+            *(cell for heading, cell in zip(headings, cells, strict=True) if heading not in left_out),
         )
     return table
 

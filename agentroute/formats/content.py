@@ -104,7 +104,11 @@ def _usual(rules: ModelRules, dialect: str, *, plain: bool) -> ModelRules:
     if rules.tool_name is None and rules.tool_name_length is None:
         safe |= {"tool_name": _WORDS, "tool_name_length": 64}
     if not rules.root_object:
-        safe |= {"root_object": True, "root_keywords_refused": rules.root_keywords_refused or _JOINED}
+        safe["root_object"] = True
+    if not rules.root_keywords_refused:
+        safe["root_keywords_refused"] = _JOINED
+    if not rules.closed_objects:
+        safe |= {"closed_objects": ("strict",), "all_required": rules.all_required or not rules.strict}
     return replace(rules, **safe) if safe else rules
 
 
@@ -182,13 +186,15 @@ def _tool(
         tool = as_function(tool)
     if tool.name in names:
         tool = replace(tool, name=names[tool.name])
-    if rules is _PLAIN or foreign_tool(tool, dialect) or not tool.parameters:
+    if rules is _PLAIN or foreign_tool(tool, dialect) or _is_whole(tool, dialect):
         return tool
+    if not tool.parameters:
+        if not tool.strict:
+            return tool
+        tool = replace(tool, parameters={"type": "object", "properties": {}})
     strict = _strict(tool, rules, changes)
     if strict and not room.takes(tool):
-        changes[f"`strict` of the tool `{tool.name}` left out: the model takes fewer strict tools, or simpler ones"] = (
-            None
-        )
+        changes[f"`strict` of the tool `{tool.name}` left out: it is beyond what the model takes in all"] = None
         strict = False
     fitted, problem = _fitted(tool.parameters, f"the schema of `{tool.name}`", *_tool_rules(rules), strict=bool(strict))
     changes.update(dict.fromkeys(fitted.changes))

@@ -148,7 +148,12 @@ def told_cost(body: Raw, field: CostField | None) -> Decimal | None:
     value: Any = body
     for name in field.field.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
-    return money(value, field)
+    paid, usage = money(value, field), table(body.get("usage"))
+    if usage.get("is_byok") is not True:
+        return paid
+    # OpenRouter with the caller's own key: the provider behind it sends a bill of its own beside the fee.
+    upstream = money(table(usage.get("cost_details")).get("upstream_inference_cost"), field)
+    return None if paid is None or upstream is None else paid + upstream
 
 
 _INPUTS: Final = (

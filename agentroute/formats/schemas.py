@@ -60,7 +60,11 @@ class SchemaRules:
     def of_answer(cls, rules: ModelRules, *, strict: bool) -> SchemaRules:
         """Of the schema of an answer."""
         closed = "answer" in rules.closed_objects or (strict and "strict" in rules.closed_objects)
-        refused = {*rules.answer_keywords_refused, *(rules.strict_keywords_refused if strict else ())}
+        refused = {
+            *rules.keywords_refused,
+            *rules.answer_keywords_refused,
+            *(rules.strict_keywords_refused if strict else ()),
+        }
         return cls._of(rules, refused, closed=closed, strict=closed)
 
     @classmethod
@@ -239,7 +243,8 @@ class _Fitting:
         if schema.get("type") not in (None, "object"):
             self._note("made an object: its root was none")
         head = {"type": "object", "properties": {}}
-        return {**head, **{key: value for key, value in schema.items() if key != "type"}}
+        held = schema if isinstance(schema.get("properties", {}), Mapping) else {**schema, "properties": {}}
+        return {**head, **{key: value for key, value in held.items() if key != "type"}}
 
     def _merged(
         self, schema: Schema, keys: tuple[str, ...] = _COMBINATORS, within: tuple[str, ...] = ("#",)
@@ -313,7 +318,7 @@ class _Fitting:
                 return self._inline(found, name)
         if isinstance(found.get("items"), list) or ("prefixItems" in found and "prefixItems" in self._rules.refused):
             found = self._tuple(found)
-        if not self._rules.type_beside_any and "type" in found and "anyOf" in found:
+        if not top and not self._rules.type_beside_any and "type" in found and "anyOf" in found:
             found = _typed_inside(found)
         found = self._refuse(_modern(found))
         changed: dict[str, Any] = {}

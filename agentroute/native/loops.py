@@ -12,7 +12,7 @@ from typing import Any
 
 from agentroute.failover.per_loop import PerLoop
 
-__all__ = ["close_on_this_loop", "on_every_loop"]
+__all__ = ["Clients", "close_on_this_loop", "on_every_loop"]
 
 
 def on_every_loop(client: Any) -> Any:
@@ -42,7 +42,7 @@ def _of(http_client: Any) -> Any:
         def __init__(self) -> None:
             # Nothing goes out from this one itself. Without a transport to make it reads no certificates.
             super().__init__(transport=object(), trust_env=False)
-            self.loops = PerLoop(_Clients(http_client).make, http_client.aclose)
+            self.loops = PerLoop(Clients(http_client).make, http_client.aclose)
 
         async def send(self, request: Any, **options: Any) -> Any:
             return await (await self.loops.get()).send(request, **options)
@@ -54,7 +54,7 @@ def _of(http_client: Any) -> Any:
     return LoopsClient
 
 
-class _Clients:
+class Clients:
     """Makes the HTTP clients, which share one reading of the machine's certificates."""
 
     def __init__(self, http_client: Any) -> None:

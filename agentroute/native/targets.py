@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from agentroute.errors import ConfigError
 from agentroute.providers import NATIVE
+from agentroute.providers.keys import looks_like_key
 from agentroute.targets import Target, Tier
 
 __all__ = ["NATIVE", "NativeTarget", "read_targets", "wrapped"]
@@ -74,7 +75,8 @@ def _entry(value: Any) -> Target | NativeTarget[Any]:
     if isinstance(value, str):
         provider, _, model = value.partition("/")
         if not provider or not model:
-            raise ConfigError(f"the target {value!r} names no model; write 'provider/model', like 'openai/gpt-6-luna'")
+            shown = "that looks like a key" if looks_like_key(value) else repr(value)
+            raise ConfigError(f"the target {shown} names no model; write 'provider/model', like 'openai/gpt-6-luna'")
         return Target(name=value, provider=provider, model=model)
     if isinstance(value, Target):
         if value.dialect == NATIVE:

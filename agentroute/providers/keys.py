@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from agentroute.errors import ConfigError
 
-__all__ = ["GivenKey", "KeyFunction", "Secret"]
+__all__ = ["GivenKey", "KeyFunction", "Secret", "looks_like_key"]
 
 GivenKey: TypeAlias = str | tuple[str, float | datetime | None]
 """A key, alone or with the moment at which it expires: seconds since 1970, or a datetime (UTC if it has no zone)."""
@@ -19,6 +19,16 @@ KeyFunction: TypeAlias = Callable[[], GivenKey | Awaitable[GivenKey]]
 
 _VARIABLE_LIKE: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_(KEY|TOKEN|SECRET|PAT)(_?\d+)?")
 """`OPENAI_API_KEY` where a key should stand: no provider's keys look like this."""
+
+_KEY_LIKE: Final = re.compile(
+    r"(?:sk[-_]|rk[-_]|pk[-_]|gsk_|csk-|hf_|r8_|fw_|nvapi-|pplx-|tgp_v1_|AIza|xai-(?=\w{20}))[A-Za-z0-9_-]{6,}"
+)
+"""How providers' keys begin, as their own documentation shows them; no model's name does."""
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether this is a key in place of a name, so that no message may show it."""
+    return _KEY_LIKE.match(text) is not None
 
 
 class Secret:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentroute.messages import ToolResult
-from agentroute.routing.evidence import judge, judge_text
+from agentroute.routing.evidence import judge
 from agentroute.routing.prefix import Prefix
 
 from .conversations import Conversations
@@ -175,7 +175,7 @@ class _Tally:
     def _result(self, number: int, result: ToolResult) -> None:
         """A prompt repeats the results before it: each counts once in its conversation."""
         key = hash((number, result.tool_call_id, result.text))
-        if key not in self._failed and _failed(result):
+        if key not in self._failed and judge(result).failed:
             self._failed.add(key)
 
     def _outcome(self, number: int, name: str, value: Outcome) -> None:
@@ -227,13 +227,3 @@ class _Tally:
 def _prefix(trace: Trace) -> Prefix:
     last = trace.calls[-1]
     return Prefix.of(trace.request.messages[: last.n_messages], trace.request.tools)
-
-
-def _failed(result: ToolResult) -> bool:
-    """Whether a result failed by its flag, an exit code or its words; `Error: (none)` of a frame is no error."""
-    text = result.text
-    if "Error: (none)" in text:
-        return judge_text(text.replace("Error: (none)", ""), result.is_error).failed
-    head, colon, rest = text.lstrip()[:200].partition(":")
-    stated = result.is_error is None and bool(colon) and head.lower() == "error" and bool(rest.strip())
-    return stated or judge(result).failed

@@ -29,7 +29,7 @@ body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
 main { max-width: 1080px; margin: 0 auto; padding: 32px 20px 64px; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 36px 0 10px; }
 p { margin: 2px 0; } .soft { color: var(--soft); } .warn { color: var(--warn); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; margin: 22px 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 22px 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
 .card b { display: block; font-size: 24px; font-variant-numeric: tabular-nums; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 20px; }
@@ -39,9 +39,12 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 6px; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
-th, td { text-align: right; padding: 6px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child, td.left, th.left { text-align: left; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: 14px;
+  font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: 6px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child, td.text, th.text { text-align: left; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); }
+td.long { white-space: normal; min-width: 220px; overflow-wrap: anywhere; }
 tr.shown td { font-weight: 600; } tr.first td { border-top: 2px solid var(--soft); }
 .tag { font-size: 12px; border-radius: 6px; padding: 1px 7px; margin-left: 8px; border: 1px solid var(--line); }
 .mix { display: flex; height: 12px; min-width: 160px; border-radius: 4px; overflow: hidden; background: var(--line); }
@@ -49,6 +52,7 @@ tr.shown td { font-weight: 600; } tr.first td { border-top: 2px solid var(--soft
 .key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin: 0 5px 0 14px; }
 .budget { background: var(--budget); } .mid { background: var(--mid); }
 .standard { background: var(--standard); } .premium { background: var(--premium); }
+@media (max-width: 600px) { .tag { display: block; width: max-content; margin: 2px 0 0; } }
 ul { padding-left: 20px; margin: 6px 0; } li { margin: 4px 0; }
 code { font-family: ui-monospace, "SF Mono", Menlo, monospace; font-size: 13px; }
 """
@@ -63,9 +67,7 @@ def page(report: ReplayReport) -> str:
             _cards(report),
             f'<div class="pictures">{_bars(report)}{_scatter(report)}</div>',
             f"<h2>The bill</h2>{_bills(report)}",
-            f"<h2>Where the steps go ({escape(report.strategy)})</h2>{_key()}",
-            _mix("kind of step", report.by_kind),
-            _mix("task", report.by_task),
+            f"<h2>Where the steps go ({escape(report.strategy)})</h2>{_key()}{_mixes(report)}",
             f"<h2>Least sure</h2>{_unsure(report)}",
         ]
     sections += _problems(report)
@@ -93,7 +95,7 @@ def _cards(report: ReplayReport) -> str:
         (f"{report.steps:,}", f"steps in {count(report.conversations, 'conversation')}"),
         (usd(bill.modelled_usd, estimated=True), f"{report.strategy}, modelled (list {usd(bill.list_usd)})"),
         ("unknown" if share is None else percent(share), f"saved against all on {report.baseline}"),
-        (f"{bill.switches:,}", f"switches of target, costing {usd(bill.switch_usd, estimated=True)}"),
+        (f"{bill.switches:,}", f"switches of target{_costing(bill)}"),
     ]
     if bill.fit is not None:
         cards.append((percent(bill.fit.sufficient / bill.fit.steps), "of labelled steps got a sufficient tier"))
@@ -101,7 +103,15 @@ def _cards(report: ReplayReport) -> str:
     return f'<div class="cards">{shown}</div>'
 
 
+def _costing(bill: Bill) -> str:
+    return f", costing {usd(bill.switch_usd, estimated=True)}" if bill.switches else ""
+
+
 # --- pictures --------------------------------------------------------------------------------------------------------
+
+
+_WIDTH = 440
+"""Of a picture, in its own units: on a phone they are three quarters of a pixel, so that text of 12 can be read."""
 
 
 def _bars(report: ReplayReport) -> str:
@@ -110,7 +120,7 @@ def _bars(report: ReplayReport) -> str:
     top = max(
         (float(usd_) for bill in bills for usd_ in (bill.list_usd, bill.modelled_usd) if usd_ is not None), default=0
     )
-    width, left, row = 560, 190, 40
+    width, left, row = _WIDTH, 150, 40
     height = row * len(bills) + 24
     parts = []
     for step in _ticks(top):
@@ -142,8 +152,8 @@ def _scatter(report: ReplayReport) -> str:
     points = [(float(bill.modelled_usd or 0), _goodness(bill), bill) for bill in bills]
     top = max((x for x, _, _ in points), default=0.0)
     floor = math.floor(10 * min((y for _, y, _ in points), default=0.0)) / 10
-    width, height, left, bottom = 560, 356, 58, 56
-    wide, high = width - left - 120, height - bottom - 16
+    width, height, left, bottom = _WIDTH, 330, 58, 56
+    wide, high = width - left - 115, height - bottom - 16
 
     def at(x: float, y: float) -> tuple[float, float]:
         return left + (wide * x / top if top else 0.0), 16 + high * (1 - (y - floor) / ((1 - floor) or 1))
@@ -233,7 +243,7 @@ def _goodness(bill: Bill) -> float:
 
 def _bills(report: ReplayReport) -> str:
     with_fit = report.strategies[report.strategy].fit is not None
-    heads = ["", "list", "modelled", f"saved vs {report.baseline}", "cached", "switches", "their cost", "P suffices"]
+    heads = ["", "list", "modelled", "saved", "cached", "switches", "their cost", "P suffices"]
     rows = []
     for bill in [*report.strategies.values(), *report.singles.values()]:
         single = bill.name not in report.strategies
@@ -255,16 +265,23 @@ def _bills(report: ReplayReport) -> str:
         first = single and bill is next(iter(report.singles.values()))
         style = "shown" if bill.name == report.strategy and not single else "first" if first else ""
         rows.append(f'<tr class="{style}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return _table([*heads, "enough", "exact"] if with_fit else heads, rows) + _best_single(report)
+    lines = [f"saved: against all on {report.baseline}."]
+    lines += [line for line in caveats(report) if line.startswith("best single")]
+    notes = "".join(f'<p class="soft">{escape(line)}</p>' for line in lines)
+    return _table([*heads, "enough", "exact"] if with_fit else heads, rows) + notes
 
 
-def _best_single(report: ReplayReport) -> str:
-    """What the tag means, beside the table that has it."""
-    line = next((line for line in caveats(report) if line.startswith("best single")), None)
-    return "" if line is None else f'<p class="soft">{escape(line)}</p>'
+def _mixes(report: ReplayReport) -> str:
+    """Both breakdowns in one table, so that their columns stand below each other."""
+    tiers = "".join(f"<th>{tier.value}</th>" for tier in Tier)
+    parts = [
+        f"<tbody><tr><th>{heading}</th><th>steps</th><th>share</th><th></th>{tiers}</tr>{_mix(table)}</tbody>"
+        for heading, table in (("kind of step", report.by_kind), ("task", report.by_task))
+    ]
+    return f'<div class="scroll"><table>{"".join(parts)}</table></div>'
 
 
-def _mix(heading: str, table: Mapping[str, Mapping[str, int]]) -> str:
+def _mix(table: Mapping[str, Mapping[str, int]]) -> str:
     total = sum(sum(tiers.values()) for tiers in table.values())
     rows = []
     for name, tiers in table.items():
@@ -280,7 +297,7 @@ def _mix(heading: str, table: Mapping[str, Mapping[str, int]]) -> str:
             f"<tr><td>{escape(name)}</td><td>{steps:,}</td><td>{percent(steps / total)}</td>"
             f'<td><div class="mix">{bar}</div></td>{counts}</tr>'
         )
-    return _table([heading, "steps", "share", "", *(tier.value for tier in Tier)], rows)
+    return "".join(rows)
 
 
 def _key() -> str:
@@ -289,22 +306,14 @@ def _key() -> str:
 
 def _unsure(report: ReplayReport) -> str:
     labelled = any(each.needed is not None for each in report.least_sure)
-    rows = [
-        _row(
-            [
-                f"{each.step:,}",
-                each.place,
-                f"{each.confidence:.2f}",
-                each.step_kind,
-                each.task,
-                each.target,
-                *([each.needed or ""] if labelled else []),
-            ]
-        )
-        for each in report.least_sure
-    ]
-    heads = ["step", "where", "confidence", "kind", "task", "sent to", *(["needed"] if labelled else [])]
-    return _table(heads, rows)
+    heads = ["step", "confidence", "kind", "task", "sent to", *(["needed"] if labelled else []), "where"]
+    rows = []
+    for each in report.least_sure:
+        cells = [each.step_kind, each.task, each.target, *([each.needed or ""] if labelled else [])]
+        texts = "".join(f'<td class="text">{escape(cell)}</td>' for cell in cells)
+        where = f'<td class="text long">{escape(each.place)}</td>'
+        rows.append(f"<tr><td>{each.step:,}</td><td>{each.confidence:.2f}</td>{texts}{where}</tr>")
+    return _table(heads, rows, text=heads[2:])
 
 
 def _pool(report: ReplayReport) -> str:
@@ -314,13 +323,17 @@ def _pool(report: ReplayReport) -> str:
         rates = ["unknown"] * 4 if price is None else [_rate(getattr(price, name)) for name in _RATES]
         ttl = "none" if target.cache_ttl_s is None else f"{target.cache_ttl_s:g} s"
         tier = target.tier.value if target.tier else ""
+        texts = [target.provider, f"{tier} (inferred)" if target.tier_inferred else tier]
         rows.append(
-            _row([target.name, target.provider, f"{tier} (inferred)" if target.tier_inferred else tier, *rates, ttl])
+            f"<tr><td>{escape(target.name)}</td>"
+            + "".join(f'<td class="text">{escape(text)}</td>' for text in texts)
+            + "".join(f"<td>{rate}</td>" for rate in (*rates, ttl))
+            + "</tr>"
         )
     heads = ["target", "provider", "tier", "input", "output", "cache read", "cache write", "cache life"]
     sources = sorted({target.price.source for target in report.pool if target.price and target.price.source})
     note = f'<p class="soft">USD per million tokens. Prices: {escape("; ".join(sources))}</p>' if sources else ""
-    return _table(heads, rows) + note
+    return _table(heads, rows, text=heads[1:3]) + note
 
 
 _RATES = ("input", "output", "cache_read", "cache_write")
@@ -330,12 +343,9 @@ def _rate(value: Decimal | None) -> str:
     return "as input" if value is None else f"{value:f}"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-
-
-def _table(heads: Sequence[str], rows: Iterable[str]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+def _table(heads: Sequence[str], rows: Iterable[str], *, text: Sequence[str] = ()) -> str:
+    """Figures stand on the right; the first column and those named in `text` on the left."""
+    head = "".join(f'<th class="text">{name}</th>' if name in text else f"<th>{name}</th>" for name in heads)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 

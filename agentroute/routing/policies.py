@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from agentroute.decisions import Constraints, StepContext
 from agentroute.errors import ConfigError, nearest
 from agentroute.providers import PROVIDERS
 from agentroute.targets import Pool
 
-__all__ = ["constraints_for", "read_policies", "role_of"]
+__all__ = ["constraints_for", "read_constraints", "read_policies", "role_of"]
 
 
 def read_policies(roles: object, pool: Pool) -> dict[str, Constraints]:
@@ -25,15 +26,18 @@ def read_policies(roles: object, pool: Pool) -> dict[str, Constraints]:
     found = {}
     for name, told in roles.items():
         try:
-            found[name] = Constraints.of(told)
-            _check_names(found[name], pool)
+            found[name] = read_constraints(told, pool)
         except ConfigError as error:
             raise ConfigError(f"role {name!r}: {error}") from None
     return found
 
 
-def _check_names(constraints: Constraints, pool: Pool) -> None:
-    """A pin or a provider that is misspelt would be found at the first call only, or never."""
+def read_constraints(value: Mapping[str, Any] | Constraints, pool: Pool) -> Constraints:
+    """Constraints that are kept for many steps, checked against the pool. Raises ConfigError naming the field.
+
+    Otherwise a misspelt pin or provider would be found at the first call only, or never.
+    """
+    constraints = Constraints.of(value)
     names = [target.name for target in pool]
     for field, told in (
         ("target", () if constraints.target is None else (constraints.target,)),
@@ -52,6 +56,7 @@ def _check_names(constraints: Constraints, pool: Pool) -> None:
             if name not in providers:
                 near = nearest(name, providers) or f"; known are {', '.join(sorted(providers))}"
                 raise ConfigError(f"{field}: no provider is named {name!r}{near}")
+    return constraints
 
 
 def role_of(roles: Mapping[str, Constraints], context: StepContext) -> str | None:

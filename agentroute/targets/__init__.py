@@ -12,7 +12,7 @@ from typing import Any, Final
 from agentroute.errors import ConfigError
 from agentroute.providers import NO_AUDIO, PROVIDERS, Endpoint, Provider
 from agentroute.providers.addresses import is_own, sends_in_the_clear, url_problem
-from agentroute.providers.keys import KeyFunction, Secret
+from agentroute.providers.keys import KeyFunction, Secret, looks_like_key
 
 from .model_rules import UNKNOWN, ModelRules
 from .prices import Price, PriceStep
@@ -145,6 +145,10 @@ class Target:
             keys = tuple(Secret.parse(key) for key in api_key)
             api_key, spare_keys = (keys[0] if keys else None), (*keys[1:], *spare_keys)
         api_key = None if api_key is None else Secret.parse(api_key)
+        for key, text in (("provider", provider), ("model", model), ("name", name)):
+            if isinstance(text, str) and looks_like_key(text):
+                provider, model, name, text = "", "", None, None
+                raise ConfigError(f"target `{key}` looks like a key; a key belongs into `api_key`, as 'env:NAME'")
         name = model if name is None else name
         known = provider if isinstance(provider, Provider) else PROVIDERS.get(provider)
         if dialect_given is None:

@@ -52,7 +52,7 @@ class ModelRules:
     **Tools.** `tool_name`: a regular expression that the whole name must match; `tool_name_length`: the longest one.
     `strict`: whether `strict` of a tool is understood. `freeform_tools`: whether a tool may take free text.
     `root_object`: a tool's schema must say `type: object` at its root. `root_keywords_refused`: what may not stand
-    there. `keywords_refused`: what may stand nowhere in a tool's schema. `type_beside_any_of`: whether `type` may stand
+    there. `keywords_refused`: what may stand nowhere in a schema. `type_beside_any_of`: whether `type` may stand
     beside `anyOf`. `references`: whether `$ref` is understood.
 
     **Schemas** of strict tools and of answers. `closed_objects`: which of them must say `additionalProperties: false`

@@ -19,6 +19,7 @@ from agentroute.errors import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    ConnectionFailed,
     ProviderError,
     ProviderTimeout,
     RequestError,
@@ -289,17 +290,17 @@ def _format(target: Target) -> formats.Format:
 
 
 def _base_url(target: Target) -> str:
+    """Raises ConnectionFailed where no address can be made: other targets may have theirs."""
     base = target.base_url or target.endpoint.base_url
     known = PROVIDERS.get(target.provider)
     like = f", like {known.address!r}" if known is not None and known.address else ""
-    if base is None:
-        raise ConfigError(f"target {target.name!r}: {address_problem(target)}")
-    problem = ""
-    try:
-        return fill(base, target.endpoint.parts).rstrip("/")
-    except ConfigError as error:
-        problem = str(error)
-    raise ConfigError(f"target {target.name!r}: {problem}{like}")
+    problem = address_problem(target)
+    if base is not None:
+        try:
+            return fill(base, target.endpoint.parts).rstrip("/")
+        except ConfigError as error:
+            problem = f"{error}{like}"
+    raise ConnectionFailed(f"target {target.name!r}: {problem}", target=target.name)
 
 
 def _auth(target: Target, secret: Secret | None) -> str:

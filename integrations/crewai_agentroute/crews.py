@@ -10,6 +10,7 @@ from crewai.llms.base_llm import BaseLLM
 from crewai.tasks.llm_guardrail import LLMGuardrail
 
 from agentroute import ConfigError, Router
+from agentroute.routing.policies import read_policies
 
 from .llm import RoutedLLM
 
@@ -27,10 +28,11 @@ def route_crew(
     CrewAI adds up what the LLM of each agent has counted, so agents that share one LLM are counted several times
     (crewAI #7259); handles share the router alone. `source` is a router, or a RoutedLLM whose settings and ready
     LLMs hold for all. `constraints` are fields of Constraints for single roles. The LLMs that the
-    crew had are replaced.
+    crew had are replaced. Raises ConfigError for a role, a field, a target or a provider that is not there.
     """
     base = source if isinstance(source, RoutedLLM) else RoutedLLM(router=source)
     constraints = constraints or {}
+    read_policies(constraints, base.router.pool)
     handles: dict[str, RoutedLLM] = {}
 
     def handle(role: str) -> RoutedLLM:

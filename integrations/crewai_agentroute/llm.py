@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
-from agentroute import ConfigError, Constraints, Decision, Router
+from agentroute import ConfigError, Decision, Router
 from agentroute.decisions import Strategy
+from agentroute.failover.forks import renew_in_child
 from agentroute.ledger import Ledger
+from agentroute.routing.policies import read_constraints
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
 
@@ -45,7 +47,20 @@ _KEPT = {
     "stream",
 }
 """The settings that a waiting flow keeps."""
-_counting = threading.Lock()
+
+
+class _Counting:
+    """One count at a time, in each process."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_counting = _Counting()
 
 
 def _not_retried(method: _Method) -> _Method:
@@ -99,10 +114,12 @@ class RoutedLLM(BaseLLM):
         for name, value in settings.items():
             _check_setting(name, value)
         super().__init__(**{"model": NAME, "provider": NAME, **settings})
-        Constraints.of(self.constraints)
         options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
         # CrewAI writes the class down, and of an agent's `function_calling_llm` nothing that is not every LLM's.
-        self._shared = _shared(router, targets, options, router_name, copied="llm_type" in settings)
+        copied = "llm_type" in settings
+        self._shared = _shared(router, targets, options, router_name, copied=copied)
+        if not copied:  # those were checked, and the router may come later
+            read_constraints(self.constraints, self.router.pool)
         register_for_flows(RoutedLLM)
 
     @property
@@ -124,12 +141,13 @@ class RoutedLLM(BaseLLM):
         """A handle on the same router for one agent, with counters of its own.
 
         CrewAI's name of an agent is its role; `role` is for another one. `constraints` are fields of Constraints
-        (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle. Raises ConfigError for another one.
+        (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this handle. Raises ConfigError for another one,
+        and for a target or a provider that is not there.
         """
         made = self._copied()
         made.role = role or name or self.role
         made.constraints = {**self.constraints, **constraints}
-        Constraints.of(made.constraints)
+        read_constraints(made.constraints, self.router.pool)
         made._counted_by = None
         return made
 
@@ -229,7 +247,7 @@ class RoutedLLM(BaseLLM):
         counter: RoutedLLM = self
         while counter._counted_by is not None:
             counter = counter._counted_by
-        with _counting:
+        with _counting.lock:
             for attempt in decision.attempts:
                 if attempt.usage is not None or attempt.outcome == "ok":
                     counter._track_token_usage_internal(written_usage(attempt.usage) or {"total_tokens": 0})

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import ref
 
 from crewai.llms.base_llm import BaseLLM
 from crewai.llms.context_window import CONTEXT_WINDOW_USAGE_RATIO
 
 from agentroute import Capabilities, ConfigError, Pool, Price, Target, Tier
+from agentroute.failover.forks import renew_in_child
 from agentroute.native.targets import NATIVE, NativeTarget
 
 __all__ = ["NativeReport", "current_report", "native", "usable_window"]
@@ -67,6 +69,9 @@ def native(
     return NativeTarget(_prepared(llm), target)
 
 
+_CLIENTS = ("_client", "_async_client")
+
+
 def _prepared(llm: BaseLLM) -> BaseLLM:
     """A copy that does not retry by itself and reports to `current_report`: its own counters are of no use, as they do
     not say which call they counted. Clients are built when first used, and remember the number of retries.
@@ -96,12 +101,28 @@ def _prepared(llm: BaseLLM) -> BaseLLM:
     object.__setattr__(copy, "_track_token_usage_internal", track)
     object.__setattr__(copy, "_emit_stream_chunk_event", emit)
     object.__setattr__(copy, "_emit_call_failed_event", emit_failed)
+    object.__setattr__(copy, "_of_this_process", _OfThisProcess(copy))
     return copy
+
+
+class _OfThisProcess:
+    """The clients of a ready LLM, which a forked child builds anew: its parent's connections are its parent's."""
+
+    def __init__(self, llm: BaseLLM) -> None:
+        self._llm = ref(llm)
+        self._of_parents: list[Any] = []
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        llm = self._llm()
+        if llm is not None:
+            self._of_parents.append([getattr(llm, name, None) for name in _CLIENTS])
+            without_clients(llm)
 
 
 def without_clients(llm: BaseLLM) -> None:
     """The LLM (a copy) builds its clients anew, where CrewAI's own classes keep them."""
-    for name in ("_client", "_async_client"):
+    for name in _CLIENTS:
         if name in type(llm).__private_attributes__ and type(llm).__module__.startswith("crewai.llms.providers."):
             setattr(llm, name, None)
 

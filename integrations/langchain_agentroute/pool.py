@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from agentroute import ConfigError, Pool, Price, Secret, Target, Tier
 from agentroute.native.loops import on_every_loop
+from agentroute.native.processes import in_every_process
 from agentroute.native.targets import NATIVE, NativeTarget
 
 __all__ = ["native", "pool_profile", "with_key"]
@@ -54,7 +55,8 @@ def _prepared(model: BaseChatModel) -> BaseChatModel:
     """A copy that does not retry by itself, if the model can be told so: the failover flow alone retries.
 
     The copy asks for the usage of a stream if the user left that open (langchain-openai asks only at OpenAI's own
-    address). If the model was given no HTTP client or proxy of one's own, it has connections for each event loop.
+    address). If the model was given no HTTP client or proxy of one's own, it has connections for each event loop and
+    process.
     OpenAI's clients are built when the model is, Anthropic's when first used; both remember the number of retries.
     """
     fields = type(model).model_fields
@@ -74,10 +76,13 @@ def _prepared(model: BaseChatModel) -> BaseChatModel:
             client = client.with_options(max_retries=0)
             if root == "root_async_client" and getattr(copy, "http_async_client", None) is None:
                 client = on_every_loop(client)
+            if root == "root_client" and getattr(copy, "http_client", None) is None:
+                client = in_every_process(client)
             setattr(copy, root, client)
             setattr(copy, resource, client.chat.completions)
     if hasattr(type(copy), "_async_client") and getattr(copy, "anthropic_proxy", None) is None:
         copy.__dict__["_async_client"] = on_every_loop(cast("Any", copy)._async_client)
+        copy.__dict__["_client"] = in_every_process(cast("Any", copy)._client)
     return copy
 
 

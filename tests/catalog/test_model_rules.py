@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import agentroute
 from agentroute import ConfigError, Target
 from agentroute.catalog import default_models, resolve, rules_of
 from agentroute.catalog.model_rules import RuleRow, covers, read_rows, rows
@@ -191,3 +194,35 @@ def test_a_dialect_that_is_given_stays() -> None:
     assert (both.dialect, both.settings_dialect) == ("openai_responses", "openai_chat")
     house = Provider("openai", (Endpoint("openai_chat", "https://llm.example.com/v1"),))
     assert resolve(Target(provider=house, model="gpt-6-sol")).dialect == "openai_chat"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "facts"),
+    [
+        ("openai", "gpt-10-sol", {"dialect": "openai_responses", "chat_tools": "no", "thinking": "always"}),
+        ("openai", "o7-mini", {"dialect": "openai_responses", "thinking": "always"}),
+        ("azure", "gpt-6.3-terra", {"dialect": "openai_responses", "chat_tools": "no"}),
+        ("azure", "gpt-oss-120b", {"dialect": None, "efforts": ("low", "medium", "high")}),
+        ("anthropic", "claude-saga-1", {"tool_choices": ("auto", "none"), "prefill": "no", "thinking": "always"}),
+        ("openrouter", "anthropic/claude-opus-6", {"tool_choices": ("auto", "none"), "prefill": "no"}),
+        ("openrouter", "~anthropic/claude-opus-latest", {"tool_choices": ("auto", "none")}),
+        ("openrouter", "anthropic/claude-haiku-5.5", {"tool_choices": ModelRules().tool_choices, "prefill": "no"}),
+        ("openrouter", "anthropic/claude-sonnet-4.6", {"refused": (), "prefill": None}),
+        ("openrouter", "openai/gpt-7", {"thinking": "always", "refused": ("temperature", "top_p")}),
+        ("zai", "glm-6", {"json_schema": (), "thinking": "always"}),
+        ("zai", "glm-5-turbo", {"json_schema": (), "thinking": "default"}),
+        ("google", "gemini-5-flash", {"thinking": "always", "efforts": ("low", "medium", "high")}),
+    ],
+)
+def test_a_newer_version_takes_the_strictest_row_of_its_family(
+    provider: str, model: str, facts: dict[str, Any]
+) -> None:
+    found = rules_of(provider, model)
+    assert {name: getattr(found, name) for name in facts} == facts
+
+
+def test_every_rule_is_read_by_somebody() -> None:
+    root = Path(agentroute.__file__).parent
+    source = "\n".join(path.read_text(encoding="utf-8") for path in root.rglob("*.py") if path.name != "model_rules.py")
+    unread = [field.name for field in fields(ModelRules) if f"rules.{field.name}" not in source]
+    assert unread == []

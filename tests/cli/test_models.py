@@ -70,7 +70,7 @@ def test_each_sign_is_explained_and_only_where_it_stands() -> None:
     plain = Target(provider="p", model="plain", tier="mid", price=Price(Decimal("12.50"), Decimal("1E+1")))
     assert "plain" in shown([plain])
     row = next(line for line in shown([plain]).splitlines() if line.startswith("plain"))
-    assert row.split() == ["plain", "p", "mid", "12.5", "10", "unknown", *["?"] * 6]
+    assert row.split() == ["plain", "p", "mid", "12.5", "10", "unknown", "??????"]
     for sign in ("+ dearer", "* tier inferred", "Local models"):
         assert sign not in shown([plain])
     whole = shown(models.rows(timestamp=THEN) + models.rows(provider="cohere", everything=True, timestamp=THEN))
@@ -107,3 +107,22 @@ def test_the_command_prints_the_table() -> None:
     assert result.exit_code == 0
     assert "deepseek-v4-pro" in result.stdout
     assert "2 models." in result.stdout
+
+
+def test_at_80_columns_names_and_abilities_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    price = Price(Decimal("12.50"), Decimal("123.75"), Decimal("1.125"))
+    name = "meta-llama/llama-5-maverick-instruct"
+    text = shown([Target(provider="openrouter", model=name, tier="standard", price=price)], width=80)
+    row = next(line for line in text.splitlines() if line.startswith(name))
+    assert row.split()[1:3] == ["openrouter", "standard"]
+    assert row.endswith("??????")
+    assert "Left out at this width: cached" in text
+
+
+def test_a_pipe_is_as_wide_as_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "a-model-" * 12
+    text = shown([Target(provider="openrouter", model=name, tier="standard")], width=100)
+    assert any(line.startswith(name) and line.endswith("??????") for line in text.splitlines())
+    assert "Left out" not in text

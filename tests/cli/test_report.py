@@ -204,3 +204,12 @@ def test_help_teaches() -> None:
     shown = CliRunner().invoke(app, ["report", "--help"], env={"COLUMNS": "100"}).output
     for words in ("--ledger", "--since", "AGENTROUTE_LEDGER", "conversation_id", "agentroute report --by agent"):
         assert words in shown
+
+
+def test_a_narrow_table_leaves_columns_out_and_names_them(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "ledger.db"
+    with SqliteLedger(path) as ledger:
+        ledger.append(step(1, target="anthropic/claude-sonnet-5-5"))
+    shown = run("--ledger", path)
+    assert any(line.startswith("anthropic/claude-sonnet-5-5 ") for line in map(str.strip, shown.splitlines()))
+    assert "Left out at this width: dup" in shown

@@ -17,6 +17,7 @@ from agentroute.messages import (
     Extra,
     Image,
     Message,
+    ReasoningSetting,
     ResponseSchema,
     Text,
     Tool,
@@ -263,3 +264,79 @@ def test_fitting_twice_is_fitting_once(name: str) -> None:
     second = RECEIVERS[name].body(request(*more, tools=tools, response_schema=schema))
     for place in ("tools", "system", "instructions", "systemInstruction", "response_format", "output_config", "text"):
         assert first.get(place) == second.get(place)
+
+
+def _strict_tools(sizes: list[tuple[int, int]]) -> tuple[Tool, ...]:
+    """Strict tools with so many optional properties and so many that take a text or a number."""
+    found = []
+    for number, (optional, unions) in enumerate(sizes):
+        properties: dict[str, Any] = {f"o{at}": TEXT for at in range(optional)}
+        either = {f"u{at}": {"anyOf": [TEXT, {"type": "integer"}]} for at in range(unions)}
+        schema = {"type": "object", "properties": {**properties, **either}, "required": [*either]}
+        found.append(Tool(f"t{number}", "", schema, strict=True))
+    return tuple(found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "strict"),
+    [
+        ([(0, 0)] * 21, 20),
+        ([(8, 0)] * 4, 3),
+        ([(0, 8)] * 3, 2),
+        ([(25, 0), (1, 1)], 1),
+        ([(0, 0)] * 20, 20),
+    ],
+)
+def test_a_request_holds_no_more_strict_tools_than_the_model_takes(sizes: list[tuple[int, int]], strict: int) -> None:
+    found = encoded(request(ASK, tools=_strict_tools(sizes)), a_target("anthropic", "claude-sonnet-5-5"))
+    assert [tool.get("strict") is True for tool in found.body["tools"]].count(True) == strict
+    assert any("what the model takes in all" in change for change in found.changes) == (strict < len(sizes))
+    elsewhere = encoded(request(ASK, tools=_strict_tools(sizes[:1])), a_target("mistral", "mistral-large-4"))
+    assert elsewhere.body["tools"][0]["function"]["strict"] is True
+
+
+@pytest.mark.parametrize("model", ["qwen3.8-max", "qwen3.7-plus", "qwen-plus", "qwen4-max"])
+def test_json_is_asked_for_in_words_while_a_model_thinks_that_refuses_the_setting_then(model: str) -> None:
+    asked = request(ASK, response_schema=ResponseSchema())
+    found = encoded(asked, a_target("alibaba", model))
+    assert "response_format" not in found.body
+    assert "JSON" in json.dumps(found.body["messages"])
+    off = encoded(replace(asked, reasoning=ReasoningSetting("none")), a_target("alibaba", model))
+    assert off.body["response_format"] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize("provider", ["xai", "mistral", "groq", "cerebras", "fireworks", "moonshot", "openrouter"])
+def test_a_strict_answer_has_closed_objects_everywhere(provider: str) -> None:
+    schema = {"type": "object", "properties": {"a": _object(b=TEXT) | {"required": ["b"]}}, "required": ["a"]}
+    asked = request(ASK, response_schema=ResponseSchema(schema, "out", True))
+    text = json.dumps(encoded(asked, a_target(provider)).body)
+    assert text.count('"additionalProperties": false') == 2
+    assert '"strict": true' in text
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("openai", "gpt-6-sol"), ("azure", "gpt-4.1"), ("anthropic", "claude-opus-5"), ("mistral", "mistral-large-4")],
+)
+def test_a_strict_tool_without_parameters_says_that_it_has_none(provider: str, model: str) -> None:
+    found = encoded(request(ASK, tools=(Tool("now", "", {}, strict=True),)), a_target(provider, model))
+    text = json.dumps(found.body["tools"])
+    assert '"properties": {}' in text
+    assert '"additionalProperties": false' in text
+
+
+@pytest.mark.parametrize("kind", ["anyOf", "oneOf", "allOf"])
+@pytest.mark.parametrize("model", ["kimi-k3", "kimi-k2.6", "kimi-k4"])
+def test_a_root_that_is_folded_keeps_its_type_where_none_may_stand_beside_any_of(model: str, kind: str) -> None:
+    schema = {"type": "object", kind: [A, B], "properties": {"p": {"type": "array", "prefixItems": [TEXT, TEXT]}}}
+    found = encoded(request(ASK, tools=(Tool("t", "", schema),)), a_target("moonshot", model))
+    sent = found.body["tools"][0]["function"]["parameters"]
+    assert sent["type"] == "object"
+    assert kind not in sent
+    assert "prefixItems" not in json.dumps(sent)
+
+
+def test_properties_that_are_none_are_an_empty_object() -> None:
+    tool = Tool("t", "", {"type": "object", "properties": None})
+    for name, model in (("openai", "gpt-6-sol"), ("anthropic", "claude-opus-5"), ("groq", "m")):
+        assert '"properties": {}' in json.dumps(encoded(request(ASK, tools=(tool,)), a_target(name, model)).body)

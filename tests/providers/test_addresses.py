@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentroute import ConfigError, Endpoint, Target
+from agentroute import ConfigError, ConnectionFailed, Endpoint, Router, Target
 from agentroute.providers.addresses import Part, fill, is_own, missing, parts_of, url_problem
+from agentroute.testing import ScriptedProvider
 
 REGION = parts_of({"region": ["AWS_REGION", "AWS_DEFAULT_REGION"]})
 BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com/anthropic/v1"
@@ -156,3 +157,46 @@ class TestWhoseAddress:
     def test_parts_are_values(self) -> None:
         assert (Part("region", ("AWS_REGION", "AWS_DEFAULT_REGION")),) == REGION
         assert parts_of(REGION) is REGION
+
+
+@pytest.mark.parametrize(
+    ("provider", "variable", "value"),
+    [
+        ("azure", "AZURE_OPENAI_ENDPOINT", None),
+        ("azure", "AZURE_OPENAI_ENDPOINT", "https://host/?key=x"),
+        ("foundry", "ANTHROPIC_FOUNDRY_RESOURCE", None),
+        ("foundry", "ANTHROPIC_FOUNDRY_RESOURCE", "not/a/name"),
+        ("house", "NOTHING", None),
+    ],
+)
+class TestNoAddress:
+    """A target without a whole address at the time of the call is one that failed: the others are tried."""
+
+    def test_the_next_target_answers(
+        self, provider: str, variable: str, value: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._set(monkeypatch, variable, value)
+        first = Target(name="first", provider=provider, model="m", tier="budget", api_key="k")
+        with ScriptedProvider("hello", provider="openai") as double:
+            second = double.target(name="second", model="gpt-6-sol", tier="premium")
+            with Router([first, second], strategy="cheapest") as router:
+                answer = router.complete("hi")
+        assert answer.text == "hello"
+        assert answer.decision is not None
+        assert answer.decision.target == "second"
+
+    def test_alone_the_error_names_the_remedy(
+        self, provider: str, variable: str, value: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._set(monkeypatch, variable, value)
+        with (
+            Router([Target(name="first", provider=provider, model="m", tier="budget", api_key="k")]) as router,
+            pytest.raises(ConnectionFailed, match=rf"target 'first': .*({variable}|base_url)"),
+        ):
+            router.complete("hi")
+
+    @staticmethod
+    def _set(monkeypatch: pytest.MonkeyPatch, variable: str, value: str | None) -> None:
+        monkeypatch.delenv(variable, raising=False)
+        if value is not None:
+            monkeypatch.setenv(variable, value)

@@ -11,7 +11,18 @@ from typing import Any, get_args
 
 import pytest
 
-from agentroute import ChatRequest, ConfigError, Endpoint, Provider, Quirks, Router, Secret, Target, formats
+from agentroute import (
+    ChatRequest,
+    ConfigError,
+    ConnectionFailed,
+    Endpoint,
+    Provider,
+    Quirks,
+    Router,
+    Secret,
+    Target,
+    formats,
+)
 from agentroute.config import load
 from agentroute.failover.effects import Timeouts, Try
 from agentroute.providers import DIALECTS, PROVIDERS, Auth
@@ -115,7 +126,9 @@ class TestWhereTheKeyGoes:
     def test_a_provider_whose_address_is_yours(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", "usual")
         monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
-        with pytest.raises(ConfigError, match=r"give base_url=, like 'https://RESOURCE\.openai\.azure\.com/openai/v1'"):
+        with pytest.raises(
+            ConnectionFailed, match=r"give base_url=, like 'https://RESOURCE\.openai\.azure\.com/openai/v1'"
+        ):
             outgoing(Target(provider="azure", model="m"))
         mine = Target(provider="azure", model="m", base_url="https://mine.openai.azure.com/openai/v1/")
         sent = outgoing(mine, max_tokens=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -122,9 +123,12 @@ def test_out_writes_the_page(write: Write, config: Path, tmp_path: Path) -> None
 
 
 def test_traces_without_a_step_fail_and_say_why(write: Write, config: Path) -> None:
-    result = run(write("oops", "{}"), "--config", config)
+    page = config.with_name("report.html")
+    result = run(write("oops", "{}"), "--config", config, "--out", page)
     assert result.exit_code == 1
-    assert "traces.jsonl:2: no list of `messages`" in result.stdout
+    assert result.stdout == ""
+    assert re.match(r"no step in '.*traces\.jsonl' \(line 1: .*\); read are", str(result.exception))
+    assert not page.exists()
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,16 @@ def test_the_page_repeats_the_figures_of_the_benchmark() -> None:
     assert date[0] in page
     for line in lines[1:]:
         assert f"    {line}\n" in page
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_names_of_models_stay_whole(width: int, write: Write, make_target: Callable[..., object]) -> None:
+    names = {"claude-sonnet-5-5-20260901": "budget", "openai/gpt-6.1-terra-preview": "premium"}
+    pool = [make_target(name, tier, "1", "2") for name, tier in names.items()]
+    report = replay(write({"messages": [{"role": "user", "content": "hi"}]}), Router(targets=pool))
+    text = io.StringIO()
+    Console(file=text, width=width).print(render(report, width=width))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(any(line.startswith(name) for line in lines) for name in names)
+    assert any(line.startswith("* left out at this width: and cost") for line in lines) is (width == 80)

@@ -212,6 +212,51 @@ def test_files_keep_out_who_cannot_take_them(part: Part, facts: dict[str, Any], 
         assert [dropped.reason for dropped in selection.dropped] == ([] if reason is None else [reason])
 
 
+HEIC = "AAAAGGZ0eXBoZWljAAAAAG1pZjFoZWlj"
+TIFF = "SUkqAAgAAAAAAAAAAAAAAA=="
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PICTURES = ModelRules(image_types=("image/jpeg", "image/png"), document_types=("application/pdf",), audio_types=())
+
+
+@pytest.mark.parametrize(
+    ("part", "rules", "reason"),
+    [
+        (Image(data=HEIC), PICTURES, "cannot read image/heic"),
+        (Image(data=HEIC, media_type="image/jpeg"), PICTURES, "cannot read image/heic"),
+        (Image(data=TIFF, media_type="image/tiff"), PICTURES, "cannot read image/tiff"),
+        (Image(url="https://example.com/a.HEIC?x=1"), PICTURES, "cannot read image/heic"),
+        (Image(url="https://example.com/a.svg"), PICTURES, "cannot read image/svg+xml"),
+        (Image(data="/9j/4AAQSkZJRgABAQAA", media_type="image/jpg"), PICTURES, None),
+        (Image(url="https://example.com/picture"), PICTURES, None),
+        (Image(url="https://example.com/a.png"), ModelRules(image_urls=False), "takes no picture by its URL"),
+        (Image(data="iVBORw0KGgo="), ModelRules(image_urls=False), None),
+        (Image(data="iVBORw0KGgo="), ModelRules(image_types=()), "cannot read image/png"),
+        (Image(data=HEIC), ModelRules(), None),
+        (Document(data="UEsDBA==", media_type=DOCX, name="a.docx"), PICTURES, f"cannot read {DOCX}"),
+        (Document(data="YSxi", media_type="text/csv", name="a.csv"), PICTURES, None),
+        (Document(data="JVBERi0xLjQK", name="a.pdf"), PICTURES, None),
+        (Document(data="JVBERi0xLjQK", name="a.pdf"), ModelRules(document_types=()), "cannot read application/pdf"),
+        (Audio(data="UklGRg==", media_type="audio/wav"), PICTURES, "cannot read audio/wav"),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_files_keep_out_who_cannot_read_their_type(
+    part: Part, rules: ModelRules, reason: str | None, inside: bool
+) -> None:
+    if inside and isinstance(part, Audio):
+        pytest.skip("a result holds no recording")
+    message = Message("user", (Text("see"), part))
+    if inside:
+        assert isinstance(part, Image | Document)
+        message = Message("tool", (ToolResult("c", (part,)),))
+    able = Capabilities(tools=True, vision=True, documents=True, audio=True)
+    strict = replace(MID, capabilities=able, rules=rules)
+    other = replace(PREMIUM, capabilities=able)
+    messages = (Message("user", (Text("look"),)), message)
+    selection = choose(EASY, pool=Pool([strict, other]), messages=messages)
+    assert {each.target: each.reason for each in selection.dropped} == ({"mid": reason} if reason else {})
+
+
 def test_unknown_abilities_are_not_held_against_a_target() -> None:
     vague = target("vague", "v", "budget", "0.01", capabilities=Capabilities())
     assert names(choose(EASY, pool=Pool([vague, PREMIUM]), tools=(Tool("f"),)))[0] == "vague"

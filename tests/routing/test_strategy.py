@@ -55,3 +55,9 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, names: str) -> None:
         StrategyTable.load(path)
     assert names in str(caught.value)
     assert "mine.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "meant"), [("flor", "floor"), ("max_teir", "max_tier"), ("complexty", "complexity")])
+def test_an_unknown_key_names_the_nearest(key: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key '{key}'; did you mean '{meant}'.* known are complexity, floor"):
+        StrategyTable.parse([({"row": [{key: 1}]}, "house.toml")])

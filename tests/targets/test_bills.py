@@ -375,3 +375,31 @@ def test_a_bill_in_a_header_is_read() -> None:
         assert isinstance(done, Done)
         assert done.usage is not None
         assert done.usage.reported_cost == usd
+
+
+@pytest.mark.parametrize(("written", "odd"), [(10_000_000, True), (40_001, True), (39_999, False), (2, False)])
+def test_output_far_above_the_limit_is_recorded(written: int, odd: bool) -> None:
+    with ScriptedProvider(ScriptedReply("hello", usage=Usage(9, written))) as provider:
+        target = provider.target(model="small", tier="mid", max_output_tokens=20_000)
+        with Router(targets=[target]) as router:
+            decision = router.complete(ask()).decision
+    assert decision is not None
+    assert any(text.startswith("implausible_usage") for text in decision.warnings) == odd
+
+
+@pytest.mark.parametrize(
+    ("told", "usd"),
+    [
+        ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.4}}, "0.41"),
+        ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": "0.4"}}, "0.4"),
+        ({"cost": 0.01, "is_byok": True}, None),
+        ({"cost": 0.01, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.4}}, "0.01"),
+        ({"cost": 0.01, "cost_details": {"upstream_inference_cost": 0.01}}, "0.01"),
+    ],
+)
+def test_a_bill_with_your_own_key_has_two_parts(told: dict[str, Any], usd: str | None) -> None:
+    body = chat(10, 1)
+    body["usage"] = {**body["usage"], **told}
+    usage = formats.of("openai_chat").decode_response(body, cost=CostField("usage.cost")).usage
+    assert usage is not None
+    assert usage.reported_cost == (None if usd is None else Decimal(usd))

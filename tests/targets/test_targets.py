@@ -369,3 +369,20 @@ class TestDominated:
         dear = target("dear", price=Price(Decimal(9), Decimal(9)))
         pool = Pool([dear, target("a"), target("b")])
         assert pool.dominated == (Dominated("dear", by="a"),)
+
+
+@pytest.mark.parametrize("field", ["provider", "model", "name"])
+@pytest.mark.parametrize(
+    "key", ["sk-proj-CANARY123", "gsk_CANARY123", "AIzaCANARY123", "hf_CANARY123", "xai-" + "CANARY12" * 4]
+)
+def test_a_key_in_the_place_of_a_name_is_never_shown(field: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"target `{field}` looks like a key") as caught:
+        Target(**{"provider": "openai", "model": "gpt-6-luna", "tier": "mid", field: key})  # type: ignore[arg-type]
+    ours = dict(caught.traceback[-1].frame.f_locals)
+    ours.pop("self")
+    assert "CANARY" not in f"{caught.value} {ours}"
+
+
+@pytest.mark.parametrize("name", ["sky-t1-32b-preview", "xai-grok-5", "pkm-7b", "hfm-large", "o3"])
+def test_names_that_begin_nearly_like_a_key_are_names(name: str) -> None:
+    assert Target(provider="house", model=name, tier="mid").model == name

@@ -192,7 +192,11 @@ def _decode_call_message(content: Any, calls: Any) -> tuple[Part, ...] | None:
     if content is not None:
         if type(content) is not str:
             return None
-        parts.append(Text(content))
+        text = _TextDraft()
+        text.text = content
+        text.extra = None
+        text.__class__ = Text
+        parts.append(text)
     for raw in calls:
         function = raw["function"]
         call_id = raw["id"]

@@ -39,6 +39,7 @@ from agentroute import ConfigError, Constraints, Router, StepContext, StreamInte
 from agentroute.call import Call
 from agentroute.decisions import Strategy
 from agentroute.ledger import Ledger
+from agentroute.routing.policies import read_constraints
 
 from .answers import read_answer
 from .attempts import AsyncLLMPerformer, Attempts, LLMPerformer, Piece
@@ -105,7 +106,7 @@ class RoutedLLM(FunctionCallingLLM):
             router.pool[name]
         if self.listens:
             listen()
-        Constraints.of(self.constraints)
+        read_constraints(self.constraints, router.pool)
 
     @property
     def models(self) -> Mapping[str, LLM]:
@@ -123,10 +124,10 @@ class RoutedLLM(FunctionCallingLLM):
         """A handle on the same router for one agent: its name, its role (default: its name), its constraints.
 
         `constraints` are fields of Constraints (`target`, `tier`, `max_tier`, `strategy`, ...), over those of this
-        handle. Raises ConfigError for another one.
+        handle. Raises ConfigError for another one, and for a target or a provider that is not there.
         """
         merged = {**self.constraints, **constraints}
-        Constraints.of(merged)
+        read_constraints(merged, self.router.pool)
         given = {"agent": name, "role": role, "conversation_id": conversation_id}
         known = {field: value for field, value in given.items() if value is not None}
         return self.model_copy(update={**known, "constraints": merged})

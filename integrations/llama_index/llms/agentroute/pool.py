@@ -12,6 +12,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from agentroute import Capabilities, ConfigError, Price, Target, Tier
 from agentroute.native.loops import close_on_this_loop, on_every_loop
+from agentroute.native.processes import in_every_process
 from agentroute.native.targets import NATIVE, NativeTarget
 
 __all__ = ["close_connections", "native", "pool_metadata"]
@@ -28,10 +29,11 @@ _PROVIDERS = {
 }
 """The packages of LlamaIndex's integrations where the catalog knows the provider by another name."""
 
-_OWN_CLIENT = "AsyncHttpxClientWrapper"
+_OWN_CLIENTS = ("SyncHttpxClientWrapper", "AsyncHttpxClientWrapper")
 """What the SDKs of OpenAI and Anthropic call the one they make where they are given none."""
 
 _CLIENTS = ("_client", "_aclient", "_async_client")
+_GIVEN = {"_client": "_get_client", "_aclient": "_get_aclient"}
 
 
 def native(
@@ -71,25 +73,28 @@ def _prepared(model: LLM) -> LLM:
     """A copy that does not retry by itself, where the model can be told so: retries belong to the chain alone.
 
     Some clients are built when the model is, others when first used; both remember the number of retries. An SDK's own
-    asynchronous client also gets connections for each event loop: without its retries each second loop would fail.
+    client also gets connections for each event loop (without its retries each second loop would fail) or, if it is
+    synchronous, for each process.
     """
     if "max_retries" not in type(model).model_fields:
         return model
     copy: Any = model.model_copy(update={"max_retries": 0})
     for name in _CLIENTS:
         client: Any = getattr(copy, name, None)
-        if client is None and name == "_aclient" and getattr(copy, "reuse_client", False):
-            client = copy._get_aclient()
+        if client is None and name in _GIVEN and getattr(copy, "reuse_client", False):
+            client = getattr(copy, _GIVEN[name])()
         if client is None or not hasattr(client, "with_options"):
             continue
         client = client.with_options(max_retries=0)
-        setattr(copy, name, on_every_loop(client) if name != "_client" and _is_its_own(client) else client)
+        if _is_its_own(client):
+            client = in_every_process(client) if name == "_client" else on_every_loop(client)
+        setattr(copy, name, client)
     return copy  # type: ignore[no-any-return]
 
 
 def _is_its_own(client: Any) -> bool:
     """Whether this SDK client sends with the HTTP client that it made for itself, and with none of the user's."""
-    return type(getattr(client, "_client", None)).__name__ == _OWN_CLIENT
+    return type(getattr(client, "_client", None)).__name__ in _OWN_CLIENTS
 
 
 async def close_connections(model: LLM) -> None:
