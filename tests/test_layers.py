@@ -82,8 +82,10 @@ INSIDE: dict[str, tuple[str, ...]] = {
 """The order inside a room: a file imports only earlier ones."""
 
 CONFINED = {
-    "httpx": {"transport"},
-    "httpcore": {"transport"},
+    "httpx2": {"transport"},
+    "httpcore2": {"transport"},
+    "httpx": set(),
+    "httpcore": set(),
     "pydantic": {"config"},
     "starlette": {"gateway"},
     "uvicorn": {"gateway"},

@@ -494,7 +494,7 @@ class Answer:
                     return
                 continue
             self._received += len(piece)
-            for event, data in self._sse.feed(piece):
+            for event, data in self._sse.read(piece):
                 self.event_came = True
                 events = self._read_event(data, event)
                 self._check_room(events)

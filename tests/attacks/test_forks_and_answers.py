@@ -140,9 +140,9 @@ def test_a_child_does_not_wait_for_locks_of_its_parents_threads() -> None:
         plain(routed, "warm")
         context = multiprocessing.get_context("fork")
         wrong = context.Queue()
-        pool: Any = routed.performer._connections._pool  # type: ignore[attr-defined]
+        idle: Any = routed.performer._connections._idle  # type: ignore[attr-defined]
         held = (routed._lock, routed.breakers._lock, routed.affinity._lock)
-        with held[0], held[1], held[2], pool._optional_thread_lock:
+        with held[0], held[1], held[2], idle._lock:
             worker = context.Process(target=_locked, args=(routed, wrong))
             worker.start()
         assert wrong.get(timeout=30) == []
