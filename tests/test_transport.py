@@ -389,7 +389,6 @@ class TestWhatIsSent:
     @pytest.mark.parametrize(
         ("facts", "says"),
         [
-            ({"provider": "unheard-of"}, "give the `base_url`"),
             ({"dialect": "native", "base_url": "http://127.0.0.1:9"}, "native"),
             ({"base_url": "http://127.0.0.1:9", "api_key": "sk-canary\n"}, "no header can carry"),
         ],
