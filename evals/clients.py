@@ -45,12 +45,13 @@ SHELLS = ("exec_command", "shell", "bash", "run_shell_command", "list_directory"
 
 @dataclass(frozen=True)
 class Tooling:
-    """How one coding tool is started. `{url}` is the gateway's."""
+    """How one coding tool is started. `{url}` is the gateway's. `closed_proxy`: it leaves loopback out of its proxy."""
 
     upstream: str
     command: tuple[str, ...]
     variables: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
+    closed_proxy: bool = True
 
 
 CODEX = """model = "auto"
@@ -104,6 +105,7 @@ TOOLS: dict[str, Tooling] = {
         "gemini",
         ("qwen", "-p", ASK, "--yolo", "--auth-type", "openai"),
         {"OPENAI_API_KEY": "any", "OPENAI_BASE_URL": "{url}/v1", "OPENAI_MODEL": "auto"},
+        closed_proxy=False,
     ),
 }
 SCENARIOS: dict[str, FaultPlan | None] = {
@@ -145,6 +147,7 @@ def run(tool: Tooling, npm: Path, url: str, home: Path, seconds: float, more: tu
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text.replace("{url}", url))
     closed = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    closed = closed if tool.closed_proxy else {}
     known = {name: value.replace("{url}", url) for name, value in tool.variables.items()}
     path = f"{npm}/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"
     quiet = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "TERM": "dumb", "LANG": "C.UTF-8"}
