@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 
-.PHONY: help demo test oldest check bench pictures clean
+.PHONY: help demo test oldest check bench clients pictures clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ bench: $(VENV)/.dev  ## the speed figures of the README
 	$(BIN)/python evals/bench/large.py
 	$(BIN)/python evals/bench/ledger.py
 	$(BIN)/python evals/bench/replay.py
+	$(BIN)/python evals/bench/gateway.py
+
+clients: $(VENV)/.dev  ## real coding tools through the gateway (NPM=folder of their npm installs; evals/clients.py)
+	$(BIN)/python evals/clients.py --npm $(NPM)
 
 pictures: $(VENV)/.dev  ## the pictures of the README (that of the replay needs DATA=folder of tau2/traces.jsonl.gz, and chromium)
 	$(BIN)/python evals/pictures.py $(if $(DATA),--data $(DATA))

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .catalog import default_models
+from .catalog import default_models, rules_of
 from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
 from .providers import PROVIDERS, Dialect, Provider
 from .providers.addresses import missing
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
+from .targets.model_rules import ModelRules
 
 __all__ = ["load", "load_gateway", "targets_from_environment"]
 
@@ -56,6 +58,7 @@ class _Target(_Section):
     api_key: _KeyName | Annotated[list[_KeyName], Field(min_length=1)] | None = None
     dialect: Dialect | None = None
     settings: dict[str, Any] = {}
+    rules: dict[str, Any] = {}
     price: _Price | None = None
     context_window: _Count | None = None
     max_input_tokens: _Count | None = None
@@ -91,7 +94,6 @@ class _Gateway(_Section):
     models: dict[str, str] = {}
     cors_origins: list[str] | None = None
     own_keys: bool | None = None
-    embeddings: str | None = None
     max_body: _Count | None = None
     max_depth: _Count | None = None
     body_s: _Seconds | None = None
@@ -185,10 +187,21 @@ def _settings(path: Path) -> _File | str:
 
 
 def _target(entry: _Target, providers: Mapping[str, Provider]) -> Target:
-    facts = entry.model_dump(exclude={"price", "capabilities"}, exclude_none=True)
+    facts = entry.model_dump(exclude={"price", "capabilities", "rules"}, exclude_none=True)
     facts["provider"] = providers.get(entry.provider, entry.provider)
+    if entry.rules:
+        facts["rules"] = _rules(entry)
     price = None if entry.price is None else Price(**entry.price.model_dump(), source="config")
     return Target(**facts, price=price, capabilities=Capabilities(**entry.capabilities.model_dump()))
+
+
+def _rules(entry: _Target) -> ModelRules:
+    """The catalog's rules of this model with those of the file in their place."""
+    known = [field.name for field in fields(ModelRules)]
+    for key in entry.rules:
+        if key not in known:
+            raise ConfigError(unknown_key(key, known, "rules."))
+    return replace(rules_of(entry.provider, entry.model), **entry.rules)
 
 
 def _problems(details: Iterable[Any]) -> str:
@@ -257,6 +270,7 @@ _WANTED: Final[Mapping[str, str]] = {
     "capabilities": "give a table, like capabilities = { tools = true }",
     "timeouts": "give a table: [timeouts]",
     "settings": "give a table, like settings = { temperature = 0 }",
+    "rules": 'give a table, like rules = { refused = ["temperature"] }',
     "provider": "give a text; a provider of your own is a table [provider.NAME]",
     "role": "give tables: [role.NAME]",
     **dict.fromkeys(("input", "output", "cache_read", "cache_write"), _RATE),

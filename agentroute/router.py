@@ -8,7 +8,7 @@ import pickle
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
 from .catalog.checking import address_problem, doubts
-from .decisions import Constraints, Decision, StepContext, Strategy
+from .decisions import Constraints, Decision, Prediction, StepContext, Strategy
 from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
@@ -36,7 +36,7 @@ from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
-from .routing.reasoning_state import live_state
+from .routing.reasoning_state import LiveState, live_state
 from .routing.runs import Run, after
 from .routing.selection import Situation, select
 from .routing.step import Step
@@ -47,7 +47,7 @@ from .targets import Pool, Target, Tier
 if TYPE_CHECKING:
     from .ledger import SqliteLedger
 
-__all__ = ["AsyncResponseStream", "Call", "ResponseStream", "Router"]
+__all__ = ["AsyncResponseStream", "Call", "Look", "ResponseStream", "Router"]
 
 logger = logging.getLogger("agentroute")
 
@@ -55,6 +55,18 @@ SLOW_S = 30.0
 """A call that took this long is told at INFO: people who wait for an agent's step ask by then what it is doing."""
 
 _NO_CONTEXT = StepContext()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A request as decisions see it, before constraints, prices and what is remembered of its conversation."""
+
+    request: ChatRequest
+    context: StepContext
+    prefix: Prefix
+    step: Step
+    prediction: Prediction
+    reasoning: LiveState | None
 
 
 class Router:
@@ -253,29 +265,34 @@ class Router:
     ) -> Call:
         """A decided call that has not begun: what integrations build on. See `Call.run`."""
         with _SEALED:
-            return self._decided(ChatRequest.of(request), context, Constraints.of(constraints), stream)
+            return self.decided(self.look(ChatRequest.of(request), context), Constraints.of(constraints), stream)
 
-    def _decided(
-        self, request: ChatRequest, context: StepContext | None, constraints: Constraints, stream: bool
-    ) -> Call:
+    def look(self, request: ChatRequest, context: StepContext | None = None) -> Look:
+        """What every decision about this request begins with, worked out once for as many as are wanted."""
         check_request(request)
         context = _NO_CONTEXT if context is None else context
         if not isinstance(context, StepContext):
             raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
-        role = role_of(self.roles, context)
-        constraints = constraints if role is None else constraints_for(self.roles[role], constraints)
-        created_at = self._clock.now()
-        self._read_prices(created_at)
-        now = self._clock.monotonic()
         try:
             prefix = Prefix.of_request(request)
         except (AttributeError, TypeError):
             check_parts(request.messages)
             raise
-        recall = self.affinity.recall(prefix, self.pool, now)
-        tokens = estimate(prefix, self._anchor(prefix, context) or recall.anchor)
         step = Step.of(request, context, prefix.whole.bulk)
         prediction = self.classifier.predict(step, request)
+        return Look(request, context, prefix, step, prediction, live_state(request))
+
+    def decided(self, look: Look, constraints: Constraints, stream: bool = True) -> Call:
+        """`prepare`, for a request that was looked at before."""
+        request, context, prefix, step = look.request, look.context, look.prefix, look.step
+        prediction = look.prediction
+        role = role_of(self.roles, context, request)
+        constraints = constraints if role is None else constraints_for(self.roles[role], constraints)
+        created_at = self._clock.now()
+        self._read_prices(created_at)
+        now = self._clock.monotonic()
+        recall = self.affinity.recall(prefix, self.pool, now)
+        tokens = estimate(prefix, self._anchor(prefix, context) or recall.anchor)
         strategy = constraints.strategy or self.strategy
         row = self.table.row(prediction.task, prediction.complexity)
         opened = {
@@ -295,7 +312,7 @@ class Router:
             warm=recall.warm,
             loop=loop,
             opened=opened,
-            reasoning=live_state(request),
+            reasoning=look.reasoning,
             run=recall.run,
             seen_tokens=recall.seen_tokens,
         )

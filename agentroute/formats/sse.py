@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from agentroute.errors import BadResponse
@@ -44,42 +44,44 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that end in this chunk. Raises BadResponse for one that is too large or is not UTF-8."""
+        return list(self.read(chunk))
+
+    def read(self, chunk: bytes) -> Iterator[ServerSentEvent]:
+        """`feed`, one by one: the events before a bad one are good, however the bytes were cut."""
         if self._after_cr and chunk:
             self._after_cr = False
             if chunk[0] == 0x0A:
                 chunk = chunk[1:]
         if not chunk:
-            return []
+            return
         self._after_cr = chunk[-1] == 0x0D
         lines = chunk.splitlines()
         rest = b"" if chunk[-1] in (0x0D, 0x0A) else lines.pop()
-        found: list[ServerSentEvent] = []
         for line in lines:
             if self._line:
                 self._line.append(line)
                 line = b"".join(self._line)
                 self._line.clear()
                 self._line_bytes = 0
-            self._take(line, found)
+            event = self._take(line)
+            if event is not None:
+                yield event
         if rest:
             self._line.append(rest)
             self._line_bytes += len(rest)
             self._check_size()
-        return found
 
-    def _take(self, line: bytes, found: list[ServerSentEvent]) -> None:
+    def _take(self, line: bytes) -> ServerSentEvent | None:
+        """The event that this line ends, if it does."""
         if self._first_line:
             self._first_line = False
             line = line.removeprefix(_BOM)
         if not line:
-            if self._data:
-                data, event = b"\n".join(self._data), self._event
-                self._data.clear()
-                self._data_bytes = 0
-                if data.strip():
-                    found.append(ServerSentEvent(_decode(event) or "message", _decode(data)))
+            data, event = b"\n".join(self._data), self._event
+            self._data.clear()
+            self._data_bytes = 0
             self._event = b""
-            return
+            return ServerSentEvent(_decode(event) or "message", _decode(data)) if data.strip() else None
         name, _, value = line.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
@@ -89,6 +91,7 @@ class SseDecoder:
             self._check_size()
         elif name == b"event":
             self._event = value
+        return None
 
     def _check_size(self) -> None:
         if self._data_bytes + self._line_bytes > self._max_bytes:

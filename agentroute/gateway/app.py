@@ -280,7 +280,7 @@ class Gateway:
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
 _REFUSED: Final = {
-    "/v1/embeddings": "embeddings are not routed; send them to their provider, or name a target: embeddings = NAME",
+    "/v1/embeddings": "embeddings are not routed: two models' vectors cannot be compared; send them to their provider",
     "/v1/completions": "the old completions are not served; use /v1/chat/completions",
     "/v1/batches": "batches are not served: a batch is one provider's; send it there, or the calls one by one here",
     "/v1/messages/batches": "batches are not served: send them to Anthropic, or the calls one by one here",

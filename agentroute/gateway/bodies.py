@@ -65,6 +65,7 @@ def _decoded(raw: bytes, encoding: str, largest: int) -> bytes:
     return found
 
 
+_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 _BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -89,12 +90,12 @@ def _no_constant(word: str) -> Any:
 
 def _may_be_deep(raw: bytes, max_depth: int) -> bool:
     """Peels pairs of brackets level by level, at the speed of C; brackets in texts make it say yes too often."""
-    left = raw.translate(None, _BRACKETS)
-    for _ in range(max_depth):
-        if len(left) < max_depth:
+    left = raw.translate(_ALIKE, _BRACKETS)
+    for level in range(max_depth):
+        if len(left) <= max_depth - level:
             return False
-        left = left.replace(b"[]", b"").replace(b"{}", b"")
-    return len(left) >= max_depth
+        left = left.replace(b"[]", b"")
+    return bool(left)
 
 
 _TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)

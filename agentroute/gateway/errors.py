@@ -191,10 +191,10 @@ def _too_long(error: ContextTooLong, pool: Pool | None) -> Told:
     found = sorted({int(re.sub(r"[,_]", "", text)) for text in _NUMBERS.findall(str(error))}, reverse=True)
     if len(found) >= 2:
         return _long(found[0], found[1])
+    limit = found[0] if found else window
     counted = None if error.decision is None else error.decision.estimated_usage.input_tokens
-    if window is not None:
-        return _long(max(counted or 0, window + 1), window)
-    return _long(counted, None)
+    believed = counted is not None and limit is not None and counted > limit
+    return _long(counted if believed else None, limit)
 
 
 def _long(tokens: int | None, limit: int | None) -> Told:

@@ -15,7 +15,7 @@ class Metrics:
     """Sums since the process began."""
 
     def __init__(self) -> None:
-        self._answers: Counter[tuple[str, int]] = Counter()
+        self.answers: Counter[tuple[str, int]] = Counter()
         self._steps: Counter[tuple[str, str]] = Counter()
         self._fallbacks = 0
         self._cost = Decimal(0)
@@ -23,7 +23,7 @@ class Metrics:
         self._unknown = 0
 
     def answered(self, door: str, status: int) -> None:
-        self._answers[door, status] += 1
+        self.answers[door, status] += 1
 
     def count(self, decision: Decision) -> None:
         self._steps[decision.target, decision.outcome] += 1
@@ -38,7 +38,7 @@ class Metrics:
 
     def _lines(self) -> Iterator[str]:
         yield "# TYPE agentroute_answers_total counter"
-        for (door, status), number in sorted(self._answers.items()):
+        for (door, status), number in sorted(self.answers.items()):
             yield f'agentroute_answers_total{{door="{door}",status="{status}"}} {number}'
         yield "# TYPE agentroute_steps_total counter"
         for (target, outcome), number in sorted(self._steps.items()):

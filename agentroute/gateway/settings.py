@@ -67,9 +67,8 @@ class GatewaySettings:
     `models` gives further names that clients may ask for what they stand for (`{"gpt-4o": "auto"}`; `"*"` stands for
     every name that is not known). `hold_s` is how long a stream's headers wait for the first content: until then a
     failure is an HTTP status. `keep_alive_s` is the silence after which a comment is sent, if the client survives it.
-    `own_keys` lets a client bring its own key of a provider in the header `x-agentroute-key-PROVIDER`. `embeddings`
-    names the target that `/v1/embeddings` goes to. Raises ConfigError for an address that is open to other machines
-    while no key is asked for.
+    `own_keys` lets a client bring its own key of a provider in the header `x-agentroute-key-PROVIDER`. Raises
+    ConfigError for an address that is open to other machines while no key is asked for.
     """
 
     host: str = "127.0.0.1"
@@ -78,7 +77,6 @@ class GatewaySettings:
     models: Mapping[str, str] = field(default_factory=dict)
     cors_origins: tuple[str, ...] = ()
     own_keys: bool = False
-    embeddings: str | None = None
     max_body: int = 32 * 1024 * 1024
     max_depth: int = 100
     body_s: float = 30.0

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentroute.messages import ToolResult
-from agentroute.routing.evidence import judge, judge_text
+from agentroute.messages import Text, ToolResult
+from agentroute.routing.evidence import judge
 from agentroute.routing.prefix import Prefix
+from agentroute.routing.protocols import spoken
 
 from .conversations import Conversations
 from .logs import printable
@@ -146,9 +147,14 @@ class _Tally:
             self._below.add(number)
         for call in trace.calls:
             self._call(call, trace)
-        for message in trace.request.messages:
+        messages = trace.request.messages
+        for message in messages:
             for result in message.tool_results:
                 self._result(number, result)
+        if not any(message.tool_calls for message in messages):
+            for said in spoken(messages, len(messages)).values():
+                for text in said.results:
+                    self._result(number, ToolResult("", (Text(text),)))
         if trace.tools_inferred and len(self._called) < _KEPT_NAMES:
             self._called |= dict.fromkeys(printable(tool.name) for tool in trace.request.tools)
         for name, value in trace.outcomes.items():
@@ -175,7 +181,7 @@ class _Tally:
     def _result(self, number: int, result: ToolResult) -> None:
         """A prompt repeats the results before it: each counts once in its conversation."""
         key = hash((number, result.tool_call_id, result.text))
-        if key not in self._failed and _failed(result):
+        if key not in self._failed and judge(result).failed:
             self._failed.add(key)
 
     def _outcome(self, number: int, name: str, value: Outcome) -> None:
@@ -227,13 +233,3 @@ class _Tally:
 def _prefix(trace: Trace) -> Prefix:
     last = trace.calls[-1]
     return Prefix.of(trace.request.messages[: last.n_messages], trace.request.tools)
-
-
-def _failed(result: ToolResult) -> bool:
-    """Whether a result failed by its flag, an exit code or its words; `Error: (none)` of a frame is no error."""
-    text = result.text
-    if "Error: (none)" in text:
-        return judge_text(text.replace("Error: (none)", ""), result.is_error).failed
-    head, colon, rest = text.lstrip()[:200].partition(":")
-    stated = result.is_error is None and bool(colon) and head.lower() == "error" and bool(rest.strip())
-    return stated or judge(result).failed

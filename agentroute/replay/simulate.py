@@ -317,7 +317,8 @@ class _Run:
             return
         request = trace.request if call.n_messages == len(messages) else _cut(trace.request, call.n_messages)
         now = self._advance(call, caches)
-        prefix = Prefix.of_request(request)
+        look = self._router.look(request, context)
+        prefix = look.prefix
         recall = caches.everyone.recall(prefix, self._pool, now)
         if not trace.whole:
             self._conversations.number(trace, lambda: prefix)
@@ -326,7 +327,7 @@ class _Run:
         try:
             for name, constraints in self._constraints.items():
                 self._router.affinity = caches.by_strategy[name]
-                decisions[name] = self._router.route(request, context=context, constraints=constraints)
+                decisions[name] = self._router.decided(look, constraints).decision
         except NoCandidateError as error:
             self._unroutable += 1
             if len(self._reasons) < _KEPT_REASONS:

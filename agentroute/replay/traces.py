@@ -154,7 +154,7 @@ class _File:
             yield from self._together()
         if isinstance(data, Unreadable):
             yield self._problem(value.line, data.reason)
-        elif logs.is_message(data) and self._forced is None:
+        elif logs.is_message(data) and self._forced is None and not (self._current and self._current.follows):
             if not self._loose:
                 self._loose_at = (value.document, value.line)
             self._loose.append(data)

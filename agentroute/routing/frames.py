@@ -119,7 +119,8 @@ EXIT = re.compile(
     r"\s*<(?:return_?code|exit_?(?:code|status))>\s*(-?\d{1,10})\s*<"
     r"|\W{0,4}(?:\w{1,20} ){0,4}?(?:exit|return)(?:ed)?[ _-]?(?:with )?(?:non-?zero )?(?:exit |return )?"
     r"(?:code|status)\b\W{0,4}?(-?\d{1,10})\b(?=\W*$|[:,;] | after | in | \()"
-    r"|.{0,280}(?:[.;,(] |\bwith (?:an? )?(?:non-?zero )?)(?:exit|return)[ _-]?(?:code|status):? (-?\d{1,10})\b\W*$",
+    r"|.{0,280}(?:[.;,(] |\bwith (?:an? )?(?:non-?zero )?)(?:exit|return)[ _-]?(?:code|status):? (-?\d{1,10})\b"
+    r"(?=\W*$|, std(?:out|err)\b)",
     re.IGNORECASE,
 )
 _FRAME_TAGS = frozenset(

@@ -14,7 +14,7 @@ __all__ = ["side_call"]
 _READ = 900
 """Characters of a system prompt or an ask that are read for what it wants."""
 
-_SUMMARY = r"(?:summar(?:y|i[sz]ation)|handoff|hand-off|recap|compaction|checkpoint)"
+_SUMMARY = r"(?:summar(?:y|i[sz]ation)|handoff|hand-off|recap|compaction|checkpoint|prompt for continuing)"
 _SUMMARISE = r"(?:summari[sz](?:e|es|ing)|compact(?:s|ing)?|condens(?:e|es|ing)|recap)"
 _MAKE = (
     r"(?:create|write|provide|generate|produce|prepare|give|make|draft|build|maintain(?:ing)?|output|perform(?:ing)?)"
@@ -28,7 +28,8 @@ _CONVERSATION = (
 _WANTS_SUMMARY = re.compile(
     r"(?:^|[.!:;\n])[\s*_#>-]*(?:(?:\w+ly|please|now|then|first|can you|could you|you (?:are|must|should|need to|will)"
     r"|your (?:\w+ )?(?:task|job|goal)(?: now)? is(?: now)?(?: to)?|i (?:want|need) you to)[*_,]* )*"
-    rf"(?:{_SUMMARISE}\b|{_MAKE}\b[^.!?\n]{{0,100}}?\b{_SUMMARY}\b)[^.!?\n]{{0,160}}?{_CONVERSATION}",
+    rf"(?:{_SUMMARISE}\b|{_MAKE}\b[^.!?\n]{{0,100}}?\b{_SUMMARY}\b)[^.!?\n]{{0,160}}?{_CONVERSATION}"
+    rf"|\b{_MAKE}\b[^.!?\n]{{0,40}}?<(?:state_snapshot|(?:conversation|context)_summary)>",
     re.IGNORECASE,
 )
 """A sentence that tells the model to summarise the conversation. (One that asks about sessions or compaction does
@@ -40,7 +41,8 @@ _SUMMARISER = re.compile(rf"\b{_SUMMARISE}\b[^.!?\n]{{0,80}}?{_CONVERSATION}", r
 _NAMING = re.compile(
     r"\b(?:generat\w*|writ\w*|creat\w*|produc\w*|com(?:e|ing) up with|suggest\w*|output\w*|provid\w*"
     r"|you are an? (?:\w+ ){0,2})"
-    r"[^.!?\n]{0,80}?\b(?:titles?|topics?|headline|branch names?|commit messages?|(?:session|thread|chat) names?)\b"
+    r"[^.!?\n]{0,80}?\b(?:titles?|topics?|headline|branch names?|commit messages?|(?:session|thread|chat) names?"
+    r"|names? for (?:\w+ )?(?:chats?|conversations?|sessions?|threads?))\b"
     r"|\bnew (?:conversation )?topic\b|\bcommand prefix\b",
     re.IGNORECASE,
 )
@@ -50,9 +52,16 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _TITLE_OF = re.compile(
-    r"\b(?:title|name|headline)\b[^.!?\n]{0,60}?\b(?:this|the|our) (?:\w+ )?(?:conversation|chat|session|thread)\b",
+    r"\b(?:title|name|headline)\b[^.!?\n]{0,60}?\b(?:this|the|our) (?:\w+ )?(?:conversation|chat|session|thread)\b"
+    r"|\b(?:give|name|call) (?:this|the|our) (?:\w+ )?(?:conversation|chat|session|thread)\b"
+    r"[^.!?\n]{0,40}?\b(?:title|name)\b",
     re.IGNORECASE,
 )
+_BRIEF = re.compile(
+    r"\b(?:under|below|at most|within|in|(?:fewer|less) than) \d{1,2} (?:characters|words)\b", re.IGNORECASE
+)
+"""A summary of that size is a title."""
+
 _COMPACTIONS = frozenset(("compaction", "compact"))
 _ERRANDS = frozenset(("title", "prewarm", "quota"))
 """What clients call such requests themselves. A node of somebody's graph may be called `summarize` and mean its own
@@ -92,7 +101,7 @@ def side_call(request: ChatRequest, context: StepContext, ask: Ask, *, used_tool
     system = messages[0].text[:_READ] if messages[0].role in ("system", "developer") else ""
     if system:
         if _SUMMARISER.search(system) and ("ummar" in system or "ompact" in system or "onden" in system):
-            return StepKind.SUMMARISE
+            return StepKind.HOUSEKEEPING if _BRIEF.search(system) else StepKind.SUMMARISE
         if request.response_schema is None and _NAMING.search(system) and _NAMED.search(system):
             return StepKind.HOUSEKEEPING
     if len(messages) <= 3 and request.response_schema is None and _TITLE_OF.search(ask.text, 0, _READ):

@@ -8,8 +8,11 @@ from typing import Any
 
 from agentroute.decisions import Constraints, StepContext
 from agentroute.errors import ConfigError, nearest
+from agentroute.messages import ChatRequest
 from agentroute.providers import PROVIDERS
 from agentroute.targets import Pool
+
+from .roles import fingerprint
 
 __all__ = ["constraints_for", "read_constraints", "read_policies", "role_of"]
 
@@ -59,8 +62,15 @@ def read_constraints(value: Mapping[str, Any] | Constraints, pool: Pool) -> Cons
     return constraints
 
 
-def role_of(roles: Mapping[str, Constraints], context: StepContext) -> str | None:
-    """The role whose policy holds for this step: its role's, else its agent's; None where neither has one."""
+def role_of(roles: Mapping[str, Constraints], context: StepContext, request: ChatRequest) -> str | None:
+    """The role whose policy holds for this step: its role's, else its agent's; None if neither has one.
+
+    If nobody says who asks, it is the role with the request's own fingerprint (`fingerprint`, "role-..."), if there is
+    a policy for one.
+    """
+    if context.role is None and context.agent is None and any(name.startswith("role-") for name in roles):
+        own = fingerprint(request)
+        return own if own in roles else None
     return next((name for name in (context.role, context.agent) if name in roles), None)
 
 

@@ -38,12 +38,13 @@ class Spoken(NamedTuple):
     ask_chars: int | None = None
 
 
-def spoken(messages: Sequence[Message]) -> Mapping[int, Spoken]:
-    """Calls and results of a conversation without native ones, by the place of their message."""
+def spoken(messages: Sequence[Message], window: int = _WINDOW) -> Mapping[int, Spoken]:
+    """Calls and results of a conversation without native ones, by the place of their message; of the latest `window`
+    messages."""
     found: dict[int, Spoken] = {}
     fenced: list[tuple[int, tuple[str, str]]] = []
     printed = framed = 0
-    first = max(0, len(messages) - _WINDOW)
+    first = max(0, len(messages) - window)
     for index in range(first, len(messages)):
         message = messages[index]
         if message.role == "assistant":

@@ -25,11 +25,13 @@ _SESSIONS = (
     "session-id",
     "session_id",
     "thread-id",
+    "conversation_id",
+    "conversation-id",
     "x-litellm-session-id",
     "helicone-session-id",
     "x-openwebui-chat-id",
 )
-_AGENTS = ("x-agentroute-agent", "x-claude-code-agent-name", "x-agent-name")
+_AGENTS = ("x-agentroute-agent", "x-claude-code-agent-name", "x-agent-name", "x-openai-subagent")
 _AGENT_IDS = ("x-claude-code-agent-id", "x-agent-id")
 _PARENTS = ("x-agentroute-parent-id", "x-claude-code-parent-agent-id", "x-parent-session-id", "x-parent-agent-id")
 _CLIENTS = (
@@ -76,7 +78,7 @@ def context_of(headers: Mapping[str, str], metadata: Mapping[str, Any] | None = 
         inner = (agent or ("subagent" if sub_id is not None else "")).removeprefix("/").removeprefix("root/")
         agent = f"{client}/{inner}" if inner else client
     conversation = session if sub_id is None or session is None else f"{session}/{sub_id}"
-    kind = _word(told, "request_kind") or _first(sent, ("x-agentroute-node",))
+    kind = _word(told, "request_kind") or _first(sent, ("x-agentroute-node", "x-openai-subagent"))
     return StepContext(
         conversation_id=conversation,
         agent=agent,
@@ -99,6 +101,9 @@ def _known(value: Any) -> dict[str, Any]:
     for inner in ("user_id", "x-codex-turn-metadata"):
         if isinstance(found.get(inner), str) and found[inner][:1] == "{":
             found = _known(found.pop(inner)) | found
+    user = found.get("user_id")
+    if isinstance(user, str) and "_session_" in user:
+        found.setdefault("session_id", user.rpartition("_session_")[2])
     return found
 
 

@@ -294,12 +294,12 @@ def _base_url(target: Target) -> str:
     base = target.base_url or target.endpoint.base_url
     known = PROVIDERS.get(target.provider)
     like = f", like {known.address!r}" if known is not None and known.address else ""
-    problem = address_problem(target)
-    if base is not None:
-        try:
+    try:
+        if base is not None:
             return fill(base, target.endpoint.parts).rstrip("/")
-        except ConfigError as error:
-            problem = f"{error}{like}"
+        problem = address_problem(target)
+    except ConfigError as error:
+        problem = f"{error}{like}"
     raise ConnectionFailed(f"target {target.name!r}: {problem}", target=target.name)
 
 
@@ -494,7 +494,7 @@ class Answer:
                     return
                 continue
             self._received += len(piece)
-            for event, data in self._sse.feed(piece):
+            for event, data in self._sse.read(piece):
                 self.event_came = True
                 events = self._read_event(data, event)
                 self._check_room(events)

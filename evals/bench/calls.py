@@ -1,11 +1,14 @@
 """What a call costs in CPU, beside a bare client in the same run: plain, and streamed in 54 chunks, sync and async.
 
-    python evals/bench/calls.py [--rounds N]
+    python evals/bench/calls.py [--rounds N] [--delay-ms N] [--in-flight-only]
 
 The server is another process on loopback. The floor is `httpx` with the request as it is, the answer split into events
 and every event through `json.loads`: less than that nobody can do who looks at an answer. `performer` is one HTTP
 attempt of agentroute, from canonical request to typed events; `router` is `complete` or `stream`, with decision,
 failover and record; `decision` is `route` alone, on the same requests. Contenders take turns, call by call.
+
+Then 1, 16, 64 and 256 calls in flight at a provider that takes its time before each answer: what a pool costs is not
+seen at one that answers at once. Each of these rows is a process of its own; RSS is the most that it held.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import json
 import multiprocessing
 import platform
 import random
+import resource
 import statistics
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -81,13 +86,22 @@ ANSWER = json.dumps(
 ).encode()
 
 
-def serve(port: Any, pause_s: float) -> None:
-    """Answers each POST: events one by one with a pause after each where the body asks for a stream, else JSON."""
+def serve(port: Any, pause_s: float, delay_s: float = 0.0) -> None:
+    """Answers each POST after `delay_s`: events one by one with a pause after each where the body asks for a stream,
+    else JSON. The path `/connections` tells how many there have been.
+    """
+    connections = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
+            if head.startswith(b"GET /connections"):
+                count = str(connections).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(count), count))
+                continue
             lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
             body = await reader.readexactly(int(lines[b"content-length"]))
+            if delay_s:
+                await asyncio.sleep(delay_s)
             if b'"stream":true' in body.replace(b" ", b""):
                 writer.write(
                     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -102,13 +116,15 @@ def serve(port: Any, pause_s: float) -> None:
                 writer.write(b"HTTP/1.1 200 OK\r\n" + length + ANSWER)
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
         try:
             await answer(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
     async def main() -> None:
-        server = await asyncio.start_server(one, "127.0.0.1", 0)
+        server = await asyncio.start_server(one, "127.0.0.1", 0, backlog=1024)
         port.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -128,6 +144,9 @@ def body_of(draw: random.Random, stream: bool) -> dict[str, Any]:
     }
     return {**body, "stream": True, "stream_options": {"include_usage": True}} if stream else body
 
+
+NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+"""With httpx's own limits its pool closes connections under a request at 256 threads, and calls fail."""
 
 HEADERS = {"authorization": "Bearer the-key", "content-type": "application/json", "accept-encoding": "identity"}
 
@@ -159,7 +178,7 @@ def said(items: Iterator[Any]) -> str:
 
 
 def sync_contenders(url: str) -> dict[str, Callable[[dict[str, Any]], str]]:
-    client = httpx.Client(trust_env=False)
+    client = httpx.Client(trust_env=False, limits=NO_LIMITS, timeout=None)
     performer = HttpPerformer()
     router = Router(targets=[target(url)])
     path = f"{url}/chat/completions"
@@ -196,7 +215,7 @@ def sync_contenders(url: str) -> dict[str, Callable[[dict[str, Any]], str]]:
 
 
 def async_contenders(url: str) -> dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, str]]]:
-    client = httpx.AsyncClient(trust_env=False)
+    client = httpx.AsyncClient(trust_env=False, limits=NO_LIMITS, timeout=None)
     performer = AsyncHttpPerformer()
     router = Router(targets=[target(url)])
     path = f"{url}/chat/completions"
@@ -284,10 +303,86 @@ def show(times: dict[str, list[float]], bound: float) -> list[str]:
     return lines
 
 
+# -- many in flight ----------------------------------------------------------------------------------------------------
+
+IN_FLIGHT = (1, 16, 64, 256)
+_TURNS = 10
+
+
+def crowd(result: Any, url: str, way: str, name: str, n: int) -> None:
+    """CPU milliseconds a call, the most memory in MB, connections opened: `n` callers, each with ten calls in turn."""
+    # A lone caller would be measured over ten calls only.
+    turns = _TURNS if n > 1 else 5 * _TURNS
+    bodies = [body_of(random.Random(number), False) for number in range(turns)]
+
+    def in_threads() -> float:
+        call = sync_contenders(url)[name]
+
+        def each(_: int) -> None:
+            for body in bodies:
+                call(dict(body))
+
+        with ThreadPoolExecutor(n) as threads:
+            list(threads.map(lambda _: call(dict(bodies[0])), range(n)))
+            started = time.process_time_ns()
+            list(threads.map(each, range(n)))
+            return (time.process_time_ns() - started) / 1e6
+
+    async def on_a_loop() -> float:
+        call = async_contenders(url)[name]
+
+        async def each() -> None:
+            for body in bodies:
+                await call(dict(body))
+
+        await asyncio.gather(*(call(dict(bodies[0])) for _ in range(n)))
+        started = time.process_time_ns()
+        await asyncio.gather(*(each() for _ in range(n)))
+        return (time.process_time_ns() - started) / 1e6
+
+    spent = in_threads() if way == "sync" else asyncio.run(on_a_loop())
+    result.send((spent / (n * turns), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def in_flight(delay_s: float) -> list[str]:
+    spawn = multiprocessing.get_context("spawn")
+    here, there = multiprocessing.Pipe()
+    server = spawn.Process(target=serve, args=(there, 0.0, delay_s), daemon=True)
+    server.start()
+    address = f"http://127.0.0.1:{here.recv()}"
+    lines = []
+    for way in ("sync", "async"):
+        lines += ["", f"plain, {way}, the provider takes {delay_s * 1e3:g} ms"]
+        lines.append(f"  {'':12}{'in flight':>10}{'CPU ms':>9}{'to 16':>8}{'RSS MB':>8}{'connections':>13}")
+        for name in ("floor", "router"):
+            cpu: dict[int, float] = {}
+            rows = []
+            for n in IN_FLIGHT:
+                before = int(httpx.get(f"{address}/connections").text)
+                worker = spawn.Process(target=crowd, args=(there, f"{address}/v1", way, name, n))
+                worker.start()
+                cpu[n], memory = here.recv()
+                worker.join()
+                opened = int(httpx.get(f"{address}/connections").text) - before - 1
+                rows.append((n, memory, opened))
+            for n, memory, opened in rows:
+                ratio = f"x{cpu[n] / cpu[16]:.2f}"
+                lines.append(f"  {name:12}{n:10}{cpu[n]:9.3f}{ratio:>8}{memory:8.0f}{opened:13}")
+    server.terminate()
+    server.join()
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=300)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--delay-ms", type=float, default=100.0, help="what the provider takes, for many in flight")
+    parser.add_argument("--in-flight-only", action="store_true", help="only that part; nothing is written")
+    given = parser.parse_args()
+    if given.in_flight_only:
+        print("\n".join(in_flight(given.delay_ms / 1e3)))
+        return
+    rounds = given.rounds
     lines = [
         f"Calls, {date.today()}, Python {platform.python_version()}, {platform.machine()}, httpx {httpx.__version__}, "
         f"{rounds} rounds; ms: median, 10th and 90th percentile; ratio of medians to the floor of the same run"
@@ -306,6 +401,7 @@ def main() -> None:
         lines += ["", f"{case}, async", *show(asyncio.run(async_times(url, stream, rounds)), bound)]
         server.terminate()
         server.join()
+    lines += in_flight(given.delay_ms / 1e3)
     text = "\n".join(lines) + "\n"
     OUT.write_text(text, encoding="utf-8")
     print(text)

@@ -33,7 +33,7 @@ import aiohttp
 OUT = Path(__file__).resolve().parent.parent / "results" / "bench_gateway.txt"
 USAGE = {"prompt_tokens": 120, "completion_tokens": 50, "total_tokens": 170}
 WORDS = [f"word{number} " for number in range(52)]
-KEY = "ar-bench-key"
+KEY = "sk-bench-key"
 MESSAGES = [
     {"role": "system", "content": "You are a helpful assistant. " * 8},
     {"role": "user", "content": "What is the capital of France?"},
@@ -172,7 +172,8 @@ def litellm(command: str, port: int, to: int) -> Iterator[int]:
         path.write_text(json.dumps({"model_list": [{"model_name": "auto", "litellm_params": entry}]}))
         run = [command, "--config", str(path), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(run, env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}, **quiet)
+        known = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": KEY}
+        process = subprocess.Popen(run, env=known, **quiet)
         try:
             yield process.pid
         finally:

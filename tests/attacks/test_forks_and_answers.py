@@ -70,8 +70,8 @@ def serving(handle: Handle, *, reads: bool = True) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def router(url: str, deadline_s: float = 10) -> Router:
-    target = Target(name="a", provider="acme", model="m", tier="budget", base_url=url, api_key="sk-test-0123456789")
+def router(url: str, deadline_s: float = 10, api_key: str = "sk-test-0123456789") -> Router:
+    target = Target(name="a", provider="acme", model="m", tier="budget", base_url=url, api_key=api_key)
     return Router(targets=[target], deadline_s=deadline_s)
 
 
@@ -83,7 +83,9 @@ def on_a_loop(routed: Router, text: str) -> Any:
     return asyncio.run(routed.acomplete(text))
 
 
-BOTH = pytest.mark.parametrize("ask", [plain, on_a_loop])
+def both(row: int) -> Any:
+    """Sync and async, by the number of the fault's row."""
+    return pytest.mark.parametrize("ask", [plain, on_a_loop], ids=[f"row{row}-sync-plain", f"row{row}-async-plain"])
 
 
 def echo(connection: socket.socket, body: bytes, _: int) -> bool:
@@ -96,7 +98,7 @@ def _work(routed: Router, ask: Ask, name: str, wrong: Any) -> None:
     wrong.put([text for text in asked if ask(routed, text).text != text])
 
 
-@BOTH
+@both(104)
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_workers_of_a_warm_router_get_their_own_answers(ask: Ask) -> None:
@@ -113,6 +115,24 @@ def test_workers_of_a_warm_router_get_their_own_answers(ask: Ask) -> None:
             worker.join(30)
 
 
+@both(104)
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_that_are_no_fork_take_the_router_along(method: str, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} on this system")
+    monkeypatch.setenv("ACME_TEST_KEY", "sk-test-0123456789")
+    with serving(echo) as url, closing(router(url, api_key="env:ACME_TEST_KEY")) as routed:
+        assert plain(routed, "warm").text == "warm"
+        context: Any = multiprocessing.get_context(method)
+        wrong = context.Queue()
+        workers = [context.Process(target=_work, args=(routed, ask, f"w{n}", wrong), daemon=True) for n in range(2)]
+        for worker in workers:
+            worker.start()
+        assert [wrong.get(timeout=60) for _ in workers] == [[], []]
+        for worker in workers:
+            worker.join(30)
+
+
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_child_does_not_wait_for_locks_of_its_parents_threads() -> None:
@@ -120,9 +140,9 @@ def test_a_child_does_not_wait_for_locks_of_its_parents_threads() -> None:
         plain(routed, "warm")
         context = multiprocessing.get_context("fork")
         wrong = context.Queue()
-        pool: Any = routed.performer._connections._pool  # type: ignore[attr-defined]
+        idle: Any = routed.performer._connections._idle  # type: ignore[attr-defined]
         held = (routed._lock, routed.breakers._lock, routed.affinity._lock)
-        with held[0], held[1], held[2], pool._optional_thread_lock:
+        with held[0], held[1], held[2], idle._lock:
             worker = context.Process(target=_locked, args=(routed, wrong))
             worker.start()
         assert wrong.get(timeout=30) == []
@@ -135,7 +155,7 @@ def _locked(routed: Router, wrong: Any) -> None:
     worker.join(20)
 
 
-@BOTH
+@both(105)
 def test_a_second_answer_behind_the_first_is_never_delivered(ask: Ask) -> None:
     def handle(connection: socket.socket, body: bytes, number: int) -> bool:
         connection.sendall(answer("first") + answer("foreign") if number == 0 else answer(f"true {number}"))
@@ -159,7 +179,7 @@ LATE = pytest.mark.parametrize(
 )
 
 
-@BOTH
+@both(106)
 @LATE
 def test_a_kept_connection_that_breaks_late_or_in_words_is_an_attempt_of_its_own(said: bytes, ask: Ask) -> None:
     def handle(connection: socket.socket, body: bytes, number: int) -> bool:
@@ -178,7 +198,7 @@ def test_a_kept_connection_that_breaks_late_or_in_words_is_an_attempt_of_its_own
     assert told == [("ConnectionFailed", True), (None, False)]
 
 
-@BOTH
+@both(106)
 @LATE
 def test_once_and_not_for_ever(said: bytes, ask: Ask) -> None:
     requests: list[int] = []
@@ -212,7 +232,7 @@ def twice(routed: Router, ask: Ask) -> Any:
     return asyncio.run(both())
 
 
-@BOTH
+@both(109)
 def test_an_answer_that_comes_before_the_body_is_read_is_heard(ask: Ask) -> None:
     def handle(connection: socket.socket, body: bytes, _: int) -> bool:
         connection.recv(1000)
@@ -224,7 +244,7 @@ def test_an_answer_that_comes_before_the_body_is_read_is_heard(ask: Ask) -> None
         ask(routed, "x" * 8_000_000)
 
 
-@BOTH
+@both(109)
 def test_the_deadline_holds_while_a_slow_server_reads_the_body(ask: Ask) -> None:
     stopped = threading.Event()
 

@@ -180,7 +180,11 @@ def ask_astream(router: Router) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("ask", [ask_complete, ask_stream, ask_acomplete, ask_astream])
+@pytest.mark.parametrize(
+    "ask",
+    [ask_complete, ask_stream, ask_acomplete, ask_astream],
+    ids=["row107-sync-plain", "row107-sync-stream", "row107-async-plain", "row107-async-stream"],
+)
 def test_a_call_ends_with_what_came(ask: Callable[[Router], None]) -> None:
     endless = chunk(event({"content": "a" * 1_000_000}))
     with Loopback(lambda _: itertools.chain([SSE_HEAD], itertools.repeat(endless))) as server:

@@ -52,7 +52,11 @@ def astream(router: Router, request: ChatRequest) -> ChatResponse:
     return asyncio.run(run())
 
 
-ways = pytest.mark.parametrize("ask", [complete, stream, acomplete, astream])
+ways = pytest.mark.parametrize(
+    "ask",
+    [complete, stream, acomplete, astream],
+    ids=["row108-sync-plain", "row108-sync-stream", "row108-async-plain", "row108-async-stream"],
+)
 CHAT = (Message("user", (Text("q"),)),)
 
 

@@ -23,8 +23,8 @@ from .calls import KEY, PROMPT, REQUEST, WAYS, Way, assert_no_canary, call, rout
 
 @ways
 def test_a_provider_that_quotes_the_key(way: Way, canaries: pytest.LogCaptureFixture) -> None:
-    """In its text, type, code and request id. (httpcore logs the headers that a provider sends, at DEBUG.)"""
-    canaries.set_level(logging.INFO, logger="httpcore")
+    """In its text, type, code and request id. (httpcore2 logs the headers that a provider sends, at DEBUG.)"""
+    canaries.set_level(logging.INFO, logger="httpcore2")
     said = {"message": f"Incorrect API key provided: {KEY}.", "type": KEY, "code": KEY, "param": KEY}
     for status in (400, 401, 403, 429, 500):
         with Loopback([plain({"error": said}, status, x_request_id=KEY)]) as sick:

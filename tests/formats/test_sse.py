@@ -96,3 +96,21 @@ def test_an_event_is_written_whatever_its_text_holds() -> None:
     raw = encode_event({"type": "x", "text": "\ud83d é\n"}, "x")
     ((event, data),) = SseDecoder().feed(raw)
     assert (event, json.loads(data)) == ("x", {"type": "x", "text": "\ud83d é\n"})
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    "bad", [b"data: \xff\n\n", b"data: " + b"x" * 200 + b"\n\n", b"data: " + b"x" * 200, b"event: \xff\ndata: b\n\n"]
+)
+def test_the_events_before_a_bad_one_are_given_however_the_bytes_were_cut(size: int, bad: bytes) -> None:
+    decoder = SseDecoder(max_event_bytes=100)
+    raw = b"data: first\n\n: aside\n\ndata: second\n\n" + bad
+    got: list[str] = []
+
+    def read() -> None:
+        for start in range(0, len(raw), size):
+            got.extend(event.data for event in decoder.read(raw[start : start + size]))
+
+    with pytest.raises(BadResponse):
+        read()
+    assert got == ["first", "second"]

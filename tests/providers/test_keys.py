@@ -146,7 +146,7 @@ class TestARefusedKey:
 
     @ways
     def test_and_then_comes_the_next_target(self, way: Way, kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.INFO, logger="httpcore")
+        caplog.set_level(logging.INFO, logger="httpcore2")
         key, given = counting(time.time() + 3600)
         quoting = refusal(401, message=f"bad key {KEY}-1 or {KEY}-2", x_request_id=f"{KEY}-2")
         with Loopback([quoting]) as server, Loopback(answer(way)) as well:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -893,3 +894,44 @@ def test_shared_samples_are_counted_as_their_makers_count(shared: Path) -> None:
         if any(found[key] != want[key] for key in (*fields, "tools_in_step_1")):
             wrong[expected.parent.name] = {key: (found[key], want[key]) for key in fields}
     assert (seen > 20, wrong) == (True, {})
+
+
+def test_bare_messages_of_an_old_codex_rollout_belong_to_it(tmp_path: Path) -> None:
+    lines: list[dict[str, object]] = [
+        {"id": "s", "timestamp": "2025-05-01T10:00:00Z", "instructions": "be good"},
+        {"record_type": "state"},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "list"}]},
+        {"type": "function_call", "name": "shell", "arguments": "{}", "call_id": "c1"},
+        {"type": "function_call_output", "call_id": "c1", "output": "Exit code: 2\nOutput:\nls: nope"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "none"}]},
+    ]
+    path = tmp_path / "rollout.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    told = describe(path)
+    assert (told.format, told.conversations, told.steps, told.failed_results) == ("codex", 1, 2, 1)
+    assert told.malformed == 0
+
+
+def test_results_that_stand_as_text_are_judged_too(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "Please solve this issue: x"}]
+    for code in (2, 0, 1):
+        messages += [
+            {"role": "assistant", "content": f"I look.\n```bash\nls n{code}\n```"},
+            {"role": "user", "content": f"<returncode>{code}</returncode>\n<output>\nls: n{code}\n</output>"},
+        ]
+    messages.append({"role": "assistant", "content": "Done."})
+    path = tmp_path / "a.traj.json"
+    path.write_text(json.dumps({"trajectory_format": "mini-swe-agent-1", "messages": messages, "info": {}}))
+    told = describe(path)
+    assert (told.format, told.steps, told.failed_results) == ("mini_swe_agent", 4, 2)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_usage_beside_a_cline_task_is_read_plain_and_packed(tmp_path: Path, packed: bool) -> None:
+    task = [{"role": "user", "content": "hi", "ts": 1}, {"role": "assistant", "content": "hello", "ts": 2}]
+    said = [{"type": "say", "say": "api_req_started", "ts": 1, "text": json.dumps({"tokensIn": 12, "tokensOut": 3})}]
+    for name, data in (("api_conversation_history.json", task), ("ui_messages.json", said)):
+        body = json.dumps(data).encode()
+        (tmp_path / (name + ".gz" if packed else name)).write_bytes(gzip.compress(body) if packed else body)
+    told = describe(tmp_path)
+    assert (told.format, told.steps, told.input_tokens, told.output_tokens) == ("cline", 1, 12, 3)

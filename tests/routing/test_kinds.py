@@ -191,3 +191,30 @@ def test_after_a_compaction_the_work_goes_on() -> None:
 )
 def test_how_a_harness_opens_every_task_says_nothing(opening: str) -> None:
     assert Step.of(ChatRequest((user(opening + "The page is blank."),))).ask.strip() == "The page is blank."
+
+
+@pytest.mark.parametrize("tools", [(), TOOLS], ids=["no tools", "tools"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Provide a detailed prompt for continuing our conversation above. Say what was done.",
+        "Write a prompt for continuing this session.",
+        "First, reason in your scratchpad. Then, generate the <state_snapshot>.",
+        "Now output the <conversation_summary>.",
+    ],
+)
+def test_more_wordings_of_a_compaction(text: str, tools: tuple[Tool, ...]) -> None:
+    assert kind(*LOOP, user(text), tools=tools) is StepKind.SUMMARISE
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("Summarize this coding conversation in under 50 characters.", "mend the bug"),
+        ("Condense the chat in at most 6 words.", "mend the bug"),
+        ("You come up with short names for chats. Reply with the chat name only.", "mend the bug"),
+        ("You are a helpful assistant.", "Give this conversation a short name of 4 words."),
+    ],
+)
+def test_a_summary_of_a_few_words_is_a_title(prompt: str, text: str) -> None:
+    assert kind(system(prompt), user(text)) is StepKind.HOUSEKEEPING

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentroute import formats
+from agentroute import Router, Tier, formats
+from agentroute.catalog.example import example_targets
 from agentroute.decisions import StepContext, StepKind
 from agentroute.messages import ChatRequest, Message, Text, Tool
 from agentroute.routing.roles import context_of, fingerprint
@@ -154,3 +155,28 @@ def test_requests_of_real_clients_are_of_the_right_kind(shared: Any) -> None:
             assert bool(context.parent_id) is (row["kind"] == "subagent")
             seen += 1
     assert seen > 40
+
+
+def test_a_policy_may_name_a_fingerprint_for_callers_who_say_nothing() -> None:
+    request = asked("You mend code.")
+    own = fingerprint(request)
+    assert own is not None
+    router = Router(targets=example_targets(), roles={own: {"max_tier": "budget"}})
+    assert router.route(request).tier is Tier.BUDGET
+    assert f"policy of role {own!r}" in router.route(request).reasons
+    assert f"policy of role {own!r}" not in router.route(asked("You write code.")).reasons
+    said = router.route(request, context=StepContext(role="writer"))
+    assert f"policy of role {own!r}" not in said.reasons
+
+
+def test_the_session_in_an_older_user_id_and_codex_sub_agents() -> None:
+    assert context_of({}, {"user_id": "user_ab12_account__session_1b4e-28ba"}).conversation_id == "1b4e-28ba"
+    assert context_of({}, {"user_id": "ann"}).conversation_id is None
+    sent = {"User-Agent": "codex_cli_rs/0.99", "conversation_id": "q", "x-openai-subagent": "compact"}
+    context = context_of(sent)
+    assert (context.conversation_id, context.agent, context.node, context.parent_id) == (
+        "q",
+        "codex/compact",
+        "compact",
+        "q",
+    )

@@ -36,8 +36,10 @@ _CODES: Final[Mapping[Word, str]] = {
 
 def error(told: Told) -> tuple[int, dict[str, Any]]:
     message = told.message
-    if told.word == "too_long" and told.limit is not None:
-        message = f"The input token count ({told.tokens}) exceeds the maximum number of tokens allowed ({told.limit})."
+    if told.word == "too_long":
+        sent = "" if told.tokens is None else f" ({told.tokens})"
+        limit = "" if told.limit is None else f" ({told.limit})"
+        message = f"The input token count{sent} exceeds the maximum number of tokens allowed{limit}."
     body: dict[str, Any] = {"code": told.status, "message": message, "status": _CODES[told.word]}
     if told.retry_after is not None:
         info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{told.retry_after:g}s"}

@@ -35,16 +35,9 @@ def error_object(told: Told) -> dict[str, Any]:
     """OpenAI's own words: https://platform.openai.com/docs/guides/error-codes."""
     message, code = told.message, told.code
     if told.word == "too_long":
-        limit = "" if told.limit is None else f" of {told.limit} tokens"
+        limit = "is exceeded." if told.limit is None else f"is {told.limit} tokens."
         sent = "" if told.tokens is None else f" However, your messages resulted in {told.tokens} tokens."
-        message = (
-            f"This model's maximum context length{limit} is exceeded.{sent} Please reduce the length of the messages."
-        )
-        if told.limit is not None:
-            message = (
-                f"This model's maximum context length is {told.limit} tokens.{sent} "
-                f"Please reduce the length of the messages."
-            )
+        message = f"This model's maximum context length {limit}{sent} Please reduce the length of the messages."
     return {
         "message": message,
         "type": _TYPES.get(told.word, "invalid_request_error"),

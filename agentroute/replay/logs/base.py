@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentroute.replay.records import Problem, Trace
 
 from .fields import Raw, printable
 
-__all__ = ["Found", "Lines", "Place", "Reader"]
+__all__ = ["Found", "Lines", "Place", "Reader", "json_beside"]
 
 Found = Iterable[Trace | Problem]
 
@@ -55,3 +57,16 @@ class Lines:
 
     def close(self) -> Found:
         return ()
+
+
+def json_beside(path: Path, limit: int) -> Any:
+    """The JSON of a small file that stands beside a log, plain or as `.gz`, of at most `limit` bytes; None without."""
+    try:
+        if not path.exists():
+            with gzip.open(path.with_name(path.name + ".gz"), "rb") as packed:
+                data = packed.read(limit + 1)
+        else:
+            data = path.read_bytes() if path.stat().st_size <= limit else b""
+        return json.loads(data) if len(data) <= limit else None
+    except (OSError, EOFError, ValueError, RecursionError):
+        return None

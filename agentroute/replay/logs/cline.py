@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from agentroute.messages import Usage
 from agentroute.replay.records import Trace
 
-from .base import Place
+from .base import Place, json_beside
 from .fields import Raw, count_of, dig, json_of, mapping, name_of, time_of, usage_of
 from .messages import Pairing, said, tools_of
 from .thread import Thread
@@ -105,12 +104,7 @@ def _shown(messages: Sequence[Any]) -> list[Any]:
 
 
 def _requests(path: Path) -> list[tuple[float | None, Usage | None]]:
-    try:
-        if path.stat().st_size > _MAX_BESIDE:
-            return []
-        lines = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return []
+    lines = json_beside(path, _MAX_BESIDE)
     found: list[tuple[float | None, Usage | None]] = []
     roo = "roo-cline" in str(path)
     for line in lines if isinstance(lines, list) else ():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from agentroute.messages import Message, Part, Text, Tool, ToolCall, ToolResult, Usage
 from agentroute.replay.records import Problem, Trace
 
-from .base import Place
+from .base import Place, json_beside
 from .fields import Raw, count_of, dig, failed_exit, mapping, name_of, openai_usage, plain, time_of, usage_of
 from .messages import Pairing, answer_of, said, tools_of
 from .shelf import Shelf
@@ -163,10 +162,7 @@ def _tools(raw: Any) -> tuple[Tool, ...]:
 def _state(path: Path) -> tuple[dict[str, tuple[Usage | None, str | None]], str | None, str | None]:
     """(usage and model of each response, the agent's model, the conversation's id) of the state beside the events."""
     usages: dict[str, tuple[Usage | None, str | None]] = {}
-    try:
-        raw = json.loads(path.read_bytes()) if path.stat().st_size < _MAX_STATE else {}
-    except (OSError, ValueError, RecursionError):
-        raw = {}
+    raw = json_beside(path, _MAX_STATE)
     for metrics in mapping(dig(raw, "stats", "usage_to_metrics")).values():
         for told in dig(metrics, "token_usages") or ():
             usage = usage_of(
