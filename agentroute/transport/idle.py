@@ -39,7 +39,8 @@ class Idle(Generic[Kept]):
     def begin_anew(self) -> None:
         """A forked child opens connections of its own. Its parent's are neither used nor closed."""
         self._of_parents.append(getattr(self, "_kept", None))
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may close an answer in the middle of what its thread is doing here.
+        self._lock = threading.RLock()
         self._kept: dict[Hashable, deque[tuple[float, Kept]]] = {}
 
     def take(self, place: Hashable) -> Kept | None:
