@@ -537,7 +537,8 @@ class Router:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"Router({', '.join(target.name for target in self.pool)}; strategy={self.strategy!r})"
+        pool = getattr(self, "pool", ())  # A traceback that shows locals may ask before it is made.
+        return f"Router({', '.join(target.name for target in pool)}; strategy={getattr(self, 'strategy', None)!r})"
 
 
 class _Sealed:

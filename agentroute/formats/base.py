@@ -38,6 +38,7 @@ __all__ = [
     "StreamEncoder",
     "failed_finish",
     "finish_reason",
+    "no_word",
     "response_warnings",
     "stream_warnings",
     "told_class",
@@ -218,6 +219,11 @@ _FAILED_CALLS: Final = frozenset(
 )
 """Google's and Bedrock's words for what their own API could not read or carry out. Text or calls before them are an
 answer still."""
+
+
+def no_word(word: Any) -> bool:
+    """Whether a word for the end says nothing yet: some servers put a placeholder into every chunk."""
+    return not word or (isinstance(word, str) and word.lower().endswith(("null", "none", "unspecified")))
 
 
 def failed_finish(word: Any, target: str | None, *, said: bool) -> ProviderError | None:

@@ -42,7 +42,8 @@ def judge(result: ToolResult, did: Did | None = None) -> Evidence:
     only strong signs in the text make a failure. `did` is what the call did: what it read or found is content, in which
     a line about an error is no failure of the call.
     """
-    text = result.text
+    # Blocks are lines of their own, as tools of MCP give them.
+    text = result.text if len(result.content) < 2 else "\n".join(p.text for p in result.content if type(p) is Text)
     if not text and any(type(part) is not Text for part in result.content):
         return OK
     return judge_text(text, result.is_error, did)

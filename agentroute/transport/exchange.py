@@ -145,8 +145,6 @@ class Outgoing:
 
     def secret_headers(self) -> dict[str, str]:
         """The key's header and all others that hold a secret, made at the moment of sending. Never keep them."""
-        found = {}
-        problem: str | None = None
         for name, secret in self._headers:
             if secret.env_name is not None and not secret.present:
                 raise AuthenticationFailed(
@@ -154,11 +152,12 @@ class Outgoing:
                     f"the value of the header `{name}`",
                     target=self.target,
                 )
-            value, problem = _key(secret, spaces=True)
+            problem = _key(secret, spaces=True)[1]
             if problem is not None:
                 raise ConfigError(f"target {self.target!r}: header `{name}`: {problem}")
-            found[name] = value
+        # Nothing is raised from here on: a traceback that shows locals would show a secret.
         key = self.key_header()
+        found = {name: _key(secret, spaces=True)[0] for name, secret in self._headers}
         return found if key is None else {**found, key[0]: key[1]}
 
     def key_header(self) -> tuple[str, str] | None:

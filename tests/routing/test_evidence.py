@@ -758,3 +758,8 @@ def test_any_text_is_judged(text: str, flag: bool | None) -> None:
     assert evidence == judge_text(text, flag)
     assert 0 <= evidence.severity <= 1
     assert not flag or evidence.failed
+
+
+def test_blocks_of_a_result_are_lines_of_their_own() -> None:
+    blocks = (Text("Running checks on src"), Text("Error: ENOENT: no such file or directory, open 'a'"))
+    assert judge(ToolResult("c1", blocks)).failed

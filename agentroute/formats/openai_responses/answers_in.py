@@ -187,10 +187,11 @@ class StreamDecoder:
         self._target = target
         self._origin = origin
         self._cost = cost
-        self._ran: dict[int | None, Raw] = {}
+        self._ran: dict[str | int | None, Raw] = {}
         self._items: dict[int | None, _Item] = {}
         self._calls: list[tuple[ToolCall, list[str]]] = []
         self._ids: list[str | None] = []
+        self._unannounced: set[Any] = set()
         self._spoke = False
         self._started = False
 
@@ -280,6 +281,8 @@ class StreamDecoder:
         if isinstance(text, str) and text:
             if item is not None:
                 item.seen += len(text)
+            else:
+                self._unannounced.add(raw.get("item_id"))
             self._spoke = True
             found.append(TextDelta(text))
 
@@ -316,7 +319,7 @@ class StreamDecoder:
             known = self._open(raw, found)
         known.closed = True
         if str(item.get("type")) in _TOOLS:
-            self._ran[self._place(raw)] = item
+            self._ran[id_of(item) or self._place(raw)] = item
         match item.get("type"):
             case "message":
                 self._ids.append(id_of(item))
@@ -345,6 +348,17 @@ class StreamDecoder:
                     self._spoke = True
                     found.append(TextDelta(text, REFUSAL))
 
+    def _was_given(self, item: Any) -> bool:
+        """Whether a finished item was streamed before, at whatever place: some servers count theirs differently."""
+        if not isinstance(item, Mapping):
+            return False
+        if item.get("type") in INPUT_OF:
+            return any(call.id == item.get("call_id") and pieces for call, pieces in self._calls)
+        own = id_of(item)
+        if item.get("type") == "message":
+            return bool(self._unannounced & {own, None}) or (own is not None and own in self._ids)
+        return own is not None and own in self._ran
+
     def _end(self, kind: str, response: Any, found: list[Event]) -> None:
         response = response if isinstance(response, Mapping) else {}
         if response.get("error") or response.get("status") in ("failed", *_UNFINISHED):
@@ -353,7 +367,7 @@ class StreamDecoder:
         output = response.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
             known = self._items.get(index)
-            if known is None or not known.closed:
+            if (known is None or not known.closed) and not self._was_given(item):
                 self._close_item({"output_index": index, "item": item}, found)
         if not isinstance(response.get("status"), str):
             response = {**response, "status": kind.removeprefix("response.")}
