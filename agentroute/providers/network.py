@@ -11,12 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 from .keys import Secret
 
-__all__ = ["DIRECT", "Cert", "Network", "Proxy", "ProxyAddress"]
-
-DIRECT: Final = "direct"
-"""No proxy, where the provider or the router has one."""
+__all__ = ["Cert", "Network", "Proxy", "ProxyAddress"]
 
 Proxy: TypeAlias = Secret | Literal["direct"]
+"""Its address, which may hold a password, or none where the provider or the router has one."""
+
 Cert: TypeAlias = tuple[str, ...]
 
 _WANTED: Final = "give 'http://HOST:PORT', 'http://USER:PASSWORD@HOST:PORT', 'env:NAME' or 'direct'"
@@ -87,14 +86,18 @@ class Network:
 
 
 def _proxy(value: object) -> tuple[Proxy | None, str | None]:
-    if value is None or value == DIRECT:
-        return (None if value is None else "direct"), None
+    if value is None:
+        return None, None
+    if value == "direct":
+        return "direct", None
     if isinstance(value, Secret):
         return value, None if value.function is None else "is a function; only `api_key` can be one"
     if not isinstance(value, str):
         return None, f"is a {type(value).__name__}; {_WANTED}"
     if value.startswith("env:"):
-        return (Secret.env(value[4:]), None) if value[4:] else (None, f"is 'env:' without a name; {_WANTED}")
+        name = value[4:]
+        named = name.isascii() and name.isidentifier()
+        return (Secret.env(name), None) if named else (None, f"is 'env:' without the name of a variable; {_WANTED}")
     if ProxyAddress.of(value) is None:
         return None, f"is no address of an HTTP proxy; {_WANTED} (https and socks proxies are not spoken to)"
     return Secret(value), None
