@@ -82,6 +82,7 @@ class Outgoing:
         "cost",
         "format",
         "headers",
+        "network",
         "origin",
         "stream",
         "target",
@@ -94,6 +95,7 @@ class Outgoing:
         target = _spoken(attempt.target, attempt.request)
         self.target: Final = target.name
         self.origin: Final = target.origin
+        self.network: Final = target.network
         self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
         self.format: Final = _format(target)
         base_url = _base_url(target)
