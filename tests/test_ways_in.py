@@ -16,6 +16,7 @@ from agentroute import (
     Capabilities,
     ChatRequest,
     ConfigError,
+    ConnectionFailed,
     Endpoint,
     Provider,
     Quirks,
@@ -133,10 +134,10 @@ def test_where_it_goes(provider: str, dialect: str | None, url: str, header: str
 
 def test_a_missing_part_is_said_with_its_variables_and_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_REGION")
-    with pytest.raises(ConfigError, match=r"target 'm': its address .*set AWS_REGION or AWS_DEFAULT_REGION"):
+    with pytest.raises(ConnectionFailed, match=r"target 'm': its address .*set AWS_REGION or AWS_DEFAULT_REGION"):
         outgoing(Target(provider="bedrock", model="m", api_key=KEY))
     monkeypatch.delenv("AZURE_OPENAI_ENDPOINT")
-    with pytest.raises(ConfigError, match=r"set AZURE_OPENAI_ENDPOINT, or give base_url=, like 'https://RESOURCE"):
+    with pytest.raises(ConnectionFailed, match=r"set AZURE_OPENAI_ENDPOINT, or give base_url=, like 'https://RESOURCE"):
         outgoing(Target(provider="azure", model="m", api_key=KEY))
 
 
@@ -153,7 +154,7 @@ def test_a_part_is_read_for_each_request(way: Way, monkeypatch: pytest.MonkeyPat
         )
         monkeypatch.setenv("HOUSE_KEY", KEY)
         one = Target(provider=house, model="m", tier="mid")
-        assert isinstance(call(way, one).error, ConfigError)
+        assert isinstance(call(way, one).error, ConnectionFailed)
         monkeypatch.setenv("HOUSE_TEAM", "blue")
         assert call(way, pickle.loads(pickle.dumps(one))).error is None
     assert [request.split()[1] for request in server.requests] == [b"/v1/blue/chat/completions"]
