@@ -97,7 +97,7 @@ def test_json_has_every_fact_with_its_source() -> None:
     assert first["price"]["input"] == "0.1"
     assert first["price"]["steps"][0]["above_input_tokens"] == 100_000
     assert first["source"].startswith("models.dev via langchain-anthropic")
-    assert (first["tier"], first["tier_inferred"], first["structured_output"]) == ("mid", False, None)
+    assert (first["tier"], first["tier_inferred"], first["structured_output"]) == ("mid", False, True)
     assert first["tier_reason"]
     assert first["cache_ttl_s"] == 300
 
