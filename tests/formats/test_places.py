@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentroute.errors import BadResponse
-from agentroute.events import Finished, TextDelta, ToolCallStarted
+from agentroute.events import Finished, TextDelta, ToolCallStarted, unfold
 from agentroute.formats import of
 
 WORDS = {"type": "message", "id": "m1", "content": [{"type": "output_text", "text": "hello"}]}
@@ -79,3 +79,14 @@ def test_a_placeholder_for_the_end_is_no_end(dialect: str, piece: Any, nothing: 
     assert [event.finish_reason for event in whole if isinstance(event, Finished)] == ["stop"]
     with pytest.raises(BadResponse, match="ended before"):
         read(dialect, piece("a", nothing))
+
+
+def test_an_anthropic_client_is_told_to_run_the_tools_that_a_chat_server_stopped_at() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "go", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    body = {"id": "1", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    response = of("openai_chat").decode_response(body)
+    assert of("anthropic_messages").encode_response(response)["stop_reason"] == "tool_use"
+    encoder = of("anthropic_messages").StreamEncoder()
+    streamed = b"".join(encoder.encode(event) for event in unfold(response))
+    assert b'"stop_reason":"tool_use"' in streamed.replace(b": ", b":")
