@@ -184,21 +184,21 @@ def _surplus(http: Any) -> bool:
 
 
 class _Connection:
-    """A socket and what is said on it."""
+    """A socket, of a thread or an event loop, and what is said on it."""
 
     __slots__ = ("close", "http", "is_quiet", "place")
 
-    def __init__(self, place: _Place, origin: httpcore2.Origin, socket: Socket) -> None:
+    def __init__(self, place: _Place, http: Any, socket: Socket | AsyncSocket) -> None:
         self.place = place
-        self.http = httpcore2.HTTP11Connection(origin, socket)
+        self.http = http
         self.close = socket.close
         self.is_quiet = socket.is_quiet
 
 
-class Response:
-    """One answer: its status, headers (lower case) and body as it comes. Close it in every case."""
+class _Answer:
+    """One answer: its status and headers (lower case), and the connection it comes on until that is given back."""
 
-    __slots__ = ("_answer", "_connection", "_idle", "chunks", "headers", "status", "succeeded")
+    __slots__ = ("_answer", "_connection", "_idle", "headers", "status", "succeeded")
 
     def __init__(self, answer: httpcore2.Response, connection: _Connection, idle: Idle[_Connection]) -> None:
         self._answer = answer
@@ -207,28 +207,45 @@ class Response:
         self.status: int = answer.status
         self.succeeded = 200 <= answer.status < 300
         self.headers = _fields(answer.headers)
-        self.chunks: Iterator[bytes] = iter(answer.stream)  # type: ignore[arg-type]
 
     def drop(self) -> None:
         """Closes the connection itself, which would otherwise be kept where the body was read to its end."""
-        connection, self._connection = self._connection, None
+        connection = self._let_go()
         if connection is not None:
             connection.close()
 
-    def close(self) -> None:
+    def _let_go(self) -> _Connection | None:
+        """The connection, once: whoever closes a second time has none."""
         connection, self._connection = self._connection, None
+        return connection
+
+    def _keep(self, connection: _Connection) -> None:
+        """For the next request, if this answer was the last word on it."""
+        if connection.http.is_idle() and not _surplus(connection.http):
+            self._idle.put(connection.place, connection)
+        else:
+            connection.close()
+
+
+class Response(_Answer):
+    """An answer whose body, `chunks`, comes to a thread. Close it in every case."""
+
+    __slots__ = ("chunks",)
+
+    def __init__(self, answer: httpcore2.Response, connection: _Connection, idle: Idle[_Connection]) -> None:
+        super().__init__(answer, connection, idle)
+        self.chunks: Iterator[bytes] = iter(answer.stream)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        connection = self._let_go()
         try:
             self._answer.close()
         except BaseException:
             if connection is not None:
                 connection.close()
             raise
-        if connection is None:
-            return
-        if connection.http.is_idle() and not _surplus(connection.http):
-            self._idle.put(connection.place, connection)
-        else:
-            connection.close()
+        if connection is not None:
+            self._keep(connection)
 
 
 class Connections:
@@ -257,7 +274,7 @@ class Connections:
         except BaseException:
             socket.close()
             raise
-        return _Connection(place, origin, socket)
+        return _Connection(place, httpcore2.HTTP11Connection(origin, socket), socket)
 
     def _tunnel(self, place: _Place, proxy: Secret, watch: Watch) -> Socket:
         try:
@@ -275,51 +292,25 @@ class Connections:
         self._idle.close()
 
 
-class _AsyncConnection:
-    """`_Connection` on an event loop."""
+class AsyncResponse(_Answer):
+    """An answer whose body, `chunks`, comes to an event loop. Close it in every case."""
 
-    __slots__ = ("close", "http", "is_quiet", "place")
+    __slots__ = ("chunks",)
 
-    def __init__(self, place: _Place, origin: httpcore2.Origin, socket: AsyncSocket) -> None:
-        self.place = place
-        self.http = httpcore2.AsyncHTTP11Connection(origin, socket)
-        self.close = socket.close
-        self.is_quiet = socket.is_quiet
-
-
-class AsyncResponse:
-    """`Response` on an event loop."""
-
-    __slots__ = ("_answer", "_connection", "_idle", "chunks", "headers", "status", "succeeded")
-
-    def __init__(self, answer: httpcore2.Response, connection: _AsyncConnection, idle: Idle[_AsyncConnection]) -> None:
-        self._answer = answer
-        self._connection: _AsyncConnection | None = connection
-        self._idle = idle
-        self.status: int = answer.status
-        self.succeeded = 200 <= answer.status < 300
-        self.headers = _fields(answer.headers)
+    def __init__(self, answer: httpcore2.Response, connection: _Connection, idle: Idle[_Connection]) -> None:
+        super().__init__(answer, connection, idle)
         self.chunks: AsyncIterator[bytes] = aiter(answer.stream)  # type: ignore[arg-type]
 
-    async def drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
     async def close(self) -> None:
-        connection, self._connection = self._connection, None
+        connection = self._let_go()
         try:
             await self._answer.aclose()
         except BaseException:
             if connection is not None:
                 connection.close()
             raise
-        if connection is None:
-            return
-        if connection.http.is_idle() and not _surplus(connection.http):
-            self._idle.put(connection.place, connection)
-        else:
-            connection.close()
+        if connection is not None:
+            self._keep(connection)
 
 
 class AsyncConnections:
@@ -327,7 +318,7 @@ class AsyncConnections:
 
     def __init__(self) -> None:
         self._names = Names()
-        self._idle: Idle[_AsyncConnection] = Idle(time.monotonic)
+        self._idle: Idle[_Connection] = Idle(time.monotonic)
 
     async def send(self, outgoing: Outgoing, watch: Watch) -> AsyncResponse:
         place, url, host = _address(outgoing.url, outgoing.network)
@@ -335,7 +326,7 @@ class AsyncConnections:
         connection = self._idle.take(place) or await self._open(place, url.origin, watch)
         return AsyncResponse(await connection.http.handle_async_request(request), connection, self._idle)
 
-    async def _open(self, place: _Place, origin: httpcore2.Origin, watch: Watch) -> _AsyncConnection:
+    async def _open(self, place: _Place, origin: httpcore2.Origin, watch: Watch) -> _Connection:
         network = place.network
         if not isinstance(network.proxy, Secret):
             socket = await AsyncSocket.connect(self._names, place.host, place.port, watch)
@@ -347,7 +338,7 @@ class AsyncConnections:
         except BaseException:
             socket.close()
             raise
-        return _AsyncConnection(place, origin, socket)
+        return _Connection(place, httpcore2.AsyncHTTP11Connection(origin, socket), socket)
 
     async def _tunnel(self, place: _Place, proxy: Secret, watch: Watch) -> AsyncSocket:
         try:

@@ -216,7 +216,7 @@ class AsyncHttpPerformer:
             if response is not None:
                 error.possible_duplicate_cost = response.succeeded
                 if response.succeeded:
-                    await response.drop()
+                    response.drop()
             outgoing.without_key(error)
             raise
         finally:
