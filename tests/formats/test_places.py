@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentroute.errors import BadResponse
-from agentroute.events import Finished, TextDelta, ToolCallStarted, unfold
+from agentroute.events import Finished, ReasoningDelta, TextDelta, ToolCallStarted, unfold
 from agentroute.formats import of
 
 WORDS = {"type": "message", "id": "m1", "content": [{"type": "output_text", "text": "hello"}]}
@@ -90,3 +90,19 @@ def test_an_anthropic_client_is_told_to_run_the_tools_that_a_chat_server_stopped
     encoder = of("anthropic_messages").StreamEncoder()
     streamed = b"".join(encoder.encode(event) for event in unfold(response))
     assert b'"stop_reason":"tool_use"' in streamed.replace(b": ", b":")
+
+
+def test_words_that_name_neither_item_nor_place_are_given_once() -> None:
+    found = read("openai_responses", {"type": "response.output_text.delta", "delta": "hello"}, done(WORDS, CALL))
+    assert [event.text for event in found if isinstance(event, TextDelta)] == ["hello"]
+    assert [event.id for event in found if isinstance(event, ToolCallStarted)] == ["c1"]
+
+
+def test_an_item_that_only_the_end_holds_is_given_though_another_was_streamed_in_its_place() -> None:
+    thoughts = {"type": "reasoning", "id": "r1", "summary": [{"type": "summary_text", "text": "hm"}]}
+    added = {"type": "response.output_item.added", "item": {**WORDS, "content": []}, "output_index": 0}
+    delta = {"type": "response.output_text.delta", "delta": "hello", "item_id": "m1", "output_index": 0}
+    closed = {"type": "response.output_item.done", "item": WORDS, "output_index": 0}
+    found = read("openai_responses", added, delta, closed, done(thoughts, WORDS))
+    assert [event.text for event in found if isinstance(event, TextDelta)] == ["hello"]
+    assert [event.text for event in found if isinstance(event, ReasoningDelta)] == ["hm"]
