@@ -51,9 +51,9 @@ def command(
         if demo and config is not None:
             raise ConfigError(f"--demo serves scripted models, not {str(config)!r}; leave out one of the two")
         if demo:
-            demo_serve(given)
+            demo_serve(given, typer.echo)
         else:
-            serve(config, given, ledger_path())
+            serve(config, given, ledger_path(), typer.echo)
         return
     raise ConfigError(f'the gateway needs {missing}; install it with: pip install "agentroute-llm[gateway]"')
 

@@ -10,7 +10,7 @@ from enum import Enum
 from os import PathLike
 from typing import Any, Final
 
-from agentroute.errors import ConfigError
+from agentroute.errors import ConfigError, UnknownTarget
 from agentroute.providers import NO_AUDIO, PROVIDERS, Endpoint, Provider
 from agentroute.providers.addresses import is_own, sends_in_the_clear, url_problem
 from agentroute.providers.keys import KeyFunction, Secret, looks_like_key
@@ -344,7 +344,7 @@ class Pool:
         try:
             return self._by_name[name]
         except KeyError:
-            raise ConfigError(f"no target is named {name!r}; the pool has {', '.join(self._by_name)}") from None
+            raise UnknownTarget(f"no target is named {name!r}; the pool has {', '.join(self._by_name)}") from None
 
     def get(self, name: str) -> Target | None:
         return self._by_name.get(name)
