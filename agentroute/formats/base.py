@@ -231,7 +231,9 @@ def failed_finish(word: Any, target: str | None, *, said: bool) -> ProviderError
 
     `said`: words or calls came before it.
     """
-    name = word.lower() if isinstance(word, str) else ""
+    if not isinstance(word, str) or no_word(word):
+        return None
+    name = word.lower()
     kind: type[ProviderError] | None = BadResponse if name in _FAILED_CALLS and not said else None
     if kind is None and name not in _FINISH_REASONS:
         kind = next((kind for pattern, kind in _FAILED if pattern.search(name)), None)

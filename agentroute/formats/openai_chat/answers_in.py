@@ -127,8 +127,11 @@ def spare_id_of(body: Raw) -> str:
 
 
 def _failure(choice: Raw, target: str | None, *, said: bool) -> ProviderError | None:
-    words = choice.get("finish_reason"), choice.get("native_finish_reason")
-    return next(filter(None, (failed_finish(word, target, said=said) for word in words)), None)
+    for name in ("finish_reason", "native_finish_reason"):
+        failure = failed_finish(choice.get(name), target, said=said)
+        if failure is not None:
+            return failure
+    return None
 
 
 def _is_text(part: Part) -> bool:
