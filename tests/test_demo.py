@@ -143,8 +143,8 @@ def test_a_column_that_finds_no_room_is_named_with_the_width_that_shows_it(width
 
 
 def test_one_step_is_not_called_steps(shown: tuple[Any, str]) -> None:
-    assert re.search(r"^luna +1 step  ", shown[1], re.MULTILINE)
-    assert re.search(r"^sonnet +\d steps  ", shown[1], re.MULTILINE)
+    assert re.search(r"^luna +2 steps  ", shown[1], re.MULTILINE)
+    assert re.search(r"^terra +\d steps  ", shown[1], re.MULTILINE)
 
 
 def test_the_picture_in_the_docs_shows_what_the_demo_prints_now(shown: tuple[Any, str]) -> None:
