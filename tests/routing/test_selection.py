@@ -571,8 +571,8 @@ def test_a_move_down_has_to_pay_for_coming_back(sufficiency: float, moves: bool)
         likely,
         pool=Pool([below, top]),
         tools=(Tool("book"),),
-        tokens=70_000,
-        warm={"top": 68_000},
+        tokens=150_000,
+        warm={"top": 148_000},
         run=Run(likely, "top"),
     )
     assert names(selection)[0] == ("below" if moves else "top")
