@@ -6,16 +6,18 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Self
 
 from .accounting import Baseline, completed
 from .decisions import Decision
-from .errors import AgentRouteError, StreamInterrupted
+from .errors import AgentRouteError, BudgetExceeded, StreamInterrupted
 from .events import Event, fold
 from .failover.drivers import adrive, drive
 from .failover.effects import AsyncPerformer, Clock, Performer
 from .failover.flow import Log, Plan, flow
 from .failover.stop import Stop
+from .ledger.budget import Hold
 from .messages import ChatRequest, ChatResponse
 from .targets import Target
 
@@ -27,7 +29,8 @@ class Call:
 
     Integrations run ready models through the same failover flow with a performer of their own: payloads are then
     whatever that performer yields, untouched. `performer` and `async_performer` give our own transport when it is first
-    needed; `finished` is called once, with the whole record.
+    needed; `reserve` sets aside what the call may cost, when it begins; `finished` is called once, with the whole
+    record.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Call:
         performer: Callable[[], Performer],
         async_performer: Callable[[], AsyncPerformer],
         finished: Callable[[Decision], None],
+        reserve: Callable[[], Hold] | None = None,
+        max_cost: Decimal | None = None,
     ) -> None:
         self.decision = decision
         self._plan = plan
@@ -48,6 +53,9 @@ class Call:
         self._performer = performer
         self._async_performer = async_performer
         self._finished = finished
+        self._reserve = reserve
+        self._max_cost = max_cost
+        self._hold: Hold | None = None
         self._begun = False
 
     @property
@@ -61,7 +69,7 @@ class Call:
 
     def run(self, performer: Performer | None = None, stop: Stop | None = None) -> Generator[Any, None, None]:
         """Performs the call and yields its payloads (our events on our own transport). Raises RuntimeError if it has
-        begun already."""
+        begun already, BudgetExceeded if a budget does not hold it."""
         log = self._begin()
         try:
             yield from drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock, stop)
@@ -105,11 +113,20 @@ class Call:
         if self._begun:
             raise RuntimeError("this call has begun already; prepare another one")
         self._begun = True
+        if self._reserve is not None:
+            try:
+                self._hold = self._reserve()
+            except BudgetExceeded as error:
+                error.decision = self.decision
+                error.__traceback__ = None
+                raise
         return Log()
 
     def _finish(self, log: Log) -> None:
         if self.decision.outcome == "planned":
-            self.decision = completed(self.decision, log, self._baseline)
+            self.decision = completed(self.decision, log, self._baseline, self._max_cost)
+            if self._hold is not None:
+                self._hold.settle(self.decision)
             self._finished(self.decision)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .catalog import default_models, rules_of
 from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
+from .ledger.budget import Budget
 from .providers import PROVIDERS, Dialect, Provider
 from .providers.addresses import missing
 from .routing.strategy import StrategyTable
@@ -84,6 +85,12 @@ class _Timeouts(_Section):
     reasoning: _Seconds = Timeouts().reasoning
 
 
+class _Limit(_Section):
+    day: _Money | None = None
+    month: _Money | None = None
+    conversation: _Money | None = None
+
+
 class _ClientKey(_Section):
     name: Annotated[str, Field(min_length=1)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -92,8 +99,7 @@ class _ClientKey(_Section):
     providers: Annotated[list[str], Field(min_length=1)] | None = None
     rate_per_minute: _Count | None = None
     concurrency: _Count | None = None
-    daily_usd: _Money | None = None
-    monthly_usd: _Money | None = None
+    budget: _Limit | None = None
 
 
 class _Gateway(_Section):
@@ -122,6 +128,7 @@ class _File(_Network):
     timeouts: _Timeouts = _Timeouts()
     provider: dict[str, dict[str, Any]] = {}
     role: dict[str, dict[str, Any]] = {}
+    budget: dict[str, Any] | None = None
     gateway: _Gateway = _Gateway()
 
 
@@ -170,6 +177,11 @@ def _read(path: Path) -> dict[str, Any] | str:
             targets.append(_target(entry, providers, path.parent))
         except ConfigError as error:
             problems.append(f"target.{number}: {error}")
+    budget = None
+    try:
+        budget = None if settings.budget is None else Budget.of(settings.budget)
+    except ConfigError as error:
+        problems.append(str(error))
     if problems:
         return f"{path}: {'; '.join(problems)}"
     return {
@@ -181,6 +193,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
+        "budget": budget,
         **_network(settings.model_dump(include={"proxy", "verify", "cert"}, exclude_none=True), path.parent),
     }
 
@@ -286,6 +299,7 @@ _TABLES: Final[Mapping[str, type[_Section]]] = {
     "timeouts": _Timeouts,
     "gateway": _Gateway,
     "key": _ClientKey,
+    "budget": _Limit,
 }
 _KEYS: Final = frozenset(_File.model_fields).union(*(table.model_fields for table in _TABLES.values()))
 """Every key of the file but names of its user's choice. What else stands in the place of an error is pydantic's own."""
@@ -302,6 +316,8 @@ _WANTED: Final[Mapping[str, str]] = {
     "rules": 'give a table, like rules = { refused = ["temperature"] }',
     "provider": "give a text; a provider of your own is a table [provider.NAME]",
     "role": "give tables: [role.NAME]",
+    "budget": "give a table, like { day = 5, month = 100 }, in USD",
+    **dict.fromkeys(("day", "month", "conversation"), "give USD, 0 or more"),
     **dict.fromkeys(("input", "output", "cache_read", "cache_write"), _RATE),
     **dict.fromkeys(("context_window", "max_output_tokens"), _TOKENS),
     **dict.fromkeys(("deadline_s", *_Timeouts.model_fields), _SECONDS),

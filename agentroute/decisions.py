@@ -18,6 +18,7 @@ from .targets import Tier
 from .targets.prices import BillSource
 
 __all__ = [
+    "ABOVE_MAX_COST",
     "IMPLAUSIBLE",
     "SCHEMA_VERSION",
     "Attempt",
@@ -35,10 +36,15 @@ __all__ = [
     "Task",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
+"""Version 2 has `explored`, `propensity` and the context's `key`; records of version 1 are read without them."""
 
 IMPLAUSIBLE = "implausible_usage"
 """What a decision's warning begins with if the provider's count of the prompt cannot be right."""
+
+ABOVE_MAX_COST = "above_max_cost"
+"""What a decision's warning begins with if the step cost more than its `max_cost`."""
 
 Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
 Complexity: TypeAlias = Literal["simple", "medium", "complex"]
@@ -85,7 +91,8 @@ class StepContext:
 
     `previous` is the decision of the step before in the same conversation, where the caller has it: its usage anchors
     the token estimate. `failed` is for a caller who knows that the latest call or answer failed, whatever the messages
-    say.
+    say. `key` names who pays (the gateway puts the name of its client's key there, never the key itself): budgets and
+    reports go by it.
     """
 
     conversation_id: str | None = None
@@ -95,13 +102,16 @@ class StepContext:
     parent_id: str | None = None
     failed: bool = field(default=False, repr=False)
     previous: Decision | None = field(default=None, repr=False, compare=False)
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What the caller allows for one step. `target` pins (by name, or by model); `max_cost` is expected USD;
-    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included (20 if
-    you say nothing).
+    """What the caller allows for one step. `target` pins (by name, or by model); `deadline_s` is seconds;
+    `max_attempts` bounds the attempts of the call, the first one included (20 if you say nothing).
+
+    `max_cost` is USD: no target serves that is expected to cost more, and one that serves is asked for no more output
+    than it pays for. A step that cost more all the same has a warning in its decision.
 
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
     Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is
@@ -260,6 +270,9 @@ class Decision:
 
     `target` is the name of the one that answered, or of the first candidate where none has (yet). `savings` is
     `baseline_cost - cost` and may be negative; before the call it compares the expected costs.
+
+    `propensity` is the chance with which the first candidate was chosen: 1.0 unless something was tried at random
+    (`explored`), None in a record of before there was such a field.
     """
 
     id: str
@@ -288,6 +301,8 @@ class Decision:
     cost: Decimal | None = None
     outcome: Outcome = "planned"
     warnings: tuple[str, ...] = ()
+    explored: bool = False
+    propensity: float | None = None
 
     @property
     def savings(self) -> Decimal | None:
@@ -404,13 +419,15 @@ class Decision:
             "savings": _money(self.savings),
             "outcome": self.outcome,
             "warnings": list(self.warnings),
+            "explored": self.explored,
+            "propensity": self.propensity,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Decision:
         """Reads `to_dict` back. Of `previous` only the id is written, for other readers. Raises ConfigError."""
         version = data.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in _READABLE:
             raise ConfigError(
                 f"a decision of schema version {version!r} cannot be read; this is version {SCHEMA_VERSION}"
             )
@@ -455,10 +472,12 @@ class Decision:
             cost=_decimal(data["cost"]),
             outcome=data["outcome"],
             warnings=tuple(data["warnings"]),
+            explored=data.get("explored", False),
+            propensity=data.get("propensity"),
         )
 
 
-_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id")
+_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id", "key")
 _ATTEMPT_FIELDS = (
     "target",
     "outcome",

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -29,17 +30,19 @@ from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
 from .ledger import Ledger, MemoryLedger
+from .ledger.budget import Bound, Budget, Hold, Spending
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
+from .providers import NATIVE
 from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall
 from .routing.classifier import Classifier, StandardClassifier
-from .routing.economics import expected_output, step_cost
+from .routing.economics import StepCost, affordable_output, expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
-from .routing.prefix import Mark, Prefix
+from .routing.prefix import Mark, Prefix, opening_key
 from .routing.reasoning_state import LiveState, live_state
-from .routing.selection import Situation, select
+from .routing.selection import Selection, Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
 from .routing.tokens import Anchor, estimate
@@ -110,11 +113,14 @@ class Router:
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
+        budget: Budget | Mapping[str, Any] | float | None = None,
+        spending: Spending | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
         cert: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
     ) -> None:
+        """Reads the pool and the budget, opens the ledger; makes no call."""
         # First of all, so that no traceback of what follows can show a password among its locals.
         network, unfit = Network.read(proxy, verify, cert)
         proxy = None
@@ -140,6 +146,10 @@ class Router:
         if isinstance(ledger, str | Path):
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
+        self.spending = Spending() if spending is None else spending
+        self.budget: Budget | None = None if budget is None else Budget.of(budget)
+        if self.budget is not None:
+            self.keep(self.budget)
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -247,6 +257,7 @@ class Router:
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
             "roles": self.roles,
+            "budget": self.budget,
         }
         return _unpickled, (type(self), settings)
 
@@ -273,10 +284,15 @@ class Router:
         context: StepContext | None = None,
         constraints: Constraints | Mapping[str, Any] | None = None,
         stream: bool = True,
+        budget: Budget | None = None,
     ) -> Call:
-        """A decided call that has not begun: what integrations build on. See `Call.run`."""
+        """A decided call that has not begun: what integrations build on. See `Call.run`.
+
+        `budget` has to hold the call beside the router's own; `keep` has made it known.
+        """
         with _SEALED:
-            return self.decided(self.look(ChatRequest.of(request), context), Constraints.of(constraints), stream)
+            look = self.look(ChatRequest.of(request), context)
+            return self.decided(look, Constraints.of(constraints), stream, budget)
 
     def look(self, request: ChatRequest, context: StepContext | None = None) -> Look:
         """What every decision about this request begins with, worked out once for as many as are wanted."""
@@ -293,7 +309,11 @@ class Router:
         prediction = self.classifier.predict(step, request)
         return Look(request, context, prefix, step, prediction, live_state(request))
 
-    def decided(self, look: Look, constraints: Constraints, stream: bool = True) -> Call:
+    def keep(self, budget: Budget) -> None:
+        """Counts from now on what this budget limits, and reads in the ledger what was spent before."""
+        self.spending.follow(budget, self.ledger)
+
+    def decided(self, look: Look, constraints: Constraints, stream: bool = True, budget: Budget | None = None) -> Call:
         """`prepare`, for a request that was looked at before."""
         request, context, prefix, step = look.request, look.context, look.prefix, look.step
         prediction = look.prediction
@@ -310,6 +330,7 @@ class Router:
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
+        bounds = self._bounds(request, context, created_at, budget)
         situation = Situation(
             request=request,
             step=step,
@@ -322,6 +343,7 @@ class Router:
             warm=recall.warm,
             opened=opened,
             reasoning=look.reasoning,
+            budgeted=bool(bounds),
         )
         selection = select(situation, self.pool)
         first = selection.candidates[0]
@@ -353,7 +375,9 @@ class Router:
             expected_cost=expected.cost,
             baseline_target=self.baseline.name,
             baseline_cost=baseline.cost,
+            propensity=1.0,
         )
+        max_cost = None if constraints.max_cost is None else Decimal(str(constraints.max_cost))
         deadline_s = constraints.deadline_s if constraints.deadline_s is not None else self._deadline_s
         plan = Plan(
             targets=selection.targets,
@@ -364,6 +388,7 @@ class Router:
             breakers=self.breakers,
             content_filter_fallback=selection.content_filter_fallback,
             max_attempts=constraints.max_attempts or MAX_ATTEMPTS,
+            most_output={} if max_cost is None else _paid_for(situation, selection, max_cost),
         )
         alone = recall.last_target in (None, self.baseline.name)
         return Call(
@@ -374,7 +399,31 @@ class Router:
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
             finished=partial(self._finished, prefix),
+            reserve=partial(self._reserve, bounds, plan, expected) if bounds else None,
+            max_cost=max_cost,
         )
+
+    def _bounds(
+        self, request: ChatRequest, context: StepContext, now: datetime, budget: Budget | None
+    ) -> tuple[Bound, ...]:
+        """The limits that hold for this step."""
+        if self.budget is None and budget is None:
+            return ()
+        opening = partial(opening_key, request.messages)
+        both = (each.bounds(context, now, opening) for each in (self.budget, budget) if each is not None)
+        return tuple(bound for bounds in both for bound in bounds)
+
+    def _reserve(self, bounds: tuple[Bound, ...], plan: Plan, expected: StepCost) -> Hold:
+        """Sets aside what the call costs on its first target if it writes all that the caller allows."""
+        first, cost = plan.targets[0], expected.cost or Decimal(0)
+        limits = (plan.request.sampling.max_output_tokens, plan.most_output.get(first.name))
+        allowed = min((limit for limit in limits if limit is not None), default=expected.output_tokens)
+        if first.max_output_tokens is not None:
+            allowed = min(allowed, first.max_output_tokens)
+        more = max(allowed - expected.output_tokens, 0)
+        rate = Decimal(0) if first.price is None else first.price.at(expected.input_tokens).output
+        now = self._clock.now()
+        return self.spending.reserve(bounds, cost, cost + more * rate / 1_000_000, now, self._clock.monotonic())
 
     def _finished(self, prefix: Prefix, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
@@ -567,6 +616,22 @@ class _Sealed:
 
 
 _SEALED = _Sealed()
+
+
+_SURE_OUTPUT = 8_192
+"""Tokens that every model of today writes: a higher limit may be refused by one whose own limit is not known."""
+
+
+def _paid_for(situation: Situation, selection: Selection, max_cost: Decimal) -> dict[str, int]:
+    """By target, the output tokens that `max_cost` pays for, if that is less than its model writes anyway."""
+    found = {}
+    for target in (*selection.targets, *selection.content_filter_fallback):
+        if target.dialect == NATIVE:
+            continue
+        most = affordable_output(target, situation.cost_on(target), max_cost)
+        if most is not None and most < (target.max_output_tokens or _SURE_OUTPUT):
+            found[target.name] = max(most, 1)
+    return found
 
 
 def _unpickled(kind: type[Router], settings: dict[str, Any]) -> Router:

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from agentroute import __version__
 from agentroute.decisions import Decision
 from agentroute.errors import AgentRouteError, RequestError, UnknownTarget
+from agentroute.ledger import Budget
 from agentroute.providers.keys import Secret
 from agentroute.router import Router
 from agentroute.routing.prefix import Prefix
@@ -74,6 +75,7 @@ class Gateway:
         self._background = background
         self._running: Counter[Router] = Counter()
         self.gate = Gate(settings)
+        self._budget = self._kept(settings)
         self.metrics = Metrics()
         self.memory = Memory(settings.kept_answers)
         self.ready = True
@@ -125,10 +127,18 @@ class Gateway:
         self.settings = settings
         self.gate.reload(settings)
         old, self.router = self.router, router or self.router
+        self._budget = self._kept(settings)
         if router is not None:
             while self._running[old]:
                 await asyncio.sleep(0.1)
             await old.aclose()
+
+    def _kept(self, settings: GatewaySettings) -> Budget | None:
+        """What the keys may spend, counted by the router from now on."""
+        budget = settings.budget
+        if budget is not None:
+            self.router.keep(budget)
+        return budget
 
     # -- a model call ----------------------------------------------------------------------------------------------
 
@@ -156,7 +166,6 @@ class Gateway:
             raise RequestError("the body is nested too deep; flatten it") from None
         del body, raw
         witness = Witness(router.async_performer, self._own_keys(request.headers))
-        held = self.gate.reserve(request.passed, call.decision)
         self._running[router] += 1
         try:
             answer = Answer(call, asked, door, witness, router.pool, settings, codex)
@@ -166,15 +175,19 @@ class Gateway:
             return await answer(request.receive, request.send)
         finally:
             self._running[router] -= 1
-            held.settle(call.decision)
             self._keep(call.decision, request.passed.key)
 
     def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Any, Asked, bool]:
         context = context_from(request.headers, asked.metadata)
+        key = request.passed.key
+        if key is not None:
+            context = replace(context, key=key.name)
         model, words = meaning(asked.request.model, self.settings.models, router)
-        constraints = constraints_of(request.headers, asked.metadata, words, request.passed.key)
+        constraints = constraints_of(request.headers, asked.metadata, words, key)
         asked = replace(asked, request=replace(asked.request, model=model))
-        call = router.prepare(asked.request, context=context, constraints=constraints, stream=asked.stream)
+        call = router.prepare(
+            asked.request, context=context, constraints=constraints, stream=asked.stream, budget=self._budget
+        )
         return call, asked, (context.agent or "").startswith("codex")
 
     def _own_keys(self, headers: Mapping[str, str]) -> dict[str, Secret] | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from ipaddress import ip_address
 from typing import Any
 
 from agentroute.decisions import Strategy
 from agentroute.errors import ConfigError
+from agentroute.ledger import Budget, Limit
 from agentroute.targets import Tier
 
 __all__ = ["ClientKey", "GatewaySettings", "hash_key", "is_loopback"]
@@ -39,8 +39,8 @@ def is_loopback(host: str) -> bool:
 class ClientKey:
     """One client's key, as its hash, and what may be done with it. None allows everything.
 
-    `rate_per_minute` counts requests, `concurrency` those that run at the same time; the budgets are USD a day and a
-    calendar month (UTC). `name` stands in logs and records; the key itself nowhere.
+    `rate_per_minute` counts requests, `concurrency` those that run at the same time; `budget` is what may be spent with
+    it. `name` stands in logs and records, and is the `key` of each step's context; the key itself stands nowhere.
     """
 
     name: str
@@ -50,14 +50,18 @@ class ClientKey:
     providers: tuple[str, ...] | None = None
     rate_per_minute: int | None = None
     concurrency: int | None = None
-    daily_usd: Decimal | None = None
-    monthly_usd: Decimal | None = None
+    budget: Limit | None = None
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> ClientKey:
         tier = facts.get("max_tier")
         lists = {name: tuple(facts[name]) for name in ("strategies", "providers") if facts.get(name) is not None}
-        return cls(**{**facts, **lists, "max_tier": None if tier is None else Tier.parse(tier)})
+        budget = facts.get("budget")
+        read = {
+            "max_tier": None if tier is None else Tier.parse(tier),
+            "budget": None if budget is None else Limit.of(budget),
+        }
+        return cls(**{**facts, **lists, **read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,12 @@ class GatewaySettings:
         keys = tuple(ClientKey.of(key) for key in facts.get("keys", ()))
         origins = tuple(facts.get("cors_origins", ()))
         return cls(**{**facts, "keys": keys, "cors_origins": origins})
+
+    @property
+    def budget(self) -> Budget | None:
+        """What the keys may spend, each its own; None if none of them has a limit."""
+        limits = {key.name: key.budget for key in self.keys if key.budget is not None}
+        return Budget(key=limits) if limits else None
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host) and not self.keys:

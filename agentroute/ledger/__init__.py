@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import Ledger
+from .base import Ledger, SpendingLedger, Spent
+from .budget import Budget, Limit, Spending
 from .memory import MemoryLedger
 from .totals import Gap, Totals
 
 if TYPE_CHECKING:
     from .sqlite import SqliteLedger
 
-__all__ = ["Gap", "Ledger", "MemoryLedger", "SqliteLedger", "Totals"]
+__all__ = [
+    "Budget",
+    "Gap",
+    "Ledger",
+    "Limit",
+    "MemoryLedger",
+    "Spending",
+    "SpendingLedger",
+    "Spent",
+    "SqliteLedger",
+    "Totals",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -84,6 +84,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE decisions ADD COLUMN cost_source TEXT",
         "ALTER TABLE decisions ADD COLUMN cost_problem TEXT",
     ),
+    ("ALTER TABLE decisions ADD COLUMN key TEXT",),
 )
 """Script n brings a file from version n to n + 1. A script that was released is never edited."""
 

@@ -13,7 +13,7 @@ from agentroute.decisions import StepKind, Task
 from agentroute.messages import ChatRequest, Usage
 from agentroute.targets import Target
 
-__all__ = ["MIN_CACHED_TOKENS", "StepCost", "expected_output", "step_cost"]
+__all__ = ["MIN_CACHED_TOKENS", "StepCost", "affordable_output", "expected_output", "step_cost"]
 
 MIN_CACHED_TOKENS = 1024
 """Shorter prefixes are not cached: the documented minimum of OpenAI, and of most Anthropic models."""
@@ -75,3 +75,13 @@ def step_cost(target: Target, input_tokens: int, output_tokens: int, warm_tokens
     written = fresh if writes and input_tokens >= MIN_CACHED_TOKENS else 0
     cost = None if price is None else price.tokens(input_tokens, output_tokens, read, written)
     return StepCost(input_tokens, output_tokens, read, written, cost)
+
+
+def affordable_output(target: Target, step: StepCost, usd: Decimal) -> int | None:
+    """Output tokens of this step that `usd` pays for beside its input; None if the price is unknown, or output free."""
+    if target.price is None or step.cost is None:
+        return None
+    rate = target.price.at(step.input_tokens).output
+    if not rate:
+        return None
+    return max(step.output_tokens + int((usd - step.cost) * 1_000_000 / rate), 0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from agentroute.messages import Audio, Document, Image, Message, Reasoning, Text, Tool, ToolCall, ToolResult
 
-__all__ = ["Bulk", "Mark", "Prefix"]
+__all__ = ["Bulk", "Mark", "Prefix", "opening_key"]
 
 _MARKS = 4
 """How many earlier requests are looked for: the last one, and some more for a caller that dropped or retried steps."""
@@ -112,6 +112,14 @@ class Prefix:
             if stop < end and messages[stop].role == "assistant":
                 found.append(mark)
         return cls(walk.mark(end), tuple(reversed(found)), system, sum(len(text) for each in schemas for text in each))
+
+
+def opening_key(messages: Sequence[Message]) -> int:
+    """Tells conversations apart that have no id: all messages up to the first of the user's, hashed as above."""
+    end = next((at for at, message in enumerate(messages, 1) if message.role == "user"), len(messages))
+    walk = _Walk(0)
+    walk.read(messages[:end])
+    return walk.mark(end).key
 
 
 class _Walk:

@@ -46,7 +46,8 @@ class Situation:
     targets stand at this moment.
 
     `warm`: tokens of the prompt that lie in a target's cache, by its name. `opened`: the targets (by name) whose
-    circuit is open. `reasoning`: what any model but its origin would have to think again.
+    circuit is open. `reasoning`: what any model but its origin would have to think again. `budgeted`: a budget has to
+    be kept.
     """
 
     request: ChatRequest
@@ -60,6 +61,7 @@ class Situation:
     warm: Mapping[str, int] = field(default_factory=dict)
     opened: Mapping[str, Open] = field(default_factory=dict)
     reasoning: LiveState | None = None
+    budgeted: bool = False
 
     def cost_on(self, target: Target) -> StepCost:
         """What the step is expected to cost there."""
@@ -332,6 +334,8 @@ def _why_not(
     most = target.max_input_tokens
     if most is not None and situation.input_tokens > most:
         return f"about {situation.input_tokens:,} tokens of input are above its limit of {most:,}"
+    if situation.budgeted and target.price is None:
+        return "its price is unknown, so the budget cannot be kept"
     if constraints.max_cost is not None:
         cost = situation.cost_on(target).cost
         if cost is None:
