@@ -1,4 +1,4 @@
-"""Where decisions are kept: appended once per step, off the way of the call."""
+"""Where decisions are kept, and what is said of them: appended once per step, off the way of the call."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base import Ledger, SpendingLedger, Spent
 from .budget import Budget, Limit, Spending
+from .labels import Assignment, Label
 from .memory import MemoryLedger
 from .totals import Gap, Totals
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from .sqlite import SqliteLedger
 
 __all__ = [
+    "Assignment",
     "Budget",
     "Gap",
+    "Label",
     "Ledger",
     "Limit",
     "MemoryLedger",

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -28,6 +28,7 @@ from agentroute.decisions import Attempt, Decision, StepContext
 from agentroute.errors import ConfigError
 from agentroute.ledger import MemoryLedger, Spending, SqliteLedger, Totals
 from agentroute.ledger.budget import Place
+from agentroute.ledger.entries import Entry
 from agentroute.ledger.reading import read_entries, read_totals
 from agentroute.ledger.schema import MIGRATIONS, prepare
 from agentroute.messages import Usage
@@ -295,14 +296,15 @@ def test_a_file_of_the_first_version_keeps_its_steps_and_learns_who_made_the_fig
 
 
 def test_a_file_of_the_second_version_keeps_its_decisions_and_counts_in_budgets(path: Path) -> None:
-    old = DONE.to_dict()
-    del old["explored"], old["propensity"], old["context"]["key"]
-    with SqliteLedger(path) as ledger:
-        ledger.append(DONE)
+    old = {**DONE.to_dict(), "schema_version": 1}
+    del old["explored"], old["propensity"]
+    prepare(path, MIGRATIONS[:2])
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE decisions SET decision = ?", [json.dumps({**old, "schema_version": 1})])
-        connection.execute("ALTER TABLE decisions DROP COLUMN key")
-        connection.execute("PRAGMA user_version = 2")
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(decisions)")]
+        assert "key" not in columns
+        facts = {**asdict(Entry.of(DONE)), "seq": 1, "writer": "w", "decision": json.dumps(old)}
+        values = [str(facts[name]) if isinstance(facts[name], Decimal) else facts[name] for name in columns]
+        connection.execute(f"INSERT INTO decisions VALUES ({', '.join('?' * len(columns))})", values)
         connection.commit()
     with SqliteLedger(path) as ledger:
         assert list(ledger.decisions) == [replace(DONE, propensity=None)]
@@ -367,7 +369,7 @@ ledger.append(DECISION)
 def test_a_forked_child_writes_for_itself_alone(path: Path) -> None:
     code = """
 import os, sys, warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from agentroute.ledger import SqliteLedger
 from tests.test_decisions import DECISION
 warnings.simplefilter("ignore")
