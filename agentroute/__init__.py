@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .failover.effects import Timeouts
     from .ledger import SqliteLedger
     from .ledger.budget import Budget, Limit
+    from .ledger.notices import Notice
     from .router import Router
     from .routing.strategy import StrategyTable
 
@@ -91,6 +92,7 @@ __all__ = [
     "Message",
     "ModelNotFound",
     "NoCandidateError",
+    "Notice",
     "Overloaded",
     "Pool",
     "Prediction",
@@ -131,6 +133,7 @@ _LATER = {
     "Breakers": "failover.breaker",
     "Budget": "ledger.budget",
     "Limit": "ledger.budget",
+    "Notice": "ledger.notices",
     "Router": "router",
     "SqliteLedger": "ledger",
     "StrategyTable": "routing.strategy",

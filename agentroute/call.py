@@ -18,6 +18,7 @@ from .failover.effects import AsyncPerformer, Clock, Performer
 from .failover.flow import Log, Plan, flow
 from .failover.stop import Stop
 from .ledger.budget import Hold
+from .ledger.notices import Notice, OnNotice, tell
 from .messages import ChatRequest, ChatResponse
 from .targets import Target
 
@@ -29,8 +30,10 @@ class Call:
 
     Integrations run ready models through the same failover flow with a performer of their own: payloads are then
     whatever that performer yields, untouched. `performer` and `async_performer` give our own transport when it is first
-    needed; `reserve` sets aside what the call may cost, when it begins; `finished` is called once, with the whole
-    record.
+    needed; `reserve` sets aside what the call may cost, when it begins; `ended` is called once, with the whole record,
+    and says what is to be told of it.
+
+    `notices` is what was told once the call has ended; `on_notice` hears of each too.
     """
 
     def __init__(
@@ -42,7 +45,8 @@ class Call:
         clock: Clock,
         performer: Callable[[], Performer],
         async_performer: Callable[[], AsyncPerformer],
-        finished: Callable[[Decision], None],
+        ended: Callable[[Decision, Hold | None], tuple[Notice, ...]],
+        refused: Callable[[BudgetExceeded, Decision], tuple[Notice, ...]],
         reserve: Callable[[], Hold] | None = None,
         max_cost: Decimal | None = None,
     ) -> None:
@@ -52,7 +56,10 @@ class Call:
         self._clock = clock
         self._performer = performer
         self._async_performer = async_performer
-        self._finished = finished
+        self.notices: tuple[Notice, ...] = ()
+        self.on_notice: OnNotice | None = None
+        self._ended = ended
+        self._refused = refused
         self._reserve = reserve
         self._max_cost = max_cost
         self._hold: Hold | None = None
@@ -119,6 +126,7 @@ class Call:
             except BudgetExceeded as error:
                 error.decision = self.decision
                 error.__traceback__ = None
+                self._tell(self._refused(error, self.decision))
                 raise
         return Log()
 
@@ -127,7 +135,13 @@ class Call:
             self.decision = completed(self.decision, log, self._baseline, self._max_cost)
             if self._hold is not None:
                 self._hold.settle(self.decision)
-            self._finished(self.decision)
+            self._tell(self._ended(self.decision, self._hold))
+
+    def _tell(self, notices: tuple[Notice, ...]) -> None:
+        self.notices = notices
+        if self.on_notice is not None:
+            for notice in notices:
+                tell(self.on_notice, notice)
 
 
 class ResponseStream:

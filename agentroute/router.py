@@ -24,13 +24,14 @@ from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
 from .catalog.checking import address_problem, doubts
 from .decisions import Constraints, Decision, Prediction, StepContext, Strategy
-from .errors import AgentRouteError, ConfigError, RequestError
-from .failover.breaker import Breakers
+from .errors import AgentRouteError, BudgetExceeded, ConfigError, RequestError
+from .failover.breaker import Breakers, Open
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
 from .ledger import Label, Ledger, MemoryLedger
 from .ledger.budget import Bound, Budget, Hold, Spending
+from .ledger.notices import Notice, Notices, OnNotice
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .providers import NATIVE
@@ -116,6 +117,7 @@ class Router:
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
         budget: Budget | Mapping[str, Any] | float | None = None,
         spending: Spending | None = None,
+        on_notice: OnNotice | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
@@ -148,6 +150,7 @@ class Router:
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._told_of_labels = False
+        self.notices = Notices(on_notice)
         self.spending = Spending() if spending is None else spending
         self.budget: Budget | None = None if budget is None else Budget.of(budget)
         if self.budget is not None:
@@ -238,6 +241,12 @@ class Router:
                 f"the router cannot be pickled: its classifier {type(self.classifier).__name__} cannot ({problem}); "
                 f"make it of picklable parts, or build the router where it is used"
             )
+        problem = None if self.notices.on_notice is None else _why_not_pickled(self.notices.on_notice)
+        if problem is not None:
+            raise ConfigError(
+                f"the router cannot be pickled: its on_notice cannot ({problem}); give a function of a module, or "
+                f"build the router where it is used"
+            )
         for name, model in self.models.items():
             problem = _why_not_pickled(model)
             if problem is not None:
@@ -260,6 +269,7 @@ class Router:
             "deadline_s": self._deadline_s,
             "roles": self.roles,
             "budget": self.budget,
+            "on_notice": self.notices.on_notice,
         }
         return _unpickled, (type(self), settings)
 
@@ -400,7 +410,8 @@ class Router:
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            finished=partial(self._finished, prefix),
+            ended=partial(self._ended, prefix, recall.last_target, opened),
+            refused=self._refused,
             reserve=partial(self._reserve, bounds, plan, expected) if bounds else None,
             max_cost=max_cost,
         )
@@ -427,8 +438,30 @@ class Router:
         now = self._clock.now()
         return self.spending.reserve(bounds, cost, cost + more * rate / 1_000_000, now, self._clock.monotonic())
 
-    def _finished(self, prefix: Prefix, decision: Decision) -> None:
-        """Records the step, and remembers which target has read its prefix."""
+    def _ended(
+        self,
+        prefix: Prefix,
+        before: str | None,
+        opened: Mapping[str, Open],
+        decision: Decision,
+        hold: Hold | None,
+    ) -> tuple[Notice, ...]:
+        """Records the step, remembers which target has read its prefix, and tells what somebody should know of it."""
+        self._record(prefix, decision)
+        now = self._clock.monotonic()
+        failed = {a.target for a in decision.attempts if a.outcome == "failed"} - opened.keys()
+        views = ((name, self.breakers.open_until(self.pool[name], now)) for name in failed if name in self.pool)
+        new = {name: view for name, view in views if view is not None} if failed else {}
+        try:
+            return self.notices.of(decision, now, before=before, opened=new, hold=hold)
+        except Exception:
+            logger.exception("nothing could be told of decision %s", decision.id)
+            return ()
+
+    def _refused(self, error: BudgetExceeded, decision: Decision) -> tuple[Notice, ...]:
+        return self.notices.refused(error, decision, self._clock.monotonic())
+
+    def _record(self, prefix: Prefix, decision: Decision) -> None:
         _log(decision)
         try:
             self.ledger.append(decision)

@@ -213,7 +213,8 @@ class Gateway:
         return found or None
 
     def _keep(self, decision: Decision, key: ClientKey | None) -> None:
-        self.metrics.count(decision)
+        if decision.outcome != "planned":
+            self.metrics.count(decision)
         self._decisions[decision.id] = (None if key is None else key.name, decision)
         while len(self._decisions) > self.settings.kept_decisions:
             self._decisions.popitem(last=False)

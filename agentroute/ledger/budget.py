@@ -50,6 +50,19 @@ class Place(NamedTuple):
     period: str
     which: str | int
 
+    @property
+    def whose(self) -> str:
+        if self.scope == "all":
+            return "all steps"
+        nobody = "steps without an agent" if self.scope == "agent" else "steps without a key"
+        return f"the {self.scope} {self.name!r}" if self.name else nobody
+
+    @property
+    def when(self) -> str:
+        if self.period != "conversation":
+            return f"this {self.period}"
+        return "this conversation" if isinstance(self.which, int) else f"the conversation {self.which!r}"
+
 
 Bound: TypeAlias = tuple[Place, Decimal]
 """One limit that holds for a step, in USD."""
@@ -448,12 +461,6 @@ class _Followed:
 
 def _exceeded(place: Place, limit: Decimal, sum_: _Sum, expected: Decimal, now: datetime) -> BudgetExceeded:
     until = _end_of(place.period, now)
-    whose = "all steps" if place.scope == "all" else f"the {place.scope} {place.name!r}" if place.name else "steps"
-    if not place.name and place.scope != "all":
-        whose += f" without {'an agent' if place.scope == 'agent' else 'a key'}"
-    when = {"day": "this day", "month": "this month", "conversation": f"the conversation {place.which!r}"}[place.period]
-    if isinstance(place.which, int):
-        when = "this conversation"
     spent = f"{usd(sum_.spent)} of {usd(limit)} spent"
     if sum_.estimated:
         spent += f" ({usd(sum_.estimated, estimated=True)} of it estimated)"
@@ -468,8 +475,8 @@ def _exceeded(place: Place, limit: Decimal, sum_: _Sum, expected: Decimal, now: 
         remedy = f"it is free again at {until.isoformat()}, or raise the limit"
     table = "" if place.scope == "all" else f"{place.scope}."
     return BudgetExceeded(
-        f"the budget of {whose} for {when} does not hold this call: {spent}, {usd(expected, estimated=True)} needed; "
-        f"{remedy} (budget.{table}{place.period})",
+        f"the budget of {place.whose} for {place.when} does not hold this call: "
+        f"{spent}, {usd(expected, estimated=True)} needed; {remedy} (budget.{table}{place.period})",
         scope=place.scope,
         name=place.name or None,
         period=place.period,
