@@ -177,6 +177,7 @@ class Gateway:
             return await answer(request.receive, request.send)
         finally:
             self._running[router] -= 1
+            self.metrics.told(call.notices)
             self._keep(call.decision, request.passed.key)
 
     def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Any, Asked, bool]:
@@ -361,7 +362,8 @@ def _model(name: str) -> dict[str, Any]:
 def _cors(settings: GatewaySettings) -> list[Middleware]:
     if not settings.cors_origins:
         return []
-    exposed = ["x-request-id", "x-agentroute-decision-id", "x-agentroute-target", "x-agentroute-savings-usd"]
+    told = ("decision-id", "target", "savings-usd", "notices")
+    exposed = ["x-request-id", *(f"x-agentroute-{name}" for name in told)]
     return [
         Middleware(
             CORSMiddleware,

@@ -299,9 +299,7 @@ def _unknown_price(decision: Decision) -> Iterator[_Found]:
 
 def _budget(decision: Decision, hold: Hold | None) -> Iterator[_Found]:
     for place, limit, spent in () if hold is None else hold.near:
-        message = (
-            f"{usd(spent)} of {usd(limit)} are spent: the budget of {place.whose} for {place.when} is near its end"
-        )
+        message = f"{usd(spent)} of {usd(limit)} spent: the budget of {place.whose} for {place.when} is near its end"
         remedy = "calls that it does not hold will raise BudgetExceeded; raise the limit, or wait for the next one"
         yield None, _notice("budget", decision, message, remedy, usd=spent)
     warning = next((w for w in decision.warnings if w.startswith(ABOVE_MAX_COST)), None)

@@ -311,6 +311,35 @@ async def test_a_key_s_budget_stands_beside_the_router_s(opened: Any) -> None:
     assert said == [200, 200, 200, 403, 200, 403, 403]
 
 
+async def test_notices_are_named_in_a_header_and_counted(opened: Any, door: Client) -> None:
+    def plan(request: Any) -> Fault | None:
+        return Fault.error(503) if request.model == "a" else None
+
+    with ScriptedProvider(ANSWER, fault=plan) as provider:
+        dear = Price(input=Decimal(0), output=Decimal(200))
+        targets = [
+            provider.target(model="a", tier="mid", price=PRICE),
+            provider.target(model="b", tier="mid", price=dear),
+        ]
+        client = await opened(targets, budget={"day": 1})
+        fell = await client.post(door.path(), json=door.body())
+        whole = await client.post(door.path(model="b"), json=door.body(model="b"))
+        metrics = (await client.get("/metrics")).text
+    assert fell.headers["x-agentroute-notices"] == "fallback"
+    assert "x-agentroute-notices" not in whole.headers
+    assert 'agentroute_notices_total{kind="fallback"} 1' in metrics
+
+
+async def test_what_a_budget_refused_is_no_step(opened: Any, door: Client) -> None:
+    with ScriptedProvider(ANSWER) as provider:
+        client = await opened([provider.target(model="m", tier="mid", price=PRICE)], budget={"day": 0})
+        assert (await client.post(door.path(), json=door.body())).status_code == 403
+        metrics = (await client.get("/metrics")).text
+    assert "agentroute_steps_total{" not in metrics
+    assert "agentroute_steps_of_unknown_cost_total 0" in metrics
+    assert 'agentroute_notices_total{kind="budget"} 1' in metrics
+
+
 async def test_a_reload_keeps_what_was_spent(opened: Any) -> None:
     door = Client("openai_chat")
     with ScriptedProvider(ANSWER) as provider:
