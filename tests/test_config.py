@@ -51,7 +51,7 @@ KEY = f'[[gateway.key]]\nname = "alice"\nsha256 = "{"a" * 64}"\n'
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "table.toml").write_text('[[row]]\ntask = "qa"\nk = 9\n')
+    (tmp_path / "table.toml").write_text('[[row]]\ntask = "qa"\nstakes = 9\n')
     return tmp_path
 
 

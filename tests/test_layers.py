@@ -56,6 +56,8 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "roles",
         "prefix",
         "tokens",
+        "caches",
+        "runs",
         "affinity",
         "reasoning_state",
         "frames",
