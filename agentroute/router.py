@@ -37,12 +37,14 @@ from .native.targets import NativeTarget, read_targets, wrapped
 from .providers import NATIVE
 from .providers.keys import Secret
 from .providers.network import Network
-from .routing.affinity import Affinity, Recall
+from .routing.affinity import Affinity, Recall, kept
+from .routing.caches import asked_of, is_loop
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import StepCost, affordable_output, expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix, opening_key
 from .routing.reasoning_state import LiveState, live_state
+from .routing.runs import Run, after
 from .routing.selection import Selection, Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
@@ -313,7 +315,7 @@ class Router:
         if not isinstance(context, StepContext):
             raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
         try:
-            prefix = Prefix.of(request.messages, request.tools)
+            prefix = Prefix.of_request(request)
         except (AttributeError, TypeError):
             check_parts(request.messages)
             raise
@@ -341,6 +343,7 @@ class Router:
         opened = {
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
+        loop = is_loop(request)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         bounds = self._bounds(request, context, created_at, budget)
         situation = Situation(
@@ -353,15 +356,18 @@ class Router:
             input_tokens=tokens.input_tokens,
             output_tokens=output_tokens,
             warm=recall.warm,
+            loop=loop,
             opened=opened,
             reasoning=look.reasoning,
+            run=recall.run,
+            seen_tokens=recall.seen_tokens,
             budgeted=bool(bounds),
         )
         selection = select(situation, self.pool)
         first = selection.candidates[0]
         expected = selection.costs[first.target]
         baseline_warm = self._baseline_warm(recall, now)
-        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm)
+        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm, loop=loop)
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
@@ -406,11 +412,11 @@ class Router:
         return Call(
             decision,
             plan,
-            Baseline(self.baseline, baseline_warm, alone=alone),
+            Baseline(self.baseline, baseline_warm, alone=alone, loop=loop),
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            ended=partial(self._ended, prefix, recall.last_target, opened),
+            ended=partial(self._ended, prefix, request, recall.last_target, opened),
             refused=self._refused,
             reserve=partial(self._reserve, bounds, plan, expected) if bounds else None,
             max_cost=max_cost,
@@ -441,13 +447,14 @@ class Router:
     def _ended(
         self,
         prefix: Prefix,
+        request: ChatRequest,
         before: str | None,
         opened: Mapping[str, Open],
         decision: Decision,
         hold: Hold | None,
     ) -> tuple[Notice, ...]:
         """Records the step, remembers which target has read its prefix, and tells what somebody should know of it."""
-        self._record(prefix, decision)
+        self._record(prefix, request, decision)
         now = self._clock.monotonic()
         failed = {a.target for a in decision.attempts if a.outcome == "failed"} - opened.keys()
         views = ((name, self.breakers.open_until(self.pool[name], now)) for name in failed if name in self.pool)
@@ -461,7 +468,7 @@ class Router:
     def _refused(self, error: BudgetExceeded, decision: Decision) -> tuple[Notice, ...]:
         return self.notices.refused(error, decision, self._clock.monotonic())
 
-    def _record(self, prefix: Prefix, decision: Decision) -> None:
+    def _record(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> None:
         _log(decision)
         try:
             self.ledger.append(decision)
@@ -470,7 +477,8 @@ class Router:
         if decision.outcome != "ok":
             return
         try:
-            self.observe(prefix, decision.target, decision.counted_input, decision.estimated_usage)
+            usage = None if decision.counted_input is None else decision.usage
+            self.observe(prefix, decision.target, usage, decision.estimated_usage, request=request, decision=decision)
         except Exception:
             logger.exception("the affinity did not take decision %s", decision.id)
 
@@ -575,11 +583,45 @@ class Router:
         with _SEALED:
             return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
 
-    def observe(self, prefix: Prefix, target: str, counted: int | None, estimated: Usage) -> None:
-        """Notes that `target` has read this prefix: it is warm there, and its count (None for none that is believed)
-        anchors the next estimate."""
+    def observe(
+        self,
+        prefix: Prefix,
+        target: str,
+        usage: Usage | None,
+        estimated: Usage,
+        *,
+        request: ChatRequest | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
+        none that is believed), and that count anchors the next estimate.
+
+        `request` tells what its markers ask for, `decision` what the step has shown of the run.
+        """
+        counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
-        self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=counted is not None)
+        served = self.pool[target]
+        asked, system = asked_of(request, served)
+        left = kept(served, tokens, usage, asked=asked, system=system)
+        now = self._clock.monotonic()
+        run = None if decision is None else self._run(prefix, served, decision, now)
+        self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
+
+    def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
+        """What the conversation has shown once this step is done."""
+        before = self.affinity.recall(prefix, (served,), now).run
+        home = None if before is None else self.pool.get(before.home)
+        rank = served.tier.rank if served.tier is not None else 0
+        was = home.tier.rank if home is not None and home.tier is not None else rank
+        likely = decision.sufficiency
+        return after(
+            before,
+            (likely["budget"], likely["mid"], likely["standard"], likely["premium"]),
+            decision.step_kind,
+            served.name,
+            up=rank > was,
+            down=rank < was,
+        )
 
     # -- outcomes ------------------------------------------------------------------------------------------------
 
