@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 from .accounting import Baseline, completed
@@ -21,13 +24,16 @@ from .targets import Target
 
 __all__ = ["AsyncResponseStream", "Call", "ResponseStream"]
 
+logger = logging.getLogger("agentroute")
+
 
 class Call:
     """One routed call: decided, and run at most once. `decision` is the plan before, the whole record after.
 
     Integrations run ready models through the same failover flow with a performer of their own: payloads are then
     whatever that performer yields, untouched. `performer` and `async_performer` give our own transport when it is first
-    needed; `finished` is called once, with the whole record.
+    needed; `finished` is called once, with the whole record. `heard` is called with the answer, if there is a whole
+    one: by itself if the payloads are our events, else when the integration calls `answered`.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class Call:
         performer: Callable[[], Performer],
         async_performer: Callable[[], AsyncPerformer],
         finished: Callable[[Decision], None],
+        heard: Callable[[Decision, ChatResponse], None] | None = None,
     ) -> None:
         self.decision = decision
         self._plan = plan
@@ -48,6 +55,8 @@ class Call:
         self._performer = performer
         self._async_performer = async_performer
         self._finished = finished
+        self._heard = heard
+        self._events: list[Any] = []
         self._begun = False
 
     @property
@@ -64,7 +73,8 @@ class Call:
         begun already."""
         log = self._begin()
         try:
-            yield from drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock, stop)
+            payloads = drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock, stop)
+            yield from payloads if self._heard is None else self._kept(payloads)
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
@@ -84,7 +94,10 @@ class Call:
         log = self._begin()
         payloads = adrive(flow(self._plan, log, self._clock), performer or self._async_performer(), self._clock, stop)
         try:
+            heard = self._heard is not None
             async for payload in payloads:
+                if heard:
+                    self._events.append(payload)
                 yield payload
         except AgentRouteError as error:
             self._finish(log)
@@ -111,6 +124,28 @@ class Call:
         if self.decision.outcome == "planned":
             self.decision = completed(self.decision, log, self._baseline)
             self._finished(self.decision)
+            if self._events and isinstance(self._events[0], Event):
+                self.answered(partial(fold, self._events))
+
+    def _kept(self, payloads: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        with closing(payloads):
+            for payload in payloads:
+                self._events.append(payload)
+                yield payload
+
+    def answered(self, read: Callable[[], ChatResponse | None]) -> None:
+        """For integrations whose payloads are not our events: `read` gives the whole answer, and is called if somebody
+        wants to hear it. Nothing is raised."""
+        heard, self._heard = self._heard, None
+        if heard is None or self.decision.outcome != "ok":
+            return
+        try:
+            response = read()
+            if response is not None:
+                heard(self.decision, response)
+        except Exception as error:
+            # What went wrong may quote the answer, so its class alone is told.
+            logger.warning("the answer of decision %s was not heard: %s", self.decision.id, type(error).__name__)
 
 
 class ResponseStream:

@@ -27,6 +27,7 @@ __all__ = ["load", "load_gateway", "targets_from_environment"]
 
 _Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _KeyName = Annotated[str, Field(pattern=r"^env:.+")]
 _Proxy = Annotated[str, Field(pattern=r"^(env:.+|direct|http://[^@/?#]+/?)$")]
 _Path = Annotated[str, Field(min_length=1)]
@@ -121,6 +122,13 @@ class _Gateway(_Section):
     drain_s: _Seconds | None = None
 
 
+class _Recording(_Section):
+    folder: _Path
+    days: _Above0 = 30.0
+    max_mb: _Above0 = 1_000.0
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+
+
 class _File(_Network):
     target: Annotated[list[_Target], Field(min_length=1)]
     strategy: Literal["cheapest", "balanced", "best"] = "balanced"
@@ -133,6 +141,7 @@ class _File(_Network):
     role: dict[str, dict[str, Any]] = {}
     examples: _Examples | None = None
     gateway: _Gateway = _Gateway()
+    recording: _Recording | None = None
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -192,8 +201,13 @@ def _read(path: Path) -> dict[str, Any] | str:
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
+        "recording": None if settings.recording is None else _recording(settings.recording, path.parent),
         **_network(settings.model_dump(include={"proxy", "verify", "cert"}, exclude_none=True), path.parent),
     }
+
+
+def _recording(given: _Recording, folder: Path) -> dict[str, Any]:
+    return {**given.model_dump(), "folder": folder / Path(given.folder).expanduser()}
 
 
 def _settings(path: Path) -> _File | str:
@@ -302,6 +316,7 @@ _TABLES: Final[Mapping[str, type[_Section]]] = {
     "timeouts": _Timeouts,
     "examples": _Examples,
     "gateway": _Gateway,
+    "recording": _Recording,
     "key": _ClientKey,
 }
 _KEYS: Final = frozenset(_File.model_fields).union(*(table.model_fields for table in _TABLES.values()))
@@ -328,6 +343,10 @@ _WANTED: Final[Mapping[str, str]] = {
     "proxy": "give 'http://HOST:PORT', 'direct', or, as a password belongs in no file, 'env:NAME' of its address",
     "verify": "give the path of the CA certificates to trust; TLS is always verified",
     "cert": "give the path of a client certificate, or [certificate, key]",
+    "recording": "give a table: [recording], with a `folder`",
+    "folder": "give the path of a folder",
+    **dict.fromkeys(("days", "max_mb"), "give a number above 0"),
+    "share": "give the share of conversations, above 0 and up to 1",
     "ledger": 'give the path of a file, or "memory"',
     "key": "write [[gateway.key]], in two brackets, above the keys of each client key",
     "gateway": "give a table: [gateway]",

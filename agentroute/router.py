@@ -50,6 +50,7 @@ from .targets import Pool, Target, Tier
 if TYPE_CHECKING:
     from .ledger import SqliteLedger
     from .ledger.labels import Source
+    from .recording import Recorder
 
 __all__ = ["AsyncResponseStream", "Call", "Look", "ResponseStream", "Router"]
 
@@ -83,7 +84,8 @@ class Router:
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
-    step's own are put over. Raises ConfigError for an empty pool or a name that is not in it.
+    step's own are put over. `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute
+    replay`; without it they are kept nowhere. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -113,6 +115,7 @@ class Router:
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
+        recording: Recorder | str | Path | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
@@ -144,6 +147,7 @@ class Router:
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._told_of_labels = False
+        self.recording = None if recording is None else _recorder(recording, self.pool)
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -251,6 +255,7 @@ class Router:
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
             "roles": self.roles,
+            "recording": self.recording,
         }
         return _unpickled, (type(self), settings)
 
@@ -382,7 +387,13 @@ class Router:
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
             finished=partial(self._finished, prefix, request),
+            heard=None if self.recording is None else partial(self._heard, request),
         )
+
+    def _heard(self, request: ChatRequest, decision: Decision, response: ChatResponse) -> None:
+        """What is done with a whole answer, if anything is."""
+        if self.recording is not None:
+            self.recording.take(decision, request, response)
 
     def _finished(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
@@ -614,6 +625,8 @@ class Router:
             performer.close()
         if self._opened_ledger is not None:
             self._opened_ledger.close()
+        if self.recording is not None:
+            self.recording.close()
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, and those of plain calls."""
@@ -688,6 +701,16 @@ def _open(path: str | Path) -> SqliteLedger:
     from .ledger import SqliteLedger
 
     return SqliteLedger(path)
+
+
+def _recorder(value: Any, pool: Pool) -> Recorder:
+    from .recording import Recorder
+
+    recorder = Recorder.of(value)
+    recorder.hide(
+        key for target in pool for key in (target.api_key, *target.spare_keys, target.proxy) if isinstance(key, Secret)
+    )
+    return recorder
 
 
 def _cut_off(context: StepContext) -> StepContext:

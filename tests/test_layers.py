@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "decisions",
     ),
     ("catalog", "failover", "formats", "routing", "history", "native"),
-    ("transport", "ledger"),
+    ("transport", "ledger", "recording"),
     ("config", "accounting", "call", "router"),
     ("replay", "learning", "testing", "gateway", "cli", "__main__"),
 )
