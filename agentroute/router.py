@@ -464,8 +464,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context  # An error's traceback shows this frame, and may show its locals.
         answer = ResponseStream(call)
-        for _ in answer:
-            pass
+        for event in answer:
+            del event  # Nor what came, if the call is interrupted.
         return answer.response
 
     async def acomplete(
@@ -480,8 +480,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context
         answer = AsyncResponseStream(call)
-        async for _ in answer:
-            pass
+        async for event in answer:
+            del event
         return answer.response
 
     def stream(
