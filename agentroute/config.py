@@ -94,6 +94,7 @@ class _ClientKey(_Section):
     concurrency: _Count | None = None
     daily_usd: _Money | None = None
     monthly_usd: _Money | None = None
+    metrics: Annotated[bool, Field(strict=True)] = False
 
 
 class _Gateway(_Section):
@@ -102,8 +103,9 @@ class _Gateway(_Section):
     key: list[_ClientKey] = []
     models: dict[str, str] = {}
     cors_origins: list[str] | None = None
-    own_keys: bool | None = None
+    own_keys: Annotated[bool, Field(strict=True)] | None = None
     max_body: _Count | None = None
+    max_headers: _Count | None = None
     max_depth: _Count | None = None
     body_s: _Seconds | None = None
     hold_s: _Seconds | None = None
@@ -303,14 +305,26 @@ _WANTED: Final[Mapping[str, str]] = {
     "provider": "give a text; a provider of your own is a table [provider.NAME]",
     "role": "give tables: [role.NAME]",
     **dict.fromkeys(("input", "output", "cache_read", "cache_write"), _RATE),
-    **dict.fromkeys(("context_window", "max_output_tokens"), _TOKENS),
-    **dict.fromkeys(("deadline_s", *_Timeouts.model_fields), _SECONDS),
+    **dict.fromkeys(("context_window", "max_input_tokens", "max_output_tokens"), _TOKENS),
+    **dict.fromkeys(("deadline_s", *_Timeouts.model_fields, "body_s", "hold_s", "keep_alive_s", "drain_s"), _SECONDS),
     **dict.fromkeys(_Capabilities.model_fields, "give true or false, or leave it out where it is not known"),
     "cache_ttl_s": "give seconds, 0 or more",
     "proxy": "give 'http://HOST:PORT', 'direct', or, as a password belongs in no file, 'env:NAME' of its address",
     "verify": "give the path of the CA certificates to trust; TLS is always verified",
     "cert": "give the path of a client certificate, or [certificate, key]",
     "ledger": 'give the path of a file, or "memory"',
+    "key": "write [[gateway.key]], in two brackets, above the keys of each client key",
+    "gateway": "give a table: [gateway]",
+    "models": 'give a table of texts: [gateway.models], "gpt-4o" = "auto"',
+    "host": "give a text, an address or a host name of this machine",
+    "port": "give a whole number from 0 to 65535; 0 takes a free one",
+    "cors_origins": 'give a list of origins, like ["https://app.example.com"]',
+    "strategies": 'give a list of strategies, like ["cheapest", "balanced"], the default first',
+    "providers": 'give a list of providers, like ["openai", "anthropic"]',
+    **dict.fromkeys(("own_keys", "metrics"), "give true or false"),
+    **dict.fromkeys(("max_body", "max_headers"), "give a whole number of bytes, above 0"),
+    **dict.fromkeys(("max_depth", "max_connections", "rate_per_minute", "concurrency"), "give a whole number, above 0"),
+    **dict.fromkeys(("daily_usd", "monthly_usd"), "give USD, 0 or more"),
     "sha256": "give the hash that `agentroute serve --new-key NAME` prints, never the key itself",
 }
 _TYPES: Final[Mapping[str, str]] = {"string_type": "give a text", "string_too_short": "give a text that is not empty"}

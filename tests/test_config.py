@@ -45,6 +45,9 @@ capabilities = { tools = true, vision = false, documents = true, audio = false }
 """
 
 
+KEY = f'[[gateway.key]]\nname = "alice"\nsha256 = "{"a" * 64}"\n'
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "table.toml").write_text('[[row]]\ntask = "qa"\nk = 9\n')
@@ -92,6 +95,19 @@ def test_a_whole_file(folder: Path) -> None:
         (('name = "house"', 'name = "big"'), "two targets are named 'big'"),
         (('"table.toml"', '"gone.toml"'), "gone.toml"),
         (("[timeouts]", "[timeouts"), "cannot be read"),
+        (("[timeouts]", "[gateway]\nport = 70000\n[timeouts]"), "gateway.port: give a whole number from 0 to 65535"),
+        (("[timeouts]", "[gateway]\nmax_body = 0\n[timeouts]"), "gateway.max_body: give a whole number of bytes"),
+        (("[timeouts]", "[gateway]\nmax_depth = 1.5\n[timeouts]"), "gateway.max_depth: give a whole number, above 0"),
+        (("[timeouts]", "[gateway]\nhold_s = nan\n[timeouts]"), "gateway.hold_s: give seconds, above 0"),
+        (("[timeouts]", '[gateway]\nown_keys = "yes"\n[timeouts]'), "gateway.own_keys: give true or false"),
+        (("[timeouts]", '[gateway]\ncors_origins = "x"\n[timeouts]'), "gateway.cors_origins: give a list of origins"),
+        (("[timeouts]", "[gateway.key]\nname = 1\n[timeouts]"), "gateway.key: write [[gateway.key]], in two brackets"),
+        (("[timeouts]", "[gateway.models]\nx = 1\n[timeouts]"), "gateway.models: give a table of texts"),
+        (("[timeouts]", f"{KEY}rate_per_minute = 0\n[timeouts]"), "gateway.key.1.rate_per_minute: give a whole number"),
+        (("[timeouts]", f"{KEY}concurrency = true\n[timeouts]"), "gateway.key.1.concurrency: give a whole number"),
+        (("[timeouts]", f'{KEY}strategies = ["x"]\n[timeouts]'), "give one of 'cheapest', 'balanced', 'best'"),
+        (("[timeouts]", f'{KEY}strategies = "x"\n[timeouts]'), "gateway.key.1.strategies: give a list of strategies"),
+        (("[timeouts]", f'{KEY}strateges = ["best"]\n[timeouts]'), "did you mean 'strategies'"),
     ],
 )
 def test_what_is_wrong_is_named(folder: Path, change: tuple[str, str], names: str) -> None:

@@ -110,7 +110,6 @@ def test_the_configuration_of_a_page_is_read(page: Path, tmp_path: Path, monkeyp
             # A page may show a part of a file.
             whole = block.text if "[[target]]" in block.text else f"{_ONE_TARGET}{block.text}"
             file.write_text(whole, encoding="utf-8")
-            (tmp_path / "strategy.toml").write_text("", encoding="utf-8")
             Router.from_config(file).close()
 
 
@@ -119,7 +118,6 @@ def test_a_page_runs(page: Path, tmp_path: Path) -> None:
     blocks = [block for block in blocks_of(page) if block.why_not_run is None]
     configured = next((block.text for block in blocks if block.language == "toml"), None)
     (tmp_path / "agentroute.toml").write_text(configured or _ONE_TARGET, encoding="utf-8")
-    (tmp_path / "strategy.toml").write_text("", encoding="utf-8")
     program = [NO_NETWORK, *(block.text for block in blocks if block.language == "python"), CALL_TESTS]
     strict = [] if page.name in _WARNS else ["-W", "error"]
     said = run([sys.executable, *strict, "-c", "\n".join(program)], tmp_path)
