@@ -17,6 +17,7 @@ from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
 from .providers import PROVIDERS, Dialect, Provider
 from .providers.addresses import missing
+from .routing.profiles import Profiles
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
 from .targets.model_rules import ModelRules
@@ -119,6 +120,7 @@ class _File(_Network):
     strategy: Literal["cheapest", "balanced", "best"] = "balanced"
     baseline: str | None = None
     table: str | None = None
+    policy: str | None = None
     ledger: Annotated[str, Field(min_length=1)] = "memory"
     deadline_s: _Seconds = 600.0
     timeouts: _Timeouts = _Timeouts()
@@ -179,6 +181,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         "strategy": settings.strategy,
         "baseline": settings.baseline,
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
+        "policy": None if settings.policy is None else Profiles.load(path.parent / settings.policy),
         "ledger": None if settings.ledger == "memory" else path.parent / Path(settings.ledger).expanduser(),
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),

@@ -34,10 +34,11 @@ from .native.targets import NativeTarget, read_targets, wrapped
 from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall
-from .routing.classifier import Classifier, StandardClassifier
+from .routing.classifier import CAUTION, Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
+from .routing.profiles import Profiles
 from .routing.reasoning_state import LiveState, live_state
 from .routing.selection import Situation, select
 from .routing.step import Step
@@ -81,7 +82,8 @@ class Router:
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
-    step's own are put over. Raises ConfigError for an empty pool or a name that is not in it.
+    step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
+    the file). Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -111,6 +113,7 @@ class Router:
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
+        policy: Profiles | str | Path | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
@@ -133,6 +136,9 @@ class Router:
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
         self.roles: Mapping[str, Constraints] = read_policies(roles, self.pool)
+        self.policy = Profiles.load(policy) if isinstance(policy, str | Path) else policy
+        if self.policy is not None:
+            self.policy.check(self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -249,6 +255,7 @@ class Router:
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
             "roles": self.roles,
+            "policy": self.policy,
         }
         return _unpickled, (type(self), settings)
 
@@ -311,6 +318,9 @@ class Router:
         opened = {
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
+        known = None
+        if self.policy is not None:
+            known = self.policy.of(context, request, created_at.date(), self._model)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         situation = Situation(
             request=request,
@@ -324,6 +334,7 @@ class Router:
             warm=recall.warm,
             opened=opened,
             reasoning=look.reasoning,
+            known=known,
         )
         selection = select(situation, self.pool)
         first = selection.candidates[0]
@@ -333,6 +344,8 @@ class Router:
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
+        if known is not None:
+            reasons = (*(each for each in reasons if not each.endswith(CAUTION)), *known.reasons)
         decision = Decision(
             id=self._new_id(),
             created_at=created_at,
@@ -381,6 +394,8 @@ class Router:
     def _finished(self, prefix: Prefix, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
         _log(decision)
+        if self.policy is not None:
+            self.policy.began(decision)
         try:
             self.ledger.append(decision)
         except Exception:
@@ -407,6 +422,10 @@ class Router:
             return
         pool = Pool(current(target, now) for target in self.pool)
         self.pool, self.baseline, self._prices_end = pool, pool[self.baseline.name], next_change(pool)
+
+    def _model(self, name: str) -> str | None:
+        target = self.pool.get(name)
+        return None if target is None else target.model
 
     def _digest(self, mark: Mark) -> str:
         return hashlib.blake2b(str(mark.key).encode(), key=self._digest_key, digest_size=16).hexdigest()
@@ -532,6 +551,10 @@ class Router:
             source=source,
             name=name,
         )
+        if self.policy is not None and ok is not None and source != "judge":
+            told = self.policy.ended(label.decision_id or label.conversation_id or "", ok, role)
+            if told is not None:
+                logger.warning("%s", told)
         try:
             append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
             if append is not None:

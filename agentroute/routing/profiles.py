@@ -6,23 +6,29 @@ from __future__ import annotations
 import math
 import threading
 import tomllib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from agentroute.decisions import StepContext
-from agentroute.errors import ConfigError, unknown_key
+from agentroute.decisions import Decision, StepContext, StepKind
+from agentroute.errors import ConfigError, nearest, unknown_key
 from agentroute.messages import ChatRequest
+from agentroute.targets import Pool
 
 from .roles import fingerprint
+from .step import Step
 
 __all__ = ["Drift", "Known", "Profile", "Profiles"]
 
 Day: TypeAlias = date
 
 VERSION = 1
+
+_REMEMBERED = 10_000
+"""Conversations whose assigned target is remembered until an outcome comes."""
 
 _UNSHOWN = 0.5
 """What P of a target is multiplied by in a role whose licensed targets are known, and it is none of them: it ranks
@@ -72,18 +78,21 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the file says of one step: P(right) by target, which targets its promise covers, and why."""
+    """What the file says of a role: P(right) of a step by target, which targets its promise covers, which of them give
+    way after failures and in summaries (`up`), and why."""
 
     role: str
     sufficiency: Mapping[str, float]
     licensed: frozenset[str]
-    up: bool
+    up: frozenset[str]
     reasons: tuple[str, ...]
 
-    def of(self, target: str, prior: float) -> float:
-        """P of a target; the prior's where nothing is known, and lower if others are licensed."""
+    def of(self, target: str, prior: float, step: Step) -> float:
+        """P of a target at this step: what its runs have shown; less than the prior if they have shown nothing."""
         shown = self.sufficiency.get(target)
-        return prior * _UNSHOWN if shown is None else shown
+        if shown is None:
+            return prior * _UNSHOWN
+        return shown * _UNSHOWN if target in self.up and _raises(step) else shown
 
 
 class Drift:
@@ -125,10 +134,17 @@ class Profiles:
         self._roles: dict[str, dict[str, Profile]] = {}
         for profile in profiles:
             self._roles.setdefault(profile.role, {})[profile.target] = profile
+        self._cache: dict[str, tuple[date, Known]] = {}
+        self._began: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._steps: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._drifts: dict[str, Drift] = {}
         self._void: dict[str, str] = {}
         self._by_print = any(role.startswith("role-") for role in self._roles)
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What the file says; what was counted since is of this process."""
+        return _rebuilt, (list(self), self.strongest, self.promise, self.others, self.made)
 
     def __iter__(self) -> Iterator[Profile]:
         return (profile for role in self._roles.values() for profile in role.values())
@@ -171,6 +187,16 @@ class Profiles:
             made=data["made"] if isinstance(data.get("made"), date) else None,
         )
 
+    def check(self, pool: Pool) -> None:
+        """Raises ConfigError for a target of the file that the pool does not have."""
+        names = [target.name for target in pool]
+        for name in (self.strongest, *(profile.target for profile in self)):
+            if name not in pool:
+                raise ConfigError(
+                    f"the policy file names the target {name!r}, which is not in the pool"
+                    f"{nearest(name, names) or ';'} it has {', '.join(names)}"
+                )
+
     def role_of(self, context: StepContext, request: ChatRequest) -> str | None:
         """The role of the file that asks: by its role's or agent's name, else by the request's fingerprint."""
         for name in (context.role, context.agent):
@@ -186,10 +212,18 @@ class Profiles:
 
         A void, expired or outdated licence licenses nothing: only the strongest target is left, and the reasons say so.
         """
+        cached = self._cache.get(role)
+        if cached is None or cached[0] != today:
+            cached = self._cache[role] = (today, self._worked_out(role, today, models))
+        return cached[1]
+
+    def _worked_out(self, role: str, today: date, models: Callable[[str], str | None]) -> Known:
         held = self._roles[role]
         why = self._void.get(role)
         reasons = [] if why is None else [why]
-        licensed, sufficiency, up = set(), {}, False
+        licensed: set[str] = set()
+        sufficiency: dict[str, float] = {}
+        up: set[str] = set()
         for target, profile in held.items():
             usual = target == self.strongest
             sufficiency[target] = math.exp(-(profile.usual_hazard if usual else profile.hazard))
@@ -204,21 +238,56 @@ class Profiles:
                 reasons.append(f"the licence of role {role!r} on {target} {problem}: the strongest serves")
                 continue
             licensed.add(target)
-            up = up or profile.up
+            if profile.up:
+                up.add(target)
             reasons.append(profile.said())
         for target in sufficiency:
             if target not in licensed and target != self.strongest:
                 sufficiency[target] *= _UNSHOWN
         sufficiency.setdefault(self.strongest, 1.0)
-        return Known(role, sufficiency, frozenset(licensed), up, tuple(reasons))
+        return Known(role, sufficiency, frozenset(licensed), frozenset(up), tuple(reasons))
 
-    def unknown(self, context: StepContext) -> Known | None:
-        """What holds for a role that the file does not know; None if the prior decides."""
-        if self.others == "prior":
+    def of(
+        self, context: StepContext, request: ChatRequest, today: date, models: Callable[[str], str | None]
+    ) -> Known | None:
+        """What the file says of this step; None if the prior decides.
+
+        A role that the file does not know is left to the strongest target if it works with tools: a mistake goes on
+        from there. One-shots are the prior's.
+        """
+        role = self.role_of(context, request)
+        if role is not None:
+            return self.known(role, today, models)
+        if self.others == "prior" or not request.tools:
             return None
         name = context.role or context.agent or "?"
         reason = f"role {name!r} is not in the policy file: the strongest serves"
-        return Known(name, {self.strongest: 1.0}, frozenset(), False, (reason,))
+        return Known(name, {self.strongest: 1.0}, frozenset(), frozenset(), (reason,))
+
+    def began(self, decision: Decision) -> None:
+        """Remembers what a run was assigned to: the first candidate of its first step in a role of the file."""
+        context = decision.context
+        role = next((name for name in (context.role, context.agent) if name in self._roles), None)
+        if role is None:
+            return
+        assigned = decision.candidates[0].target if decision.candidates else decision.target
+        run = context.conversation_id or decision.id
+        with self._lock:
+            self._began.setdefault(run, {}).setdefault(role, assigned)
+            self._steps[decision.id] = (run, role)
+            for held in (self._began, self._steps):
+                while len(held) > _REMEMBERED:
+                    held.popitem(last=False)
+
+    def ended(self, subject: str, ok: bool, role: str | None = None) -> str | None:
+        """Counts the outcome of a run, once, by its conversation's id or one of its decisions'; of all roles that took
+        part, if none is named. Returns what to say if that voids a licence."""
+        with self._lock:
+            run, own = self._steps.get(subject, (subject, role))
+            roles = self._began.get(run, {})
+            found = [(each, roles.pop(each)) for each in list(roles) if own in (None, each)]
+        said = [self.observe(name, target, ok) for name, target in found]
+        return next((each for each in said if each is not None), None)
 
     def observe(self, role: str | None, target: str, ok: bool) -> str | None:
         """Counts the outcome of a run that this target was assigned to. Returns what to say if that voids the role's
@@ -240,12 +309,22 @@ class Profiles:
                 "strongest serves until it is calibrated anew"
             )
             self._void[role] = why
+            self._cache.pop(role, None)
             return why
 
     @property
     def void(self) -> Mapping[str, str]:
         """Roles whose licence is void, and why."""
         return dict(self._void)
+
+
+def _raises(step: Step) -> bool:
+    """Whether a target that was tried out with `up` gives way to the strongest at this step."""
+    return step.errors_last > 0 or step.repeated_call or step.kind is StepKind.SUMMARISE
+
+
+def _rebuilt(profiles: list[Profile], strongest: str, promise: str, others: str, made: date | None) -> Profiles:
+    return Profiles(profiles, strongest=strongest, promise=promise, others=others, made=made)
 
 
 _TEXTS = ("role", "target", "source")

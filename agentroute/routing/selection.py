@@ -19,6 +19,7 @@ from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
 from .economics import StepCost, step_cost
+from .profiles import Known
 from .reasoning_state import LiveState
 from .step import Step
 from .strategy import Row
@@ -46,7 +47,8 @@ class Situation:
     targets stand at this moment.
 
     `warm`: tokens of the prompt that lie in a target's cache, by its name. `opened`: the targets (by name) whose
-    circuit is open. `reasoning`: what any model but its origin would have to think again.
+    circuit is open. `reasoning`: what any model but its origin would have to think again. `known`: what outcomes have
+    shown of the role that asks.
     """
 
     request: ChatRequest
@@ -60,6 +62,7 @@ class Situation:
     warm: Mapping[str, int] = field(default_factory=dict)
     opened: Mapping[str, Open] = field(default_factory=dict)
     reasoning: LiveState | None = None
+    known: Known | None = None
 
     def cost_on(self, target: Target) -> StepCost:
         """What the step is expected to cost there."""
@@ -150,6 +153,8 @@ def select(situation: Situation, pool: Pool) -> Selection:
             continue
         assert target.tier is not None
         sufficiency = situation.prediction.sufficiency[target.tier.rank]
+        if situation.known is not None:
+            sufficiency = situation.known.of(target.name, sufficiency, situation.step)
         options.append(_Option(target, target.tier, sufficiency, situation.cost_on(target)))
     options = _writing_enough(options, dropped, request)
     allowed = _allowed_after_filter(situation, files, pool)

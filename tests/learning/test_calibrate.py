@@ -29,7 +29,8 @@ def test_with_many_outcomes_of_both_a_target_is_licensed() -> None:
         [*outcomes("triage", "luna", 600, 2), *outcomes("triage", "opus", 600, 12)], strongest="opus", made=TODAY
     )
     assert [(p.role, p.target) for p in policy.profiles if p.licensed] == [("triage", "luna")]
-    assert "97 %" in policy.promise and "95 % confidence" in policy.promise and "triage on luna" in policy.promise
+    for said in ("97 %", "95 % confidence", "triage on luna"):
+        assert said in policy.promise
 
 
 @pytest.mark.parametrize(("n", "failures"), [(20, 0), (98, 0), (150, 12)])
@@ -40,12 +41,14 @@ def test_below_its_n_or_its_bound_nothing_is_licensed(n: int, failures: int) -> 
     assert not any(p.licensed for p in policy.profiles)
     assert policy.promise == ""
     (refused,) = policy.refused
-    assert refused.n == n and refused.needed >= 99
+    assert refused.n == n
+    assert refused.needed >= 99
 
 
 def test_without_outcomes_of_the_strongest_there_is_nothing_to_compare_with() -> None:
     policy = from_outcomes(outcomes("triage", "luna", 600), strongest="opus", made=TODAY)
-    assert policy.promise == "" and "no outcome of opus" in policy.refused[0].why
+    assert policy.promise == ""
+    assert "no outcome of opus" in policy.refused[0].why
 
 
 def test_a_judge_certifies_nothing_and_an_episode_counts_once() -> None:
@@ -96,7 +99,8 @@ def test_plans_are_certified_in_their_order_up_to_the_first_that_is_not() -> Non
     ]
     seen = runs(6_000, GOOD, plans[-1])
     count, levels = certified(plans, seen, OPUS)
-    assert count == 2 and levels[2] > 0.05
+    assert count == 2
+    assert levels[2] > 0.05
     policy = from_trial(plans, seen, OPUS, made=TODAY)
     assert {p.role for p in policy.profiles if p.licensed} == {"triage", "writer"}
     assert policy.refused[0].role == "coder"
@@ -131,7 +135,8 @@ def test_the_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
     loaded = Profiles.load(path)
     (licensed,) = [p for p in loaded if p.licensed]
     assert (licensed.target, licensed.model, licensed.up) == ("luna", "gpt-6-luna", True)
-    assert licensed.expires == TODAY + timedelta(days=90) and licensed.limit > 0
+    assert licensed.expires == TODAY + timedelta(days=90)
+    assert licensed.limit > 0
     assert loaded.promise == policy.promise != ""
     assert "normal bound" in path.read_text()
 

@@ -55,7 +55,9 @@ def test_an_equal_candidate_is_certified_and_costs_less_per_success() -> None:
     standing = played(trial(), 0.97, 0.97, 2_500).standing("triage", LUNA)
     assert standing.verdict == "not inferior"
     strong, cheap = standing.usd_per_success
-    assert cheap is not None and strong is not None and cheap < strong / 5
+    assert cheap is not None
+    assert strong is not None
+    assert cheap < strong / 5
     assert "not inferior" in standing.lines(0.05)[-1]
 
 
