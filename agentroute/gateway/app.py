@@ -96,7 +96,7 @@ class Gateway:
             get("/v1/models/{name:path}", self._model),
             get("/v1beta/models", self._gemini_models),
             get("/v1/decisions/{id}", self._decision),
-            Route("/v1/decisions/{id}/outcome", _Endpoint(self, CHAT, self._outcome), methods=["POST"]),
+            Route("/v1/decisions/{id}/outcome", _Endpoint(self, CHAT, self._outcome)),
             get("/metrics", self._metrics),
             Route("/healthz", _Endpoint(self, CHAT, self._health, methods=_GET, open_to_all=True)),
             Route("/readyz", _Endpoint(self, CHAT, self._readiness, methods=_GET, open_to_all=True)),
