@@ -414,6 +414,7 @@ class _Opened:
                     if (shown := answer.take(payload)) is not None:
                         yield shown
             last = answer.last(call.decision)
+            call.answered(answer.whole)
             _tell(run, call)
         except GeneratorExit:
             _tell(run, call)
@@ -441,6 +442,7 @@ class _Opened:
                     if (shown := answer.take(payload)) is not None:
                         yield shown
             last = answer.last(call.decision)
+            call.answered(answer.whole)
             await _atell(run, call)
         except GeneratorExit:
             await _atell(run, call)
