@@ -17,6 +17,8 @@ from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
 from .providers import PROVIDERS, Dialect, Provider
 from .providers.addresses import missing
+from .routing.encoders import encoder_named
+from .routing.examples import ExamplesClassifier, read_examples
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
 from .targets.model_rules import ModelRules
@@ -85,6 +87,11 @@ class _Timeouts(_Section):
     reasoning: _Seconds = Timeouts().reasoning
 
 
+class _Examples(_Section):
+    file: Annotated[str, Field(min_length=1)]
+    encoder: Annotated[str, Field(min_length=1)] = "static"
+
+
 class _ClientKey(_Section):
     name: Annotated[str, Field(min_length=1)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -132,6 +139,7 @@ class _File(_Network):
     timeouts: _Timeouts = _Timeouts()
     provider: dict[str, dict[str, Any]] = {}
     role: dict[str, dict[str, Any]] = {}
+    examples: _Examples | None = None
     gateway: _Gateway = _Gateway()
     recording: _Recording | None = None
 
@@ -187,6 +195,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         "targets": targets,
         "strategy": settings.strategy,
         "baseline": settings.baseline,
+        "classifier": None if settings.examples is None else _classifier(settings.examples, path.parent),
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
         "ledger": None if settings.ledger == "memory" else path.parent / Path(settings.ledger).expanduser(),
         "deadline_s": settings.deadline_s,
@@ -210,6 +219,11 @@ def _settings(path: Path) -> _File | str:
         return f"the config {str(path)!r} cannot be read: {error}"
     except (ValueError, RecursionError) as error:
         return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
+
+
+def _classifier(examples: _Examples, folder: Path) -> ExamplesClassifier:
+    found = read_examples(folder / Path(examples.file).expanduser())
+    return ExamplesClassifier(found, encoder_named(examples.encoder))
 
 
 def _target(entry: _Target, providers: Mapping[str, Provider], folder: Path) -> Target:
@@ -300,6 +314,7 @@ _TABLES: Final[Mapping[str, type[_Section]]] = {
     "price": _Price,
     "capabilities": _Capabilities,
     "timeouts": _Timeouts,
+    "examples": _Examples,
     "gateway": _Gateway,
     "recording": _Recording,
     "key": _ClientKey,
@@ -315,6 +330,7 @@ _WANTED: Final[Mapping[str, str]] = {
     "price": "give a table, like price = { input = 0.4, output = 1.6 }, in USD per million tokens",
     "capabilities": "give a table, like capabilities = { tools = true }",
     "timeouts": "give a table: [timeouts]",
+    "examples": 'give a table: [examples], with file = "examples.jsonl"',
     "settings": "give a table, like settings = { temperature = 0 }",
     "rules": 'give a table, like rules = { refused = ["temperature"] }',
     "provider": "give a text; a provider of your own is a table [provider.NAME]",

@@ -33,12 +33,15 @@ from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_reque
 from .native.targets import NativeTarget, read_targets, wrapped
 from .providers.keys import Secret
 from .providers.network import Network
-from .routing.affinity import Affinity, Recall
+from .routing.affinity import Affinity, Recall, kept
+from .routing.caches import asked_of, is_loop
+from .routing.checks import Checks, Escalation, Known, Memory, Verdict
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
 from .routing.reasoning_state import LiveState, live_state
+from .routing.runs import Run, after
 from .routing.selection import Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
@@ -72,6 +75,15 @@ class Look:
     reasoning: LiveState | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The step before, what the checks say of its results, and what follows for this step."""
+
+    known: Known | None
+    verdicts: tuple[Verdict, ...]
+    escalation: Escalation | None
+
+
 class Router:
     """Sends each step to the cheapest target that will do it right. Safe in threads and tasks.
 
@@ -83,7 +95,10 @@ class Router:
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
     step's own are put over. `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute
-    replay`; without it they are kept nowhere. Raises ConfigError for an empty pool or a name that is not in it.
+    replay`; without it they are kept nowhere. `checks` hold results and answers against code of your own: what fails is
+    an outcome, and the rest of the turn goes to a higher tier (docs/outcomes.md); `success_when` says of each answer
+    without tool calls whether it is right, or a score.
+    Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -114,6 +129,8 @@ class Router:
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
         recording: Recorder | str | Path | None = None,
+        checks: Mapping[str, Any] | None = None,
+        success_when: Callable[[ChatResponse], bool | float | None] | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
@@ -145,6 +162,12 @@ class Router:
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._told_of_labels = False
+        self.checks = None if checks is None else Checks(checks)
+        if success_when is not None and not callable(success_when):
+            raise ConfigError(f"success_when is a {type(success_when).__name__}; give a function of the answer")
+        self._success_when = success_when
+        self._steps = Memory()
+        self._hears = not (recording is None and checks is None and success_when is None)
         self.recording = None if recording is None else _recorder(recording, self.pool)
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
@@ -232,6 +255,12 @@ class Router:
                 f"the router cannot be pickled: its classifier {type(self.classifier).__name__} cannot ({problem}); "
                 f"make it of picklable parts, or build the router where it is used"
             )
+        for name, given in (("checks", self.checks and self.checks.given), ("success_when", self._success_when)):
+            problem = None if given is None else _why_not_pickled(given)
+            if problem is not None:
+                raise ConfigError(
+                    f"the router cannot be pickled: its `{name}` cannot ({problem}); give named functions"
+                )
         for name, model in self.models.items():
             problem = _why_not_pickled(model)
             if problem is not None:
@@ -254,6 +283,8 @@ class Router:
             "deadline_s": self._deadline_s,
             "roles": self.roles,
             "recording": self.recording,
+            "checks": None if self.checks is None else self.checks.given,
+            "success_when": self._success_when,
         }
         return _unpickled, (type(self), settings)
 
@@ -292,7 +323,7 @@ class Router:
         if not isinstance(context, StepContext):
             raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
         try:
-            prefix = Prefix.of(request.messages, request.tools)
+            prefix = Prefix.of_request(request)
         except (AttributeError, TypeError):
             check_parts(request.messages)
             raise
@@ -316,6 +347,7 @@ class Router:
         opened = {
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
+        loop = is_loop(request)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         situation = Situation(
             request=request,
@@ -327,17 +359,25 @@ class Router:
             input_tokens=tokens.input_tokens,
             output_tokens=output_tokens,
             warm=recall.warm,
+            loop=loop,
             opened=opened,
             reasoning=look.reasoning,
+            run=recall.run,
+            seen_tokens=recall.seen_tokens,
         )
+        checked = None if self.checks is None else self._checked(self.checks, look, recall)
+        if checked is not None and checked.escalation is not None:
+            situation = replace(situation, above=checked.escalation.above)
         selection = select(situation, self.pool)
         first = selection.candidates[0]
         expected = selection.costs[first.target]
         baseline_warm = self._baseline_warm(recall, now)
-        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm)
+        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm, loop=loop)
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
+        if checked is not None and checked.escalation is not None:
+            reasons = (*reasons, checked.escalation.reason)
         decision = Decision(
             id=self._new_id(),
             created_at=created_at,
@@ -376,30 +416,69 @@ class Router:
         return Call(
             decision,
             plan,
-            Baseline(self.baseline, baseline_warm, alone=alone),
+            Baseline(self.baseline, baseline_warm, alone=alone, loop=loop),
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            finished=partial(self._finished, prefix),
-            heard=None if self.recording is None else partial(self._heard, request),
+            finished=partial(self._finished, look, checked),
+            heard=partial(self._heard, look) if self._hears else None,
         )
 
-    def _heard(self, request: ChatRequest, decision: Decision, response: ChatResponse) -> None:
+    def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
+        """What the checks say of the results in this request, and whether its turn goes on higher."""
+        known = self._steps.before(look.prefix, look.context)
+        verdicts = tuple(checks.results(look.request, known))
+        failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
+        if failed is None:
+            return _Checked(known, verdicts, None if known is None else known.active(look.step))
+        last = recall.last_target if known is None else known.target
+        if last is None or last not in self.pool:
+            return _Checked(known, verdicts, None)
+        tier = self.pool[last].tier or Tier.BUDGET
+        return _Checked(known, verdicts, Escalation(failed, last, tier, look.step.n_user_turns))
+
+    def _keep_checked(self, checked: _Checked, look: Look, decision: Decision) -> None:
+        """Notes what the checks said of the step before, and what the next one must know of this one."""
+        previous = look.context.previous
+        before = checked.known.decision_id if checked.known is not None else None if previous is None else previous.id
+        if before is not None:
+            for each in checked.verdicts:
+                self.outcome(before, ok=each.ok, source="person" if each.person else "check", name=each.name)
+        if decision.outcome == "ok":
+            known = Known(decision.id, decision.target, decision.tier, escalation=checked.escalation)
+            self._steps.keep(look.prefix, look.context, known)
+
+    def _heard(self, look: Look, decision: Decision, response: ChatResponse) -> None:
         """What is done with a whole answer, if anything is."""
         if self.recording is not None:
-            self.recording.take(decision, request, response)
+            self.recording.take(decision, look.request, response)
+        if self.checks is not None:
+            failed = None
+            for each in self.checks.answer(look.request, response, look.context):
+                self.outcome(decision, ok=each.ok, name=each.name)
+                failed = failed if each.ok else each.name
+            self._steps.heard(look.prefix, look.step, decision, response, failed)
+        if self._success_when is not None and not response.tool_calls:
+            said = self._success_when(response)
+            if isinstance(said, bool):
+                self.outcome(decision, ok=said, name="success_when")
+            elif said is not None:
+                self.outcome(decision, score=said, name="success_when")
 
-    def _finished(self, prefix: Prefix, decision: Decision) -> None:
+    def _finished(self, look: Look, checked: _Checked | None, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
         _log(decision)
         try:
             self.ledger.append(decision)
         except Exception:
             logger.exception("the ledger did not take decision %s", decision.id)
+        if checked is not None:
+            self._keep_checked(checked, look, decision)
         if decision.outcome != "ok":
             return
         try:
-            self.observe(prefix, decision.target, decision.counted_input, decision.estimated_usage)
+            usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
+            self.observe(look.prefix, decision.target, usage, estimated, request=look.request, decision=decision)
         except Exception:
             logger.exception("the affinity did not take decision %s", decision.id)
 
@@ -504,11 +583,45 @@ class Router:
         with _SEALED:
             return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
 
-    def observe(self, prefix: Prefix, target: str, counted: int | None, estimated: Usage) -> None:
-        """Notes that `target` has read this prefix: it is warm there, and its count (None for none that is believed)
-        anchors the next estimate."""
+    def observe(
+        self,
+        prefix: Prefix,
+        target: str,
+        usage: Usage | None,
+        estimated: Usage,
+        *,
+        request: ChatRequest | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
+        none that is believed), and that count anchors the next estimate.
+
+        `request` tells what its markers ask for, `decision` what the step has shown of the run.
+        """
+        counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
-        self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=counted is not None)
+        served = self.pool[target]
+        asked, system = asked_of(request, served)
+        left = kept(served, tokens, usage, asked=asked, system=system)
+        now = self._clock.monotonic()
+        run = None if decision is None else self._run(prefix, served, decision, now)
+        self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
+
+    def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
+        """What the conversation has shown once this step is done."""
+        before = self.affinity.recall(prefix, (served,), now).run
+        home = None if before is None else self.pool.get(before.home)
+        rank = served.tier.rank if served.tier is not None else 0
+        was = home.tier.rank if home is not None and home.tier is not None else rank
+        likely = decision.sufficiency
+        return after(
+            before,
+            (likely["budget"], likely["mid"], likely["standard"], likely["premium"]),
+            decision.step_kind,
+            served.name,
+            up=rank > was,
+            down=rank < was,
+        )
 
     # -- outcomes ------------------------------------------------------------------------------------------------
 
