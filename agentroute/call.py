@@ -99,6 +99,7 @@ class Call:
                 if heard:
                     self._events.append(payload)
                 yield payload
+                del payload  # A cancellation's traceback shows this frame, and may show its locals.
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
@@ -166,20 +167,24 @@ class ResponseStream:
 
     def __iter__(self) -> Iterator[Event]:
         try:
-            while (event := self._next()) is not None:
-                self._events.append(event)
-                yield event
+            while count := self._next():
+                yield self._events[count - 1]
         except StreamInterrupted as error:
             error.partial = self.response
             raise
 
-    def _next(self) -> Event | None:
+    def _next(self) -> int:
+        """How many events there are with the one that came now; 0 at the end. No frame that waits holds an event: a
+        traceback that shows locals would show the answer."""
         with self._in_use:
             event = next(self._source, None)
-            if event is None or not self._stop.pressed:
-                return event
-            self._source.close()
-            return None
+            if event is None:
+                return 0
+            if self._stop.pressed:
+                self._source.close()
+                return 0
+            self._events.append(event)
+            return len(self._events)
 
     def close(self) -> None:
         """Gives up what was not read: closes the connection and records the decision, where the call had begun.
@@ -224,23 +229,26 @@ class AsyncResponseStream:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         try:
-            while (event := await self._next()) is not None:
-                self._events.append(event)
-                yield event
+            while count := await self._next():
+                yield self._events[count - 1]
         except StreamInterrupted as error:
             error.partial = self.response
             raise
 
-    async def _next(self) -> Event | None:
+    async def _next(self) -> int:
         if self._in_use:
             raise RuntimeError("another task is reading this stream; let one task read it")
         self._in_use = True
         try:
             event = await anext(self._source, None)
-            if event is None or not self._stop.pressed:
-                return event
-            await self._source.aclose()
-            return None
+            if event is None:
+                return 0
+            if self._stop.pressed:
+                del event
+                await self._source.aclose()
+                return 0
+            self._events.append(event)
+            return len(self._events)
         finally:
             self._in_use = False
 

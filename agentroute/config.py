@@ -19,6 +19,7 @@ from .providers import PROVIDERS, Dialect, Provider
 from .providers.addresses import missing
 from .routing.encoders import encoder_named
 from .routing.examples import ExamplesClassifier, read_examples
+from .routing.profiles import Profiles
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
 from .targets.model_rules import ModelRules
@@ -134,6 +135,7 @@ class _File(_Network):
     strategy: Literal["cheapest", "balanced", "best"] = "balanced"
     baseline: str | None = None
     table: str | None = None
+    policy: str | None = None
     ledger: Annotated[str, Field(min_length=1)] = "memory"
     deadline_s: _Seconds = 600.0
     timeouts: _Timeouts = _Timeouts()
@@ -142,6 +144,7 @@ class _File(_Network):
     examples: _Examples | None = None
     gateway: _Gateway = _Gateway()
     recording: _Recording | None = None
+    checks: dict[str, Any] = {}
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -197,10 +200,12 @@ def _read(path: Path) -> dict[str, Any] | str:
         "baseline": settings.baseline,
         "classifier": None if settings.examples is None else _classifier(settings.examples, path.parent),
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
+        "policy": None if settings.policy is None else Profiles.load(path.parent / settings.policy),
         "ledger": None if settings.ledger == "memory" else path.parent / Path(settings.ledger).expanduser(),
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
+        "checks": settings.checks or None,
         "recording": None if settings.recording is None else _recording(settings.recording, path.parent),
         **_network(settings.model_dump(include={"proxy", "verify", "cert"}, exclude_none=True), path.parent),
     }
@@ -345,6 +350,7 @@ _WANTED: Final[Mapping[str, str]] = {
     "cert": "give the path of a client certificate, or [certificate, key]",
     "recording": "give a table: [recording], with a `folder`",
     "folder": "give the path of a folder",
+    "checks": "give a table, like [checks] with 'tool:pytest' = 0",
     **dict.fromkeys(("days", "max_mb"), "give a number above 0"),
     "share": "give the share of conversations, above 0 and up to 1",
     "ledger": 'give the path of a file, or "memory"',

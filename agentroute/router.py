@@ -35,11 +35,12 @@ from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
 from .routing.caches import asked_of, is_loop
-from .routing.checks import Checks, Escalation, Known, Memory, Verdict
-from .routing.classifier import Classifier, StandardClassifier
+from .routing.checks import Before, Checks, Escalation, Memory, Verdict
+from .routing.classifier import CAUTION, Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
+from .routing.profiles import Profiles
 from .routing.reasoning_state import LiveState, live_state
 from .routing.runs import Run, after
 from .routing.selection import Situation, select
@@ -79,7 +80,7 @@ class Look:
 class _Checked:
     """The step before, what the checks say of its results, and what follows for this step."""
 
-    known: Known | None
+    before: Before | None
     verdicts: tuple[Verdict, ...]
     escalation: Escalation | None
 
@@ -94,11 +95,11 @@ class Router:
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
-    step's own are put over. `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute
-    replay`; without it they are kept nowhere. `checks` hold results and answers against code of your own: what fails is
-    an outcome, and the rest of the turn goes to a higher tier (docs/outcomes.md); `success_when` says of each answer
-    without tool calls whether it is right, or a score.
-    Raises ConfigError for an empty pool or a name that is not in it.
+    step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
+    the file). `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without
+    it they are kept nowhere. `checks` hold results and answers against code of your own: what fails is an outcome, and
+    the rest of the turn goes to a higher tier (docs/outcomes.md); `success_when` says of each answer without tool calls
+    whether it is right, or a score. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -129,6 +130,7 @@ class Router:
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
         recording: Recorder | str | Path | None = None,
+        policy: Profiles | str | Path | None = None,
         checks: Mapping[str, Any] | None = None,
         success_when: Callable[[ChatResponse], bool | float | None] | None = None,
         new_id: Callable[[], str] | None = None,
@@ -153,6 +155,9 @@ class Router:
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
         self.roles: Mapping[str, Constraints] = read_policies(roles, self.pool)
+        self.policy = Profiles.load(policy) if isinstance(policy, str | Path) else policy
+        if self.policy is not None:
+            self.policy.check(self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -283,6 +288,7 @@ class Router:
             "deadline_s": self._deadline_s,
             "roles": self.roles,
             "recording": self.recording,
+            "policy": self.policy,
             "checks": None if self.checks is None else self.checks.given,
             "success_when": self._success_when,
         }
@@ -348,6 +354,9 @@ class Router:
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
         loop = is_loop(request)
+        known = None
+        if self.policy is not None:
+            known = self.policy.of(context, request, created_at.date(), self._model)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         situation = Situation(
             request=request,
@@ -364,6 +373,7 @@ class Router:
             reasoning=look.reasoning,
             run=recall.run,
             seen_tokens=recall.seen_tokens,
+            known=known,
         )
         checked = None if self.checks is None else self._checked(self.checks, look, recall)
         if checked is not None and checked.escalation is not None:
@@ -376,6 +386,8 @@ class Router:
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
+        if known is not None:
+            reasons = (*(each for each in reasons if not each.endswith(CAUTION)), *known.reasons)
         if checked is not None and checked.escalation is not None:
             reasons = (*reasons, checked.escalation.reason)
         decision = Decision(
@@ -426,27 +438,27 @@ class Router:
 
     def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
         """What the checks say of the results in this request, and whether its turn goes on higher."""
-        known = self._steps.before(look.prefix, look.context)
-        verdicts = tuple(checks.results(look.request, known))
+        before = self._steps.before(look.prefix, look.context)
+        verdicts = tuple(checks.results(look.request, before))
         failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
         if failed is None:
-            return _Checked(known, verdicts, None if known is None else known.active(look.step))
-        last = recall.last_target if known is None else known.target
+            return _Checked(before, verdicts, None if before is None else before.active(look.step))
+        last = recall.last_target if before is None else before.target
         if last is None or last not in self.pool:
-            return _Checked(known, verdicts, None)
+            return _Checked(before, verdicts, None)
         tier = self.pool[last].tier or Tier.BUDGET
-        return _Checked(known, verdicts, Escalation(failed, last, tier, look.step.n_user_turns))
+        return _Checked(before, verdicts, Escalation(failed, last, tier, look.step.n_user_turns))
 
     def _keep_checked(self, checked: _Checked, look: Look, decision: Decision) -> None:
         """Notes what the checks said of the step before, and what the next one must know of this one."""
         previous = look.context.previous
-        before = checked.known.decision_id if checked.known is not None else None if previous is None else previous.id
-        if before is not None:
+        step = checked.before.decision_id if checked.before is not None else None if previous is None else previous.id
+        if step is not None:
             for each in checked.verdicts:
-                self.outcome(before, ok=each.ok, source="person" if each.person else "check", name=each.name)
+                self.outcome(step, ok=each.ok, source="person" if each.person else "check", name=each.name)
         if decision.outcome == "ok":
-            known = Known(decision.id, decision.target, decision.tier, escalation=checked.escalation)
-            self._steps.keep(look.prefix, look.context, known)
+            before = Before(decision.id, decision.target, decision.tier, escalation=checked.escalation)
+            self._steps.keep(look.prefix, look.context, before)
 
     def _heard(self, look: Look, decision: Decision, response: ChatResponse) -> None:
         """What is done with a whole answer, if anything is."""
@@ -468,6 +480,8 @@ class Router:
     def _finished(self, look: Look, checked: _Checked | None, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
         _log(decision)
+        if self.policy is not None:
+            self.policy.began(decision)
         try:
             self.ledger.append(decision)
         except Exception:
@@ -497,6 +511,10 @@ class Router:
             return
         pool = Pool(current(target, now) for target in self.pool)
         self.pool, self.baseline, self._prices_end = pool, pool[self.baseline.name], next_change(pool)
+
+    def _model(self, name: str) -> str | None:
+        target = self.pool.get(name)
+        return None if target is None else target.model
 
     def _digest(self, mark: Mark) -> str:
         return hashlib.blake2b(str(mark.key).encode(), key=self._digest_key, digest_size=16).hexdigest()
@@ -536,8 +554,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context  # An error's traceback shows this frame, and may show its locals.
         answer = ResponseStream(call)
-        for _ in answer:
-            pass
+        for event in answer:
+            del event  # Nor what came, if the call is interrupted.
         return answer.response
 
     async def acomplete(
@@ -552,8 +570,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context
         answer = AsyncResponseStream(call)
-        async for _ in answer:
-            pass
+        async for event in answer:
+            del event
         return answer.response
 
     def stream(
@@ -656,6 +674,10 @@ class Router:
             source=source,
             name=name,
         )
+        if self.policy is not None and ok is not None and source != "judge":
+            told = self.policy.ended(label.decision_id or label.conversation_id or "", ok, role)
+            if told is not None:
+                logger.warning("%s", told)
         try:
             append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
             if append is not None:

@@ -81,8 +81,10 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "strategy",
         "policies",
         "checks",
+        "profiles",
         "selection",
     ),
+    "learning": ("agreement", "bounds", "outcomes", "outcome_files", "trial", "calibrate", "policy_file"),
 }
 """The order inside a room: a file imports only earlier ones."""
 

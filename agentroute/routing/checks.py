@@ -24,7 +24,7 @@ from .frames import exit_codes
 from .prefix import Prefix
 from .step import Step
 
-__all__ = ["Checks", "Escalation", "Known", "Memory", "Verdict"]
+__all__ = ["Before", "Checks", "Escalation", "Memory", "Verdict"]
 
 logger = logging.getLogger("agentroute")
 
@@ -100,7 +100,7 @@ class Checks:
                     f"or 'person'"
                 )
 
-    def results(self, request: ChatRequest, known: Known | None) -> Iterator[Verdict]:
+    def results(self, request: ChatRequest, known: Before | None) -> Iterator[Verdict]:
         """What the checks say of the results that came since the model last spoke."""
         calls: dict[str, ToolCall] = {}
         results: list[ToolResult] = []
@@ -253,7 +253,7 @@ _REJECTED = re.compile(
 
 
 def _by_person(
-    calls: Mapping[str, ToolCall], results: list[ToolResult], known: Known, reviewed: frozenset[str]
+    calls: Mapping[str, ToolCall], results: list[ToolResult], known: Before, reviewed: frozenset[str]
 ) -> Iterator[Verdict]:
     """Approved as the model wrote it is right; edited or rejected is not."""
     said = {result.tool_call_id: result.text for result in results}
@@ -282,7 +282,7 @@ def _canonical(call: ToolCall) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Before:
     """The step before: its decision, who served it, its calls (id, name, hash), and what holds since a failure."""
 
     decision_id: str
@@ -302,7 +302,7 @@ class Memory:
 
     def __init__(self, *, max_entries: int = 20_000) -> None:
         self._max_entries = max_entries
-        self._known: OrderedDict[object, Known] = OrderedDict()
+        self._known: OrderedDict[object, Before] = OrderedDict()
         self.begin_anew()
         renew_in_child(self)
 
@@ -310,14 +310,14 @@ class Memory:
         """For a forked child: another thread of its parent may have held the lock."""
         self._lock = threading.RLock()
 
-    def before(self, prefix: Prefix, context: StepContext) -> Known | None:
+    def before(self, prefix: Prefix, context: StepContext) -> Before | None:
         with self._lock:
             for mark in (prefix.whole, *prefix.earlier):
                 if (found := self._known.get(mark.key)) is not None:
                     return found
             return self._known.get(_name(context))
 
-    def keep(self, prefix: Prefix, context: StepContext, known: Known) -> None:
+    def keep(self, prefix: Prefix, context: StepContext, known: Before) -> None:
         with self._lock:
             for key in (prefix.whole.key, _name(context)):
                 if key is not None:

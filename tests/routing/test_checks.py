@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -373,6 +374,28 @@ def test_both_bills_count_and_the_checks_are_measured(caller: ScriptedProvider) 
     world.router.outcome(conversation_id="run", ok=False, source="person")
     (row,) = sensitivities(counted(ledger.assignments, ledger.labels))
     assert (row.noticed, row.failed) == (1, 1)
+
+
+def test_a_config_file_holds_all_but_functions(tmp_path: Path) -> None:
+    config = tmp_path / "agentroute.toml"
+    target = '[[target]]\nprovider = "openai"\nmodel = "gpt-4.1-nano"\n'
+    config.write_text(
+        f"""{target}[checks]
+"tool:pytest" = 0
+"tool:lint" = "no issues"
+"tool:find" = {{ type = "array", minItems = 1 }}
+tests = true
+structured = true
+person = ["send"]
+"""
+    )
+    checks = Router.from_config(config).checks
+    assert checks is not None
+    assert (set(checks.tools), checks.reviewed) == ({"pytest", "lint", "find"}, {"send"})
+    assert [each.ok for each in checks.results(asked("[]", ToolCall("c1", "find", "{}")), None)] == [False]
+    config.write_text(f"{target}[checks]\npytest = 0\n")
+    with pytest.raises(ConfigError, match="'pytest' is no place for a check"):
+        Router.from_config(config)
 
 
 def named(text: str) -> bool:
