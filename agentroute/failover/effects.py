@@ -98,8 +98,8 @@ class Try:
     """Begin an attempt: send this request to this target and reply with the first Sent, Item, Done or Failed.
 
     `deadline` is on the monotonic clock (seconds), None for no limit. `stream` False allows a plain JSON answer.
-    `stop` is the call's stop button, if it has one. `before_wait` is awaited on an event loop before the performer waits
-    for more of an answer: all that it has yielded since the last time came together.
+    `stop` is the call's stop button, if it has one. `before_wait` is awaited, on an event loop, before the performer
+    waits for more of an answer: all that it has yielded since the last time came together.
     """
 
     target: Target

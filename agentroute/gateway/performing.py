@@ -15,8 +15,8 @@ __all__ = ["Witness"]
 class Witness:
     """Performs attempts with `inner`. `target` is the last one that was asked, `attempts` how many there were.
 
-    `own_keys` are the client's own keys by provider; they live as long as this one call. `before_wait` is put into every
-    attempt.
+    `own_keys` are the client's own keys by provider; they live as long as this one call. `before_wait` is told to every
+    attempt (see Try).
     """
 
     def __init__(self, inner: AsyncPerformer, own_keys: Mapping[str, Secret] | None = None) -> None:

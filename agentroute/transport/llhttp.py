@@ -1,7 +1,7 @@
 """HTTP/1.1 on an event loop with llhttp as the parser: what a socket read brought comes as one piece, however chunked.
 
-It has the methods that we use of httpcore2's connection, and raises what that raises. llhttp comes with httptools, which
-uvicorn stands on: the extra `gateway` brings it, since a gateway's streams cost half with it (docs/measured.md).
+It has the methods that we use of httpcore2's connection, and raises what that raises. llhttp comes with httptools, on
+which uvicorn stands: the extra `gateway` brings it, since a gateway's streams cost much less with it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import httptools
 from .sockets import AsyncSocket
 from .watch import Watch
 
-__all__ = ["LlhttpAnswer", "LlhttpConnection"]
+__all__ = ["LlhttpAnswer", "LlhttpConnection", "written"]
 
 _MAX_HEAD: Final = 100 * 1024
 """What the heads of one answer may hold, as h11 has it."""
 
 _SWITCHED: Final = 101
-"""The one status below 200 after which no other follows."""
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -54,7 +53,7 @@ class LlhttpConnection:
         watch: Watch = request.extensions["timeout"]["read"]
         try:
             try:
-                await self._socket.write(_written(request), watch)
+                await self._socket.write(written(request), watch)
             except httpcore2.WriteError:
                 pass  # The server may have said why.
             while not self._head_whole:
@@ -85,11 +84,9 @@ class LlhttpConnection:
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._surplus = self._whole = True
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._surplus = True
-            if not self._whole:
+            if not self._whole and self._problem is None:
                 self._problem = httpcore2.RemoteProtocolError(str(error))
         if not self._head_whole:
             self._head_bytes += len(data)
@@ -123,7 +120,9 @@ class LlhttpConnection:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200 and status != _SWITCHED:
+        if status == _SWITCHED:
+            self._problem = httpcore2.RemoteProtocolError("the server switched protocols unasked")
+        elif status < 200:
             self.headers.clear()
         elif not self._whole:
             self.status = status
@@ -152,7 +151,7 @@ class LlhttpAnswer:
         """There is nothing to wait for: whether the connection can be kept is asked of it."""
 
 
-def _written(request: httpcore2.Request) -> bytes:
+def written(request: httpcore2.Request) -> bytes:
     """The bytes of the request, key and all: keep them in no frame that an error of ours shows."""
     if not _TARGET.fullmatch(request.url.target):
         raise httpcore2.LocalProtocolError("the address holds a sign that HTTP does not allow")
