@@ -22,12 +22,14 @@ class Baseline:
     """What savings are counted against.
 
     `warm_tokens`: how much of this prompt the baseline would have cached by now. `alone`: as far as is known, the
-    baseline served every earlier step, so its real bill is used if it serves this one too.
+    baseline served every earlier step, so its real bill is used if it serves this one too. `loop`: more steps are
+    likely, so it would have kept the prompt.
     """
 
     target: Target
     warm_tokens: int = 0
     alone: bool = False
+    loop: bool = True
 
 
 def completed(planned: Decision, log: Log, baseline: Baseline) -> Decision:
@@ -112,7 +114,9 @@ def _baseline_cost(planned: Decision, log: Log, baseline: Baseline) -> Decimal |
         if paid is not None:
             return paid
     if usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
-        return step_cost(baseline.target, usage.input_tokens, usage.output_tokens, baseline.warm_tokens).cost
+        return step_cost(
+            baseline.target, usage.input_tokens, usage.output_tokens, baseline.warm_tokens, loop=baseline.loop
+        ).cost
     return planned.baseline_cost
 
 

@@ -106,6 +106,8 @@ class Constraints:
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
     Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is
     asked for as many as it writes; with `strict_max_tokens` it may not serve.
+
+    `stakes`: USD that an unnoticed failure of the task costs its owner, in place of the strategy table's.
     """
 
     target: str | None = None
@@ -119,6 +121,7 @@ class Constraints:
     content_filter_fallback: tuple[str, ...] = ()
     max_attempts: int | None = None
     strict_max_tokens: bool = False
+    stakes: Decimal | float | None = None
 
     @classmethod
     def of(
@@ -162,6 +165,14 @@ class Constraints:
             number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value <= 0:
                 raise ConfigError(f"{name} is {value!r}; give a number above 0")
+        stakes = self.stakes
+        if stakes is not None and (
+            isinstance(stakes, bool)
+            or not isinstance(stakes, int | float | Decimal)
+            or not math.isfinite(stakes)
+            or stakes < 0
+        ):
+            raise ConfigError(f"stakes are {stakes!r}; give USD, 0 or more")
         if self.deadline_s is not None:
             object.__setattr__(self, "deadline_s", float(self.deadline_s))
         count = self.max_attempts
@@ -207,7 +218,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target in the order in which it would be tried. Costs are estimates in USD; None is an unknown price."""
+    """A target in the order in which it would be tried. Costs are estimates in USD; None is an unknown price.
+
+    `score` is what is compared, in USD a step. With `balanced` it has `risk` in it: what a failed task costs, times how
+    likely this target makes it fail at this step.
+    """
 
     target: str
     tier: Tier
@@ -216,6 +231,7 @@ class Candidate:
     cached_tokens: int
     score: float | None
     reason: str
+    risk: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +397,7 @@ class Decision:
                     "cached_tokens": c.cached_tokens,
                     "score": c.score,
                     "reason": c.reason,
+                    "risk": c.risk,
                 }
                 for c in self.candidates
             ],
@@ -531,12 +548,13 @@ def _needed(candidate: Candidate, first: Candidate, decision: Decision) -> float
 
 
 def _breaks_even(candidate: Candidate, other: Candidate) -> float | None:
-    """The P at which the scores of two candidates are equal: a score is a cost and a risk that falls with P."""
-    if candidate.score is None or other.score is None or candidate.expected_cost is None:
+    """The P at which the scores of two candidates are equal: a score is a spend and a risk that falls with P."""
+    if candidate.score is None or other.score is None or candidate.risk is None:
         return None
-    cost, lack = float(candidate.expected_cost), 1 - candidate.sufficiency
-    risk = (candidate.score - cost) / lack if lack > 0 else 0.0
-    return 1 - (other.score - cost) / risk if risk > 0 else None
+    lack = 1 - candidate.sufficiency
+    stakes = candidate.risk / lack if lack > 0 else 0.0
+    spent = candidate.score - candidate.risk
+    return 1 - (other.score - spent) / stakes if stakes > 0 else None
 
 
 _FLOOR = re.compile(r"\b(?:reaches|below) (\d\.\d+)")

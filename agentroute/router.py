@@ -28,17 +28,19 @@ from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
-from .ledger import Ledger, MemoryLedger
+from .ledger import Label, Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .providers.keys import Secret
 from .providers.network import Network
-from .routing.affinity import Affinity, Recall
+from .routing.affinity import Affinity, Recall, kept
+from .routing.caches import asked_of, is_loop
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
 from .routing.reasoning_state import LiveState, live_state
+from .routing.runs import Run, after
 from .routing.selection import Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
@@ -47,6 +49,7 @@ from .targets import Pool, Target, Tier
 
 if TYPE_CHECKING:
     from .ledger import SqliteLedger
+    from .ledger.labels import Source
 
 __all__ = ["AsyncResponseStream", "Call", "Look", "ResponseStream", "Router"]
 
@@ -140,6 +143,7 @@ class Router:
         if isinstance(ledger, str | Path):
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
+        self._told_of_labels = False
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -285,7 +289,7 @@ class Router:
         if not isinstance(context, StepContext):
             raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
         try:
-            prefix = Prefix.of(request.messages, request.tools)
+            prefix = Prefix.of_request(request)
         except (AttributeError, TypeError):
             check_parts(request.messages)
             raise
@@ -309,6 +313,7 @@ class Router:
         opened = {
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
+        loop = is_loop(request)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         situation = Situation(
             request=request,
@@ -320,14 +325,17 @@ class Router:
             input_tokens=tokens.input_tokens,
             output_tokens=output_tokens,
             warm=recall.warm,
+            loop=loop,
             opened=opened,
             reasoning=look.reasoning,
+            run=recall.run,
+            seen_tokens=recall.seen_tokens,
         )
         selection = select(situation, self.pool)
         first = selection.candidates[0]
         expected = selection.costs[first.target]
         baseline_warm = self._baseline_warm(recall, now)
-        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm)
+        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm, loop=loop)
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
@@ -369,14 +377,14 @@ class Router:
         return Call(
             decision,
             plan,
-            Baseline(self.baseline, baseline_warm, alone=alone),
+            Baseline(self.baseline, baseline_warm, alone=alone, loop=loop),
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            finished=partial(self._finished, prefix),
+            finished=partial(self._finished, prefix, request),
         )
 
-    def _finished(self, prefix: Prefix, decision: Decision) -> None:
+    def _finished(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
         _log(decision)
         try:
@@ -386,7 +394,8 @@ class Router:
         if decision.outcome != "ok":
             return
         try:
-            self.observe(prefix, decision.target, decision.counted_input, decision.estimated_usage)
+            usage = None if decision.counted_input is None else decision.usage
+            self.observe(prefix, decision.target, usage, decision.estimated_usage, request=request, decision=decision)
         except Exception:
             logger.exception("the affinity did not take decision %s", decision.id)
 
@@ -491,11 +500,88 @@ class Router:
         with _SEALED:
             return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
 
-    def observe(self, prefix: Prefix, target: str, counted: int | None, estimated: Usage) -> None:
-        """Notes that `target` has read this prefix: it is warm there, and its count (None for none that is believed)
-        anchors the next estimate."""
+    def observe(
+        self,
+        prefix: Prefix,
+        target: str,
+        usage: Usage | None,
+        estimated: Usage,
+        *,
+        request: ChatRequest | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
+        none that is believed), and that count anchors the next estimate.
+
+        `request` tells what its markers ask for, `decision` what the step has shown of the run.
+        """
+        counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
-        self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=counted is not None)
+        served = self.pool[target]
+        asked, system = asked_of(request, served)
+        left = kept(served, tokens, usage, asked=asked, system=system)
+        now = self._clock.monotonic()
+        run = None if decision is None else self._run(prefix, served, decision, now)
+        self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
+
+    def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
+        """What the conversation has shown once this step is done."""
+        before = self.affinity.recall(prefix, (served,), now).run
+        home = None if before is None else self.pool.get(before.home)
+        rank = served.tier.rank if served.tier is not None else 0
+        was = home.tier.rank if home is not None and home.tier is not None else rank
+        likely = decision.sufficiency
+        return after(
+            before,
+            (likely["budget"], likely["mid"], likely["standard"], likely["premium"]),
+            decision.step_kind,
+            served.name,
+            up=rank > was,
+            down=rank < was,
+        )
+
+    # -- outcomes ------------------------------------------------------------------------------------------------
+
+    def outcome(
+        self,
+        decision: Decision | str | None = None,
+        *,
+        conversation_id: str | None = None,
+        role: str | None = None,
+        ok: bool | None = None,
+        score: float | None = None,
+        source: Source = "check",
+        name: str | None = None,
+    ) -> None:
+        """Notes in the ledger how a step (its decision, or the id of it) or a whole conversation went. Returns at once.
+
+        `ok`, `score` (any finite number) or both. `source` says who knows: `check` (code that can tell: tests, a
+        schema, a guardrail), `person`, `benchmark` or `judge` (a model's opinion: shown, and certifies nothing). `role`
+        narrows what is said of a conversation to one that took part; `name` tells several checks from each other.
+        Raises RequestError for what cannot be meant; a fault of the ledger is logged and never raised.
+
+        >>> router = Router(["openai/gpt-4.1-nano"])
+        >>> router.outcome("a1b2", ok=False, source="person")
+        """
+        label = Label(
+            at=self._clock.now(),
+            decision_id=decision.id if isinstance(decision, Decision) else decision,
+            conversation_id=conversation_id,
+            role=role,
+            ok=ok,
+            score=score,
+            source=source,
+            name=name,
+        )
+        try:
+            append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
+            if append is not None:
+                append(label)
+            elif not self._told_of_labels:
+                self._told_of_labels = True
+                logger.warning("the ledger %s keeps no outcomes (no `append_label`)", type(self.ledger).__name__)
+        except Exception:
+            logger.exception("the ledger did not take an outcome")
 
     # -- what is held --------------------------------------------------------------------------------------------
 

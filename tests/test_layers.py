@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("catalog", "failover", "formats", "routing", "history", "native"),
     ("transport", "ledger"),
     ("config", "accounting", "call", "router"),
-    ("replay", "testing", "gateway", "cli", "__main__"),
+    ("replay", "learning", "testing", "gateway", "cli", "__main__"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
@@ -56,6 +56,8 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "roles",
         "prefix",
         "tokens",
+        "caches",
+        "runs",
         "affinity",
         "reasoning_state",
         "frames",
@@ -73,6 +75,8 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "rules",
         "learned",
         "classifier",
+        "encoders",
+        "examples",
         "economics",
         "strategy",
         "policies",
@@ -93,6 +97,10 @@ CONFINED = {
     "rich": {"cli"},
     "platformdirs": {"cli"},
     "genai_prices": {"catalog"},
+    "numpy": {"routing"},
+    "safetensors": {"routing"},
+    "tokenizers": {"routing"},
+    "sentence_transformers": {"routing"},
     "langchain": set(),
     "langchain_core": set(),
     "langgraph": set(),
