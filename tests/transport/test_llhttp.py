@@ -175,7 +175,9 @@ def test_a_request_holds_what_it_was_given_and_no_more(target: str, name: str, v
 
 def test_a_request_as_it_is_written() -> None:
     headers = [("host", "a:1"), ("authorization", "Bearer k"), ("x-empty", ""), ("x-words", "a  b\tc")]
-    raw = b"POST /v1/x?y=%20 HTTP/1.1\r\nhost: a:1\r\nauthorization: Bearer k\r\nx-empty: \r\nx-words: a  b\tc\r\n\r\n{}"
+    raw = (
+        b"POST /v1/x?y=%20 HTTP/1.1\r\nhost: a:1\r\nauthorization: Bearer k\r\nx-empty: \r\nx-words: a  b\tc\r\n\r\n{}"
+    )
     assert written(sent("/v1/x?y=%20", headers)) == raw
 
 
