@@ -1,9 +1,8 @@
-"""Answers on an event loop, parsed by llhttp and, without httptools, by h11: one outcome, and one way with connections."""
+"""Answers on an event loop, parsed by llhttp or, without httptools, by h11: one outcome, the same connections."""
 
 from __future__ import annotations
 
 import asyncio
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpcore2
 import pytest
 
 from agentroute import AgentRouteError, ConnectionFailed, Router, StreamInterrupted, TextDelta
+from agentroute.call import AsyncResponseStream
 from agentroute.failover.effects import Item, Timeouts, Try
 from agentroute.messages import ChatRequest
 from agentroute.transport import AsyncHttpPerformer, clients
@@ -138,10 +138,14 @@ async def test_events_before_broken_framing_are_shown(bad: bytes, together: bool
     with Loopback([good + bad] if together else [good, 0.1, bad]) as server:
         async with Router([server.target("a")]) as router:
             with pytest.raises(StreamInterrupted):
-                async with router.astream("hello") as events:
-                    async for event in events:
-                        shown.append(event)
+                await read(router.astream("hello"), shown)
     assert [event.text for event in shown if isinstance(event, TextDelta)] == ["hello"]
+
+
+async def read(stream: AsyncResponseStream, shown: list[Any]) -> None:
+    async with stream as events:
+        async for event in events:
+            shown.append(event)
 
 
 async def test_a_refusal_of_a_long_body_is_read_though_it_was_not_read_to_its_end() -> None:
