@@ -19,6 +19,7 @@ from .providers import PROVIDERS, Dialect, Provider
 from .providers.addresses import missing
 from .routing.encoders import encoder_named
 from .routing.examples import ExamplesClassifier, read_examples
+from .routing.profiles import Profiles
 from .routing.strategy import StrategyTable
 from .targets import Capabilities, Price, Target
 from .targets.model_rules import ModelRules
@@ -27,6 +28,7 @@ __all__ = ["load", "load_gateway", "targets_from_environment"]
 
 _Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _KeyName = Annotated[str, Field(pattern=r"^env:.+")]
 _Proxy = Annotated[str, Field(pattern=r"^(env:.+|direct|http://[^@/?#]+/?)$")]
 _Path = Annotated[str, Field(min_length=1)]
@@ -121,11 +123,19 @@ class _Gateway(_Section):
     drain_s: _Seconds | None = None
 
 
+class _Recording(_Section):
+    folder: _Path
+    days: _Above0 = 30.0
+    max_mb: _Above0 = 1_000.0
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+
+
 class _File(_Network):
     target: Annotated[list[_Target], Field(min_length=1)]
     strategy: Literal["cheapest", "balanced", "best"] = "balanced"
     baseline: str | None = None
     table: str | None = None
+    policy: str | None = None
     ledger: Annotated[str, Field(min_length=1)] = "memory"
     deadline_s: _Seconds = 600.0
     timeouts: _Timeouts = _Timeouts()
@@ -133,6 +143,7 @@ class _File(_Network):
     role: dict[str, dict[str, Any]] = {}
     examples: _Examples | None = None
     gateway: _Gateway = _Gateway()
+    recording: _Recording | None = None
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -188,12 +199,18 @@ def _read(path: Path) -> dict[str, Any] | str:
         "baseline": settings.baseline,
         "classifier": None if settings.examples is None else _classifier(settings.examples, path.parent),
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
+        "policy": None if settings.policy is None else Profiles.load(path.parent / settings.policy),
         "ledger": None if settings.ledger == "memory" else path.parent / Path(settings.ledger).expanduser(),
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
+        "recording": None if settings.recording is None else _recording(settings.recording, path.parent),
         **_network(settings.model_dump(include={"proxy", "verify", "cert"}, exclude_none=True), path.parent),
     }
+
+
+def _recording(given: _Recording, folder: Path) -> dict[str, Any]:
+    return {**given.model_dump(), "folder": folder / Path(given.folder).expanduser()}
 
 
 def _settings(path: Path) -> _File | str:
@@ -302,6 +319,7 @@ _TABLES: Final[Mapping[str, type[_Section]]] = {
     "timeouts": _Timeouts,
     "examples": _Examples,
     "gateway": _Gateway,
+    "recording": _Recording,
     "key": _ClientKey,
 }
 _KEYS: Final = frozenset(_File.model_fields).union(*(table.model_fields for table in _TABLES.values()))
@@ -328,6 +346,10 @@ _WANTED: Final[Mapping[str, str]] = {
     "proxy": "give 'http://HOST:PORT', 'direct', or, as a password belongs in no file, 'env:NAME' of its address",
     "verify": "give the path of the CA certificates to trust; TLS is always verified",
     "cert": "give the path of a client certificate, or [certificate, key]",
+    "recording": "give a table: [recording], with a `folder`",
+    "folder": "give the path of a folder",
+    **dict.fromkeys(("days", "max_mb"), "give a number above 0"),
+    "share": "give the share of conversations, above 0 and up to 1",
     "ledger": 'give the path of a file, or "memory"',
     "key": "write [[gateway.key]], in two brackets, above the keys of each client key",
     "gateway": "give a table: [gateway]",

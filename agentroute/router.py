@@ -35,10 +35,11 @@ from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
 from .routing.caches import asked_of, is_loop
-from .routing.classifier import Classifier, StandardClassifier
+from .routing.classifier import CAUTION, Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
 from .routing.prefix import Mark, Prefix
+from .routing.profiles import Profiles
 from .routing.reasoning_state import LiveState, live_state
 from .routing.runs import Run, after
 from .routing.selection import Situation, select
@@ -50,6 +51,7 @@ from .targets import Pool, Target, Tier
 if TYPE_CHECKING:
     from .ledger import SqliteLedger
     from .ledger.labels import Source
+    from .recording import Recorder
 
 __all__ = ["AsyncResponseStream", "Call", "Look", "ResponseStream", "Router"]
 
@@ -83,7 +85,9 @@ class Router:
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
-    step's own are put over. Raises ConfigError for an empty pool or a name that is not in it.
+    step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
+    the file). `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without
+    it they are kept nowhere. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -113,6 +117,8 @@ class Router:
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
+        recording: Recorder | str | Path | None = None,
+        policy: Profiles | str | Path | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
@@ -135,6 +141,9 @@ class Router:
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
         self.roles: Mapping[str, Constraints] = read_policies(roles, self.pool)
+        self.policy = Profiles.load(policy) if isinstance(policy, str | Path) else policy
+        if self.policy is not None:
+            self.policy.check(self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -144,6 +153,7 @@ class Router:
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._told_of_labels = False
+        self.recording = None if recording is None else _recorder(recording, self.pool)
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -251,6 +261,8 @@ class Router:
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
             "roles": self.roles,
+            "recording": self.recording,
+            "policy": self.policy,
         }
         return _unpickled, (type(self), settings)
 
@@ -314,6 +326,9 @@ class Router:
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
         loop = is_loop(request)
+        known = None
+        if self.policy is not None:
+            known = self.policy.of(context, request, created_at.date(), self._model)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         situation = Situation(
             request=request,
@@ -330,6 +345,7 @@ class Router:
             reasoning=look.reasoning,
             run=recall.run,
             seen_tokens=recall.seen_tokens,
+            known=known,
         )
         selection = select(situation, self.pool)
         first = selection.candidates[0]
@@ -339,6 +355,8 @@ class Router:
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
+        if known is not None:
+            reasons = (*(each for each in reasons if not each.endswith(CAUTION)), *known.reasons)
         decision = Decision(
             id=self._new_id(),
             created_at=created_at,
@@ -382,11 +400,19 @@ class Router:
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
             finished=partial(self._finished, prefix, request),
+            heard=None if self.recording is None else partial(self._heard, request),
         )
+
+    def _heard(self, request: ChatRequest, decision: Decision, response: ChatResponse) -> None:
+        """What is done with a whole answer, if anything is."""
+        if self.recording is not None:
+            self.recording.take(decision, request, response)
 
     def _finished(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
         _log(decision)
+        if self.policy is not None:
+            self.policy.began(decision)
         try:
             self.ledger.append(decision)
         except Exception:
@@ -414,6 +440,10 @@ class Router:
             return
         pool = Pool(current(target, now) for target in self.pool)
         self.pool, self.baseline, self._prices_end = pool, pool[self.baseline.name], next_change(pool)
+
+    def _model(self, name: str) -> str | None:
+        target = self.pool.get(name)
+        return None if target is None else target.model
 
     def _digest(self, mark: Mark) -> str:
         return hashlib.blake2b(str(mark.key).encode(), key=self._digest_key, digest_size=16).hexdigest()
@@ -453,8 +483,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context  # An error's traceback shows this frame, and may show its locals.
         answer = ResponseStream(call)
-        for _ in answer:
-            pass
+        for event in answer:
+            del event  # Nor what came, if the call is interrupted.
         return answer.response
 
     async def acomplete(
@@ -469,8 +499,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context
         answer = AsyncResponseStream(call)
-        async for _ in answer:
-            pass
+        async for event in answer:
+            del event
         return answer.response
 
     def stream(
@@ -573,6 +603,10 @@ class Router:
             source=source,
             name=name,
         )
+        if self.policy is not None and ok is not None and source != "judge":
+            told = self.policy.ended(label.decision_id or label.conversation_id or "", ok, role)
+            if told is not None:
+                logger.warning("%s", told)
         try:
             append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
             if append is not None:
@@ -614,6 +648,8 @@ class Router:
             performer.close()
         if self._opened_ledger is not None:
             self._opened_ledger.close()
+        if self.recording is not None:
+            self.recording.close()
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, and those of plain calls."""
@@ -691,6 +727,16 @@ def _open(path: str | Path) -> SqliteLedger:
     from .ledger import SqliteLedger
 
     return SqliteLedger(path)
+
+
+def _recorder(value: Any, pool: Pool) -> Recorder:
+    from .recording import Recorder
+
+    recorder = Recorder.of(value)
+    recorder.hide(
+        key for target in pool for key in (target.api_key, *target.spare_keys, target.proxy) if isinstance(key, Secret)
+    )
+    return recorder
 
 
 def _cut_off(context: StepContext) -> StepContext:

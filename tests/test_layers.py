@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "decisions",
     ),
     ("catalog", "failover", "formats", "routing", "history", "native"),
-    ("transport", "ledger"),
+    ("transport", "ledger", "recording"),
     ("config", "accounting", "call", "router"),
     ("replay", "learning", "testing", "gateway", "cli", "__main__"),
 )
@@ -80,8 +80,10 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "economics",
         "strategy",
         "policies",
+        "profiles",
         "selection",
     ),
+    "learning": ("agreement", "bounds", "outcomes", "outcome_files", "trial", "calibrate", "policy_file"),
 }
 """The order inside a room: a file imports only earlier ones."""
 

@@ -19,6 +19,7 @@ from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
 from .economics import HORIZON, StepCost, growth, spend, step_cost
+from .profiles import Known
 from .reasoning_state import LiveState
 from .runs import CLEAN, ON_EVIDENCE, Run, smoothed
 from .step import Step
@@ -53,7 +54,8 @@ class Situation:
 
     `warm`: tokens of the prompt that lie in a target's cache, by its name. `loop`: more steps are likely. `opened`: the
     targets (by name) whose circuit is open. `reasoning`: what any model but its origin would have to think again.
-    `run`: what the steps before have shown; `seen_tokens`: how long the prompt of the last one was.
+    `run`: what the steps before have shown; `seen_tokens`: how long the prompt of the last one was. `known`: what
+    outcomes have shown of the role that asks.
     """
 
     request: ChatRequest
@@ -70,6 +72,7 @@ class Situation:
     reasoning: LiveState | None = None
     run: Run | None = None
     seen_tokens: int = 0
+    known: Known | None = None
 
     def failure(self, again: float) -> tuple[float, str]:
         """USD that an insufficient answer is expected to cost at this step, and what that is.
@@ -184,6 +187,8 @@ def select(situation: Situation, pool: Pool) -> Selection:
             continue
         assert target.tier is not None
         sufficiency = likely[target.tier.rank]
+        if situation.known is not None:
+            sufficiency = situation.known.of(target.name, sufficiency, situation.step)
         options.append(_Option(target, target.tier, sufficiency, situation.cost_on(target)))
     options = _writing_enough(options, dropped, request)
     allowed = _allowed_after_filter(situation, files, pool)
