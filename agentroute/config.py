@@ -151,6 +151,7 @@ class _File(_Network):
     examples: _Examples | None = None
     gateway: _Gateway = _Gateway()
     recording: _Recording | None = None
+    checks: dict[str, Any] = {}
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -217,6 +218,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
         "budget": budget,
+        "checks": settings.checks or None,
         "recording": None if settings.recording is None else _recording(settings.recording, path.parent),
         **_network(settings.model_dump(include={"proxy", "verify", "cert"}, exclude_none=True), path.parent),
     }
@@ -364,6 +366,7 @@ _WANTED: Final[Mapping[str, str]] = {
     "cert": "give the path of a client certificate, or [certificate, key]",
     "recording": "give a table: [recording], with a `folder`",
     "folder": "give the path of a folder",
+    "checks": "give a table, like [checks] with 'tool:pytest' = 0",
     **dict.fromkeys(("days", "max_mb"), "give a number above 0"),
     "share": "give the share of conversations, above 0 and up to 1",
     "ledger": 'give the path of a file, or "memory"',

@@ -39,6 +39,7 @@ from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
 from .routing.caches import asked_of, is_loop
+from .routing.checks import Before, Checks, Escalation, Memory, Verdict
 from .routing.classifier import CAUTION, Classifier, StandardClassifier
 from .routing.economics import StepCost, affordable_output, expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
@@ -79,6 +80,15 @@ class Look:
     reasoning: LiveState | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The step before, what the checks say of its results, and what follows for this step."""
+
+    before: Before | None
+    verdicts: tuple[Verdict, ...]
+    escalation: Escalation | None
+
+
 class Router:
     """Sends each step to the cheapest target that will do it right. Safe in threads and tasks.
 
@@ -91,7 +101,9 @@ class Router:
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
     step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
     the file). `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without
-    it they are kept nowhere. Raises ConfigError for an empty pool or a name that is not in it.
+    it they are kept nowhere. `checks` hold results and answers against code of your own: what fails is an outcome, and
+    the rest of the turn goes to a higher tier (docs/outcomes.md); `success_when` says of each answer without tool calls
+    whether it is right, or a score. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -126,6 +138,8 @@ class Router:
         on_notice: OnNotice | None = None,
         recording: Recorder | str | Path | None = None,
         policy: Profiles | str | Path | None = None,
+        checks: Mapping[str, Any] | None = None,
+        success_when: Callable[[ChatResponse], bool | float | None] | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
@@ -161,6 +175,12 @@ class Router:
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._told_of_labels = False
+        self.checks = None if checks is None else Checks(checks)
+        if success_when is not None and not callable(success_when):
+            raise ConfigError(f"success_when is a {type(success_when).__name__}; give a function of the answer")
+        self._success_when = success_when
+        self._steps = Memory()
+        self._hears = not (recording is None and checks is None and success_when is None)
         self.recording = None if recording is None else _recorder(recording, self.pool)
         self.notices = Notices(on_notice)
         self.spending = Spending() if spending is None else spending
@@ -259,6 +279,12 @@ class Router:
                 f"the router cannot be pickled: its on_notice cannot ({problem}); give a function of a module, or "
                 f"build the router where it is used"
             )
+        for name, given in (("checks", self.checks and self.checks.given), ("success_when", self._success_when)):
+            problem = None if given is None else _why_not_pickled(given)
+            if problem is not None:
+                raise ConfigError(
+                    f"the router cannot be pickled: its `{name}` cannot ({problem}); give named functions"
+                )
         for name, model in self.models.items():
             problem = _why_not_pickled(model)
             if problem is not None:
@@ -284,6 +310,8 @@ class Router:
             "on_notice": self.notices.on_notice,
             "recording": self.recording,
             "policy": self.policy,
+            "checks": None if self.checks is None else self.checks.given,
+            "success_when": self._success_when,
         }
         return _unpickled, (type(self), settings)
 
@@ -379,6 +407,9 @@ class Router:
             known=known,
             budgeted=bool(bounds),
         )
+        checked = None if self.checks is None else self._checked(self.checks, look, recall)
+        if checked is not None and checked.escalation is not None:
+            situation = replace(situation, above=checked.escalation.above)
         selection = select(situation, self.pool)
         first = selection.candidates[0]
         expected = selection.costs[first.target]
@@ -389,6 +420,8 @@ class Router:
             reasons = (*reasons, f"policy of role {role!r}")
         if known is not None:
             reasons = (*(each for each in reasons if not each.endswith(CAUTION)), *known.reasons)
+        if checked is not None and checked.escalation is not None:
+            reasons = (*reasons, checked.escalation.reason)
         decision = Decision(
             id=self._new_id(),
             created_at=created_at,
@@ -434,11 +467,11 @@ class Router:
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            ended=partial(self._ended, prefix, request, recall.last_target, opened),
+            ended=partial(self._ended, look, checked, recall.last_target, opened),
             refused=self._refused,
             reserve=partial(self._reserve, bounds, plan, expected) if bounds else None,
             max_cost=max_cost,
-            heard=None if self.recording is None else partial(self._heard, request),
+            heard=partial(self._heard, look) if self._hears else None,
         )
 
     def _bounds(
@@ -465,15 +498,15 @@ class Router:
 
     def _ended(
         self,
-        prefix: Prefix,
-        request: ChatRequest,
+        look: Look,
+        checked: _Checked | None,
         before: str | None,
         opened: Mapping[str, Open],
         decision: Decision,
         hold: Hold | None,
     ) -> tuple[Notice, ...]:
         """Records the step, remembers which target has read its prefix, and tells what somebody should know of it."""
-        self._record(prefix, request, decision)
+        self._record(look, checked, decision)
         now = self._clock.monotonic()
         failed = {a.target for a in decision.attempts if a.outcome == "failed"} - opened.keys()
         views = ((name, self.breakers.open_until(self.pool[name], now)) for name in failed if name in self.pool)
@@ -487,12 +520,48 @@ class Router:
     def _refused(self, error: BudgetExceeded, decision: Decision) -> tuple[Notice, ...]:
         return self.notices.refused(error, decision, self._clock.monotonic())
 
-    def _heard(self, request: ChatRequest, decision: Decision, response: ChatResponse) -> None:
+    def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
+        """What the checks say of the results in this request, and whether its turn goes on higher."""
+        before = self._steps.before(look.prefix, look.context)
+        verdicts = tuple(checks.results(look.request, before))
+        failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
+        if failed is None:
+            return _Checked(before, verdicts, None if before is None else before.active(look.step))
+        last = recall.last_target if before is None else before.target
+        if last is None or last not in self.pool:
+            return _Checked(before, verdicts, None)
+        tier = self.pool[last].tier or Tier.BUDGET
+        return _Checked(before, verdicts, Escalation(failed, last, tier, look.step.n_user_turns))
+
+    def _keep_checked(self, checked: _Checked, look: Look, decision: Decision) -> None:
+        """Notes what the checks said of the step before, and what the next one must know of this one."""
+        previous = look.context.previous
+        step = checked.before.decision_id if checked.before is not None else None if previous is None else previous.id
+        if step is not None:
+            for each in checked.verdicts:
+                self.outcome(step, ok=each.ok, source="person" if each.person else "check", name=each.name)
+        if decision.outcome == "ok":
+            before = Before(decision.id, decision.target, decision.tier, escalation=checked.escalation)
+            self._steps.keep(look.prefix, look.context, before)
+
+    def _heard(self, look: Look, decision: Decision, response: ChatResponse) -> None:
         """What is done with a whole answer, if anything is."""
         if self.recording is not None:
-            self.recording.take(decision, request, response)
+            self.recording.take(decision, look.request, response)
+        if self.checks is not None:
+            failed = None
+            for each in self.checks.answer(look.request, response, look.context):
+                self.outcome(decision, ok=each.ok, name=each.name)
+                failed = failed if each.ok else each.name
+            self._steps.heard(look.prefix, look.step, decision, response, failed)
+        if self._success_when is not None and not response.tool_calls:
+            said = self._success_when(response)
+            if isinstance(said, bool):
+                self.outcome(decision, ok=said, name="success_when")
+            elif said is not None:
+                self.outcome(decision, score=said, name="success_when")
 
-    def _record(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> None:
+    def _record(self, look: Look, checked: _Checked | None, decision: Decision) -> None:
         _log(decision)
         if self.policy is not None:
             self.policy.began(decision)
@@ -500,11 +569,13 @@ class Router:
             self.ledger.append(decision)
         except Exception:
             logger.exception("the ledger did not take decision %s", decision.id)
+        if checked is not None:
+            self._keep_checked(checked, look, decision)
         if decision.outcome != "ok":
             return
         try:
-            usage = None if decision.counted_input is None else decision.usage
-            self.observe(prefix, decision.target, usage, decision.estimated_usage, request=request, decision=decision)
+            usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
+            self.observe(look.prefix, decision.target, usage, estimated, request=look.request, decision=decision)
         except Exception:
             logger.exception("the affinity did not take decision %s", decision.id)
 
@@ -805,8 +876,11 @@ def _why_not_pickled(value: object) -> str | None:
 def _log(decision: Decision) -> None:
     """One line for a step, DEBUG, or INFO if it was slow: names, counts and times; nothing of what was said."""
     seconds = sum(attempt.duration_s for attempt in decision.attempts)
+    level = logging.INFO if seconds >= SLOW_S else logging.DEBUG
+    if not logger.isEnabledFor(level):
+        return
     logger.log(
-        logging.INFO if seconds >= SLOW_S else logging.DEBUG,
+        level,
         "step %s (%s, %s): %s from %r after %.1f s, %d attempts, cost %s",
         decision.id,
         decision.step_kind.value,

@@ -80,6 +80,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "economics",
         "strategy",
         "policies",
+        "checks",
         "profiles",
         "selection",
     ),
@@ -90,6 +91,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
 CONFINED = {
     "httpx2": {"transport"},
     "httpcore2": {"transport"},
+    "httptools": {"transport"},
     "httpx": set(),
     "httpcore": set(),
     "pydantic": {"config"},
@@ -99,6 +101,7 @@ CONFINED = {
     "rich": {"cli"},
     "platformdirs": {"cli"},
     "genai_prices": {"catalog"},
+    "jsonschema": {"routing"},
     "numpy": {"routing"},
     "safetensors": {"routing"},
     "tokenizers": {"routing"},

@@ -55,7 +55,8 @@ class Situation:
     `warm`: tokens of the prompt that lie in a target's cache, by its name. `loop`: more steps are likely. `opened`: the
     targets (by name) whose circuit is open. `reasoning`: what any model but its origin would have to think again.
     `run`: what the steps before have shown; `seen_tokens`: how long the prompt of the last one was. `known`: what
-    outcomes have shown of the role that asks. `budgeted`: a budget has to be kept.
+    outcomes have shown of the role that asks. `above`: a check failed on this tier, so higher ones come first.
+    `budgeted`: a budget has to be kept.
     """
 
     request: ChatRequest
@@ -74,6 +75,7 @@ class Situation:
     seen_tokens: int = 0
     budgeted: bool = False
     known: Known | None = None
+    above: Tier | None = None
 
     def failure(self, again: float) -> tuple[float, str]:
         """USD that an insufficient answer is expected to cost at this step, and what that is.
@@ -229,6 +231,9 @@ def select(situation: Situation, pool: Pool) -> Selection:
         ranked = [(o, score, f"{reason}; circuit open: {opened[o.target.name]}") for o, score, reason in ranked]
         note = "every circuit is open: the first to come back comes first"
     ranked = _forced_first(ranked, request)
+    above = situation.above
+    if above is not None:
+        ranked = sorted(ranked, key=lambda entry: (entry[0].tier <= above) + (entry[0].tier < above))
     first, rest = ranked[0], ranked[1:]
     if well:
         # A stable sort: other providers first, each part in its order.
