@@ -22,6 +22,8 @@ __all__ = [
     "SCHEMA_VERSION",
     "Attempt",
     "AttemptOutcome",
+    "BreakKind",
+    "CacheBreak",
     "Candidate",
     "Complexity",
     "Constraints",
@@ -44,6 +46,21 @@ Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
 Complexity: TypeAlias = Literal["simple", "medium", "complex"]
 Outcome: TypeAlias = Literal["planned", "ok", "failed", "interrupted", "cancelled", "abandoned"]
 AttemptOutcome: TypeAlias = Literal["ok", "failed", "interrupted", "cancelled", "abandoned"]
+
+
+BreakKind: TypeAlias = Literal[
+    "tools_changed",
+    "tool_order",
+    "system_changed",
+    "message_changed",
+    "history_cut",
+    "effort_toggled",
+    "tool_choice_toggled",
+    "expired",
+    "unexplained",
+]
+"""Why a provider did not read from its cache what it had kept: what changed in the prompt, the pause was longer than
+the cache lives (`expired`), or nothing that can be seen (`unexplained`)."""
 
 
 class StepKind(Enum):
@@ -267,6 +284,28 @@ class Attempt:
     cost_source: BillSource | None = None
     cost_problem: str | None = None
     list_cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheBreak:
+    """What of a prompt was paid for again, though the provider had kept it, and why.
+
+    `position` is the place, from 1, of the tool or message at which the prompt began to differ (of a long message list:
+    the first place at which it may); None where nothing of it changed. `tokens` were not read again, which cost `cost`
+    USD more than reading them (None if the price is unknown).
+    """
+
+    kind: BreakKind
+    position: int | None
+    tokens: int
+    cost: Decimal | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "position": self.position, "tokens": self.tokens, "cost": _money(self.cost)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CacheBreak:
+        return cls(data["kind"], data["position"], data["tokens"], _decimal(data["cost"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "prefix",
         "tokens",
         "caches",
+        "breaks",
         "runs",
         "affinity",
         "reasoning_state",

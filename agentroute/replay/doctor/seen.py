@@ -1,0 +1,260 @@
+"""What a call should have read from its model's cache, what it did read, and why not. Pure: numbers and hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from agentroute.decisions import CacheBreak
+from agentroute.messages import Usage
+from agentroute.replay.records import Asked
+from agentroute.routing.breaks import paid_again
+from agentroute.routing.caches import HOUR, minimum, needs_markers
+from agentroute.targets import Target
+
+from .findings import Kind
+from .shapes import Shape, difference
+
+__all__ = ["Call", "Seen", "State", "look"]
+
+_NOISE: Final = 256
+"""Tokens that no cache reads anyway: it is kept in blocks of up to 128, and written from marker to marker."""
+
+_NOISE_SHARE: Final = 0.05
+
+_RESET: Final = 0.6
+"""A prompt that shrank below this share of the one before, of which nothing else is known, was compacted."""
+
+_MOSTLY: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One recorded call as numbers: who called which model when, its tokens, and what of its prompt is known.
+
+    `usage` is the provider's count, None without one; `at` in seconds, None if it was not recorded. `asked` and `shape`
+    are None where the log holds no request bodies; `known` is a break that a router has told of itself. `loop`: more
+    steps are likely; `turn`: a person has just spoken.
+    """
+
+    place: str
+    agent: str
+    model: str
+    target: Target | None
+    input_tokens: int
+    output_tokens: int
+    at: float | None = None
+    usage: Usage | None = None
+    asked: Asked | None = None
+    shape: Shape | None = None
+    known: CacheBreak | None = None
+    loop: bool = True
+    turn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a model was sent of a conversation: `tokens`, of which `kept` in its cache for `lifetime` seconds. `debt` is
+    what the marker that was missing on a first step would have cost."""
+
+    tokens: int
+    kept: int
+    at: float
+    lifetime: float | None
+    shape: Shape | None
+    reasoning: str | None
+    debt: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A conversation so far. It is never changed: each branch of a conversation goes on from where it left."""
+
+    number: int
+    held: Mapping[str, Held] = field(default_factory=dict)
+    last_model: str | None = None
+    last_tokens: int = 0
+    at: float | None = None
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One call, looked at: when (`now`, and the `pause` since its model last read this conversation, None if either is
+    not known), its usage with what the cache did (modelled, if nobody counted), what it cost.
+
+    `could`: tokens that the model had been sent before; `lost` of them were paid again, because of `kind`, for `more`
+    USD.
+    """
+
+    now: float
+    pause: float | None
+    usage: Usage
+    counted: bool
+    usd: Decimal | None
+    could: int
+    lost: int = 0
+    kind: Kind | None = None
+    position: int | None = None
+    more: Decimal | None = None
+
+
+def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
+    """The call as it is seen after those before it in the conversation, and the conversation after it."""
+    if call.at is not None:
+        now = call.at if state.at is None else max(call.at, state.at)
+    else:
+        now = 0.0 if state.at is None else state.at + gap_s
+    before = state.held.get(call.model)
+    if _was_reset(state, call):
+        state, before = State(state.number, at=state.at, steps=state.steps), None
+    switched = state.last_model not in (None, call.model)
+    sent = state.last_tokens if switched else 0 if before is None else before.tokens
+    could = _readable(call, min(sent, call.input_tokens))
+    kind, position, share = _why(before, call, now, switched=switched)
+    counted = call.usage is not None and call.usage.cache_read_tokens is not None
+    read = (call.usage.cache_read_tokens or 0) if call.usage is not None and counted else 0
+    if not counted:
+        read = _readable(call, int(could * min(share, 1.0)))
+    usage = call.usage if call.usage is not None and counted else _modelled(call, read)
+    price = None if call.target is None else call.target.price
+    usd = None if price is None else price.cost(usage)
+    lost = max(could - read, 0)
+    if lost <= max(_NOISE, _NOISE_SHARE * could):
+        lost, kind, position = 0, None, None
+    seen = Seen(
+        now=now,
+        pause=None if before is None or call.at is None else now - before.at,
+        usage=usage,
+        counted=counted,
+        usd=usd,
+        could=could,
+        lost=lost,
+        kind=kind if lost else None,
+        position=position,
+        more=_more(before, call, usage, usd, kind, lost, could) if lost else None,
+    )
+    held = Held(
+        tokens=call.input_tokens,
+        kept=_kept(call, usage, counted=counted),
+        at=now,
+        lifetime=_lifetime(call, usage, before),
+        shape=call.shape,
+        reasoning=None if call.asked is None else call.asked.reasoning,
+        debt=_debt(call, usage, usd) if before is None else Decimal(0),
+    )
+    after = State(state.number, {**state.held, call.model: held}, call.model, call.input_tokens, now, state.steps + 1)
+    return seen, after
+
+
+def _was_reset(state: State, call: Call) -> bool:
+    """Whether the prompt is so much shorter that the history was compacted; where its shape is known, that says it."""
+    shown = call.shape is not None and all(held.shape is not None for held in state.held.values())
+    return not shown and call.input_tokens < _RESET * state.last_tokens
+
+
+def _readable(call: Call, tokens: int) -> int:
+    """As many tokens as the model's cache would give of these."""
+    target = call.target
+    if target is None or target.price is None or target.price.at(call.input_tokens).cache_read is None:
+        return 0
+    return tokens if tokens >= minimum(target) else 0
+
+
+def _why(before: Held | None, call: Call, now: float, *, switched: bool) -> tuple[Kind | None, int | None, float]:
+    """Why a model may not have read what it had been sent: the kind, the place, and the share that it can read."""
+    if call.known is not None:
+        return call.known.kind, call.known.position, 1.0
+    if switched:
+        return "model_switch", None, 0.0 if before is None else before.tokens / max(call.input_tokens, 1)
+    if before is None:
+        return None, None, 0.0
+    if before.lifetime is None or now - before.at > before.lifetime:
+        return "expired", None, 0.0
+    target = call.target
+    marked = target is not None and needs_markers(target)
+    if marked and target is not None and before.kept < minimum(target):
+        return "no_markers", None, 0.0
+    if before.shape is not None and call.shape is not None:
+        found = difference(before.shape, call.shape)
+        if found is not None:
+            return found.kind, found.position, found.share * call.input_tokens / max(before.tokens, 1)
+        if marked and before.shape.choice != call.shape.choice:
+            return "tool_choice_toggled", None, 0.0
+    if call.asked is not None and before.reasoning != call.asked.reasoning:
+        return "effort_toggled", None, 0.0
+    if marked and before.kept < _MOSTLY * before.tokens:
+        return "unmarked_end", None, before.kept / before.tokens
+    return "unexplained", None, 1.0
+
+
+def _modelled(call: Call, read: int) -> Usage:
+    """The usage of a call whose cache nobody counted. What a model does not read it writes, if its writes have a price
+    and are asked for."""
+    fresh = call.input_tokens - read
+    written = fresh if _writes(call) else 0
+    in_hour = written if call.asked is not None and call.asked.hour else None
+    return Usage(call.input_tokens, call.output_tokens, read, written, cache_write_1h_tokens=in_hour)
+
+
+def _writes(call: Call) -> bool:
+    target = call.target
+    if target is None or target.price is None or target.price.at(call.input_tokens).cache_write is None:
+        return False
+    if call.input_tokens < minimum(target):
+        return False
+    asked = call.loop if call.asked is None else call.asked.markers > 0
+    return asked or not needs_markers(target)
+
+
+def _kept(call: Call, usage: Usage, *, counted: bool) -> int:
+    """Tokens of the prompt that are in the cache now."""
+    target = call.target
+    if target is None or not needs_markers(target):
+        return call.input_tokens
+    if counted and usage.cache_write_tokens is not None:
+        return min((usage.cache_read_tokens or 0) + usage.cache_write_tokens, call.input_tokens)
+    if counted or call.asked is None or call.asked.end:
+        return call.input_tokens
+    if not call.asked.head or call.shape is None:
+        return 0
+    return int(call.input_tokens * call.shape.share(call.shape.n_system))
+
+
+def _lifetime(call: Call, usage: Usage, before: Held | None) -> float | None:
+    if usage.cache_write_1h_tokens or (call.asked is not None and call.asked.hour):
+        return HOUR
+    if before is not None and before.lifetime == HOUR and not usage.cache_write_tokens:
+        return HOUR
+    return None if call.target is None else call.target.cache_ttl_s
+
+
+def _more(
+    before: Held | None, call: Call, usage: Usage, usd: Decimal | None, kind: Kind | None, lost: int, could: int
+) -> Decimal | None:
+    """USD that the lost tokens cost more than reading them would have."""
+    if call.known is not None and call.known.cost is not None:
+        return call.known.cost
+    if call.target is None or call.target.price is None or usd is None:
+        return None
+    if kind in ("no_markers", "unmarked_end"):
+        marked = call.target.price.cost(_marked(usage, could))
+        return None if marked is None else usd - marked - (before.debt if before is not None else 0)
+    return paid_again(call.target.price, usage, lost)
+
+
+def _debt(call: Call, usage: Usage, usd: Decimal | None) -> Decimal:
+    """USD that the first step would have cost more with a marker, if it has none."""
+    target = call.target
+    if target is None or target.price is None or usd is None or not needs_markers(target) or usage.cache_write_tokens:
+        return Decimal(0)
+    marked = target.price.cost(_marked(usage, usage.cache_read_tokens or 0))
+    return Decimal(0) if marked is None else marked - usd
+
+
+def _marked(usage: Usage, read: int) -> Usage:
+    """The usage of the same call with markers: so much read, the rest written."""
+    prompt = usage.input_tokens or 0
+    return Usage(prompt, usage.output_tokens, read, max(prompt - read, 0))
