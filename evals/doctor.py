@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from agentroute import Target
 from agentroute.messages import Usage
 from agentroute.replay.doctor.examine import Examination
 from agentroute.replay.doctor.findings import DoctorReport
-from agentroute.replay.doctor.seen import Call, State
+from agentroute.replay.doctor.seen import Call
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,7 +35,7 @@ def examined(session: Mapping[str, Any], on: Target) -> DoctorReport:
         if step["reset"] or step["cold"]:
             caches.clear()
         if step["reset"]:
-            state = State(state.number, at=state.at, steps=state.steps)
+            state = replace(state, held={}, last_model=None, last_tokens=0)
         read = caches.serve(on, step["p"], step["t0"])
         usage = Usage(step["p"], step["o"], read, step["p"] - read)
         call = Call(

@@ -90,7 +90,7 @@ class Examination:
             traffic.add(state.number, call, seen, first=not state.steps)
         if seen.kind is not None and seen.kind != "expired":
             tally = self._breaks.setdefault((call.agent, call.model, seen.kind), Tally())
-            tally.add(call, state.number, seen.lost, seen.more, seen.position)
+            tally.add(call.place, state.number, seen.lost, seen.more, position=seen.position, turn=call.turn)
         self._draw(state, call, seen)
         return after
 

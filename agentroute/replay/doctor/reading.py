@@ -88,9 +88,9 @@ class _Reading:
 
     def trace(self, place: str, trace: Trace) -> None:
         """Looks at the calls of a trace."""
-        who = _agent(trace)
         anchor: Anchor | None = None
         state = self._begun(trace) if trace.whole else None
+        scope = trace.conversation_id, trace.agent or trace.role or trace.node
         for position, recorded in enumerate(trace.calls, 1):
             if not recorded.n_messages:
                 continue
@@ -98,14 +98,16 @@ class _Reading:
             request = replace(trace.request, messages=messages)
             prefix = Prefix.of_request(request)
             where = place if len(trace.calls) == 1 else f"{place} step {position}"
-            call = self._call(where, who, trace, recorded, request, prefix, anchor)
+            before = self._threads.state(scope, request, prefix) if state is None else state
+            agent = before.agent or _agent(trace)
+            call = self._call(where, agent, trace, recorded, request, prefix, anchor)
             counted = recorded.usage is not None and recorded.usage.prompt_tokens is not None
             anchor = Anchor(call.input_tokens, prefix.whole.bulk) if counted else anchor
-            if state is not None:
-                state = self.examination.step(state, call)
+            after = self.examination.step(before, call)
+            if state is None:
+                self._threads.keep(scope, request, prefix, after)
             else:
-                before = self._threads.state(trace.conversation_id, prefix)
-                self._threads.keep(trace.conversation_id, prefix, self.examination.step(before, call))
+                state = after
         if state is not None and trace.conversation_id is not None:
             self._whole[trace.conversation_id] = state
             if len(self._whole) > _OPEN:
@@ -114,7 +116,7 @@ class _Reading:
     def _begun(self, trace: Trace) -> State:
         """A conversation that was compacted goes on under its id, with nothing of it in any cache."""
         known = self._whole.get(trace.conversation_id or "") if trace.part else None
-        return self.examination.begin() if known is None else State(known.number, at=known.at, steps=known.steps)
+        return self.examination.begin() if known is None else replace(known, held={}, last_model=None, last_tokens=0)
 
     def _call(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
@@ -70,9 +70,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A conversation so far. It is never changed: each branch of a conversation goes on from where it left."""
+    """A conversation so far, and whose it is. It is never changed: a branch goes on from where it left."""
 
     number: int
+    agent: str | None = None
     held: Mapping[str, Held] = field(default_factory=dict)
     last_model: str | None = None
     last_tokens: int = 0
@@ -109,7 +110,7 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
         now = 0.0 if state.at is None else state.at + gap_s
     before = state.held.get(call.model)
     if _was_reset(state, call):
-        state, before = State(state.number, at=state.at, steps=state.steps), None
+        state, before = replace(state, held={}, last_model=None, last_tokens=0), None
     switched = state.last_model not in (None, call.model)
     sent = state.last_tokens if switched else 0 if before is None else before.tokens
     could = _readable(call, min(sent, call.input_tokens))
@@ -145,7 +146,15 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
         reasoning=None if call.asked is None else call.asked.reasoning,
         debt=_debt(call, usage, usd) if before is None else Decimal(0),
     )
-    after = State(state.number, {**state.held, call.model: held}, call.model, call.input_tokens, now, state.steps + 1)
+    after = State(
+        number=state.number,
+        agent=call.agent,
+        held={**state.held, call.model: held},
+        last_model=call.model,
+        last_tokens=call.input_tokens,
+        at=now,
+        steps=state.steps + 1,
+    )
     return seen, after
 
 

@@ -58,7 +58,7 @@ class Shape:
             ends=ends,
             tools_chars=tools_chars,
             n_system=n_system,
-            sketches=tuple(hash(" ".join(map(sketch, _texts(message)))) for message in first),
+            sketches=tuple(_sketch(hash(tuple(_texts(message))), message) for message in first),
             choice=0 if request.tool_choice is None else hash(request.tool_choice),
         )
 
@@ -95,21 +95,33 @@ def difference(before: Shape, now: Shape) -> Difference | None:
 
 
 def _kind(before: Shape, now: Shape, at: int) -> Kind:
+    system = at < max(before.n_system, now.n_system)
+    if not system and (len(now.messages) < len(before.messages) or _is_cut(before, now, at)):
+        return "history_cut"
     known = at < min(len(before.sketches), len(now.sketches))
     if known and before.sketches[at] == now.sketches[at]:
         return "volatile_text"
-    if at < max(before.n_system, now.n_system):
-        return "system_changed"
-    end = len(before.messages)
-    if len(now.messages) < end or _is_cut(before, now, at):
-        return "history_cut"
-    return "message_changed"
+    return "system_changed" if system else "message_changed"
 
 
 def _is_cut(before: Shape, now: Shape, at: int) -> bool:
     """Whether what stood in the earlier prompt after a hole goes on here: messages were left out, none was changed."""
     here = now.messages[at]
     return any(before.messages[place] == here for place in range(at + 1, len(before.messages)))
+
+
+def _sketch(key: int, message: Message) -> int:
+    """The hash of a message's sketch, made once for the same message."""
+    known = _SKETCHES.get(key)
+    if known is None:
+        if len(_SKETCHES) >= _MOST_SKETCHES:
+            _SKETCHES.clear()
+        known = _SKETCHES[key] = hash(" ".join(map(sketch, _texts(message))))
+    return known
+
+
+_SKETCHES: dict[int, int] = {}
+_MOST_SKETCHES: Final = 10_000
 
 
 def _first(differs: Callable[[int], bool], end: int) -> int:

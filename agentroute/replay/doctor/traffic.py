@@ -51,16 +51,26 @@ class Tally:
     place: str = ""
     _dearest: int = -1
 
-    def add(self, call: Call, number: int, tokens: int, usd: Decimal | None, position: int | None = None) -> None:
+    def add(
+        self,
+        place: str,
+        number: int,
+        tokens: int,
+        usd: Decimal | None,
+        *,
+        position: int | None = None,
+        turn: bool = False,
+    ) -> None:
+        """One step of the conversation `number`, at which so many tokens cost so much."""
         self.steps += 1
         self.tokens += tokens
-        self.turns += call.turn
+        self.turns += turn
         self.conversations.add(number)
         self.usd = None if self.usd is None or usd is None else self.usd + usd
         if position is not None:
             self.positions[position] += 1
         if tokens > self._dearest:
-            self._dearest, self.place = tokens, call.place
+            self._dearest, self.place = tokens, place
 
     def finding(
         self, kind: Kind, agent: str, model: str, *, usd: Decimal | None = None, by: str | None = None
@@ -96,7 +106,7 @@ class Traffic:
     late: Tally = field(default_factory=Tally)
     hour: Tally = field(default_factory=Tally)
     reread: Tally = field(default_factory=Tally)
-    lone: dict[int, tuple[Call, int, Decimal]] = field(default_factory=dict)
+    lone: dict[int, tuple[str, bool, int, Decimal]] = field(default_factory=dict)
     longer: set[int] = field(default_factory=set)
     prompts: array[int] = field(default_factory=lambda: array("q"))
     outputs: array[int] = field(default_factory=lambda: array("q"))
@@ -113,12 +123,12 @@ class Traffic:
         self.loops += call.loop
         rates = self.target.price.at(call.input_tokens)
         read = _read_rate(rates)
-        self.all.add(call, number, call.input_tokens, seen.usd)
+        self.all.add(call.place, number, call.input_tokens, seen.usd)
         self._lifetimes(number, call, seen, rates, read)
         self._lone(number, call, seen, rates, read, first=first)
         beyond = seen.could - LONG_PROMPT
         if beyond > 0:
-            self.reread.add(call, number, beyond, beyond * read / _MILLION)
+            self.reread.add(call.place, number, beyond, beyond * read / _MILLION)
         self.prompts.append(call.input_tokens)
         self.outputs.append(call.output_tokens)
         self.held.append(seen.could)
@@ -134,13 +144,13 @@ class Traffic:
         late = seen.lost if seen.kind == "expired" and seen.pause is not None and seen.pause <= HOUR else 0
         if late:
             gain = late * (short - read) / _MILLION
-            self.late.add(call, number, late, gain)
+            self.late.add(call.place, number, late, gain)
             self.late.pauses.append(seen.pause or 0.0)
             self.by_hour += gain
         self.by_hour -= max(written - late, 0) * (hour - short) / _MILLION
         if in_hour:
             paid = in_hour * (hour - short) / _MILLION
-            self.hour.add(call, number, in_hour, paid)
+            self.hour.add(call.place, number, in_hour, paid)
             self.of_hour -= paid
         if seen.pause is not None and usual < seen.pause <= HOUR and seen.kind != "expired":
             self.of_hour += seen.could * (short - read) / _MILLION
@@ -159,7 +169,7 @@ class Traffic:
         paid = written * (rates.cache_write - rates.input) / _MILLION
         given = (seen.usage.cache_read_tokens or 0) * (rates.input - read) / _MILLION
         if written or given:
-            self.lone[number] = call, written, paid - given
+            self.lone[number] = call.place, call.loop, written, paid - given
 
     def findings(self, agent: str, others: Mapping[str, Target]) -> Iterator[Finding]:
         """What this traffic could have cost less in other ways."""
@@ -173,9 +183,9 @@ class Traffic:
                 yield self.hour.finding("long_lifetime", agent, model, usd=-self.of_hour)
         useless = Tally()
         alone = len(self.lone) >= _MOSTLY * (len(self.lone) + len(self.longer))
-        for number, (call, written, usd) in self.lone.items():
-            if alone or not call.loop:
-                useless.add(call, number, written, usd)
+        for number, (place, loop, written, more) in self.lone.items():
+            if alone or not loop:
+                useless.add(place, number, written, more)
         if useless.usd is not None and useless.usd > least:
             yield useless.finding("useless_markers", agent, model)
         if (self.reread.usd or 0) > self.usd * _LONG_SHARE:

@@ -1,0 +1,346 @@
+"""The doctor names every planted fault with what the simulator says it cost, and nothing in sessions without any."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from agentroute import Pool, Target
+from agentroute.catalog import resolve
+from agentroute.replay.doctor import DoctorReport, Finding, doctor
+from tests.replay import planted
+from tests.replay.planted import Agent, Provider
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+Write = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[ModuleType]:
+    path = ROOT / "evals" / "simulator.py"
+    spec = importlib.util.spec_from_file_location("simulator", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["simulator"] = module
+    spec.loader.exec_module(module)
+    yield module
+    sys.modules.pop("simulator", None)
+
+
+def opus() -> Target:
+    return resolve(Target(provider="anthropic", model=planted.OPUS))
+
+
+def bill(simulator: ModuleType, agent: Agent, on: Target, *cold: int) -> float:
+    """USD of the agent's steps; nothing is held before those of the numbers `cold`."""
+    steps = [{**step, "cold": number in cold} for number, step in enumerate(agent.steps, 1)]
+    return float(simulator.bill({"steps": steps}, simulator.always(on), as_recorded=True).usd)
+
+
+def by_kind(report: DoctorReport, agent: str) -> dict[str, Finding]:
+    return {each.kind: each for each in report.findings if each.agent == agent}
+
+
+def near(found: Finding, usd: float) -> bool:
+    return found.usd is not None and abs(float(found.usd) - usd) <= 0.05 * usd
+
+
+def test_ten_planted_faults_are_named_with_their_dollars(write: Write, simulator: ModuleType) -> None:
+    provider = Provider()
+    coder, clerk, reviewer = (make(provider) for make in (planted.coder, planted.clerk, planted.reviewer))
+    report = doctor(write(*planted.log(coder, clerk, reviewer)))
+
+    intact = bill(simulator, coder, opus())
+    found = by_kind(report, "coder")
+    assert set(found) == set(coder.faults.values())
+    for number, fault in coder.faults.items():
+        assert near(found[fault], bill(simulator, coder, opus(), number) - intact), fault
+        assert found[fault].steps == 1
+
+    [unmarked] = by_kind(report, "clerk").values()
+    plain = sum(step["p"] * 4 + step["o"] * 20 for step in clerk.steps) / 1e6
+    assert unmarked.kind == "no_markers"
+    assert near(unmarked, plain - bill(simulator, clerk, opus()))
+
+    [short] = by_kind(report, "reviewer").values()
+    price = opus().price
+    assert price is not None
+    hour = replace(opus(), cache_ttl_s=3600.0, price=replace(price, cache_write=price.cache_write_1h))
+    assert short.kind == "short_lifetime"
+    assert near(short, bill(simulator, reviewer, opus()) - bill(simulator, reviewer, hour))
+    assert short.seconds == 1_220
+
+
+def test_other_faults_are_named_with_their_dollars(write: Write, simulator: ModuleType) -> None:
+    provider = Provider()
+    titlers = planted.titler(provider)
+    sleeper, half, window, switcher, novelist = (
+        make(provider) for make in (planted.sleeper, planted.half, planted.window, planted.switcher, planted.novelist)
+    )
+    report = doctor(write(*planted.log(*titlers, sleeper, half, window, switcher, novelist)))
+
+    [useless] = by_kind(report, "titler").values()
+    assert (useless.kind, useless.steps) == ("useless_markers", 30)
+    assert near(useless, sum(agent.steps[0]["p"] for agent in titlers) * (5 - 4) / 1e6)
+
+    price = opus().price
+    assert price is not None
+    hour = replace(opus(), cache_ttl_s=3600.0, price=replace(price, cache_write=price.cache_write_1h))
+    [long] = by_kind(report, "sleeper").values()
+    assert long.kind == "long_lifetime"
+    assert near(long, bill(simulator, sleeper, hour) - bill(simulator, sleeper, opus()))
+
+    [unmarked] = by_kind(report, "half").values()
+    assert unmarked.kind == "unmarked_end"
+    paid = sum(price_of(line) for line in half.lines)
+    assert near(unmarked, paid - bill(simulator, half, opus()))
+
+    [cut] = by_kind(report, "window").values()
+    assert (cut.kind, cut.position) == ("history_cut", 3)
+    lost = sum(
+        min(before["p"], step["p"]) - line["response"]["usage"]["cache_read_input_tokens"]
+        for before, step, line in zip(window.steps[4:], window.steps[5:], window.lines[5:], strict=False)
+    )
+    assert near(cut, lost * (5 - 0.2) / 1e6)
+
+    [switch] = by_kind(report, "switcher").values()
+    assert (switch.kind, switch.model, switch.advice) == ("model_switch", planted.SONNET, True)
+    assert near(switch, switcher.steps[5]["p"] * (2.5 - 0.1) / 1e6)
+
+    [long_prompt] = by_kind(report, "novelist").values()
+    assert (long_prompt.kind, long_prompt.advice) == ("long_prompts", True)
+    assert near(long_prompt, sum(step["p"] - 75_000 for step in novelist.steps[:-1]) * 0.2 / 1e6)
+
+
+def price_of(line: Mapping[str, Any]) -> float:
+    usage = line["response"]["usage"]
+    counts = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+    return sum(usage[name] * rate for name, rate in zip(counts, (4, 0.2, 5, 20), strict=True)) / 1e6
+
+
+def test_a_model_that_costs_more_than_one_of_no_lower_tier(write: Write, make_target: Callable[..., Target]) -> None:
+    usage = {"prompt_tokens": 20_000, "completion_tokens": 500, "prompt_tokens_details": {"cached_tokens": 0}}
+    lines = [
+        {"agent": "clerk", "request": openai("dear-1", n, f"question {n} " * 400), "response": openai_answer(n, usage)}
+        for n in range(10)
+    ]
+    dear, cheap = make_target("dear", "mid", "2", "8"), make_target("cheap", "mid", "1", "4")
+    lower, better = make_target("lower", "budget", "0.1", "0.4"), make_target("better", "premium", "5", "20")
+    report = doctor(write(*lines), Pool([dear, cheap, lower, better]))
+    [found] = report.findings
+    assert (found.kind, found.model, found.by, found.steps) == ("dominated_model", "dear", "cheap", 10)
+    assert found.usd == Decimal(10 * (20_000 * (2 - 1) + 500 * (8 - 4))) / 1_000_000
+    assert report.thrown_away == 0
+
+
+# -- clean sessions ----------------------------------------------------------------------------------------------------
+
+
+def openai(model: str, number: int, ask: str, *, system: str = "Be brief. " * 800, steps: int = 0) -> dict[str, Any]:
+    """A body of chat completions, with so many calls and results in it."""
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}, {"role": "user", "content": ask}]
+    for at in range(steps):
+        call = {"name": "look", "arguments": json.dumps({"at": at})}
+        messages += [
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": f"c{number}_{at}", "type": "function", "function": call}],
+            },
+            {"role": "tool", "tool_call_id": f"c{number}_{at}", "content": f"row {at} " * 300},
+        ]
+    return {"model": model, "messages": messages}
+
+
+def openai_answer(number: int, usage: Mapping[str, Any] | None = None, *, at: int = -1) -> dict[str, Any]:
+    message: dict[str, Any] = {"content": "done"}
+    if at >= 0:
+        call = {"name": "look", "arguments": json.dumps({"at": at})}
+        message = {"content": None, "tool_calls": [{"id": f"c{number}_{at}", "type": "function", "function": call}]}
+    return {"choices": [{"message": message}], **({} if usage is None else {"usage": usage})}
+
+
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+def loop_of_openai(
+    number: int, *, counted: bool, model: str = "gpt-5.4", ask: str = "count the rows " * 50
+) -> list[Any]:
+    """A loop whose provider caches by itself, in blocks of 128 tokens."""
+    lines: list[Any] = []
+    before = 0
+    for at in range(12):
+        body = {**openai(model, number, ask, steps=at), "tools": [TOOL]}
+        prompt = len(json.dumps(body["messages"])) // 4
+        usage = {
+            "prompt_tokens": prompt,
+            "completion_tokens": 40,
+            "prompt_tokens_details": {"cached_tokens": before // 128 * 128},
+        }
+        before = prompt
+        answer = openai_answer(number, usage if counted else None, at=at)
+        lines.append({"timestamp": planted.START + 20 * at + number, "request": body, "response": answer})
+    return lines
+
+
+def clean_anthropic() -> list[Any]:
+    agent = Agent("coder", Provider())
+    agent.run(30)
+    return list(planted.log(agent))
+
+
+def clean_hour() -> list[Any]:
+    """An hour is asked for, and half of the pauses need it."""
+    agent = Agent("coder", Provider(), marks=planted.HOUR)
+    for number in range(30):
+        agent.step()
+        agent.now += 900 if number % 2 else 0
+    return list(planted.log(agent))
+
+
+def clean_one_shots() -> list[Any]:
+    """Questions over documents, without markers."""
+    agents = [Agent("rag", Provider(), ask=3_000, loop=False, marks=None, now=planted.START + n) for n in range(20)]
+    for number, agent in enumerate(agents):
+        agent.messages[0]["content"][0]["text"] = planted.words(f"document {number}", 3_000)
+        agent.step()
+    return list(planted.log(*agents))
+
+
+def clean_shared_head() -> list[Any]:
+    """One-shots whose marked system prompt is read by the next."""
+    provider = Provider()
+    agents = [
+        Agent(
+            "judge",
+            provider,
+            ask=600,
+            loop=False,
+            system=planted.words("rule", 5_000),
+            marked="head",
+            now=planted.START + 20 * n,
+        )
+        for n in range(20)
+    ]
+    for number, agent in enumerate(agents):
+        agent.messages[0]["content"][0]["text"] = planted.words(f"case {number}", 600)
+        agent.step()
+    return list(planted.log(*agents))
+
+
+def clean_trials() -> list[Any]:
+    """The same task in five conversations at once, none with a name."""
+    provider = Provider()
+    agents = [Agent(f"t{n}", provider, ask=4_000, now=planted.START + n) for n in range(5)]
+    for agent in agents:
+        agent.messages[0]["content"][0]["text"] = planted.words("the same ask", 4_000)
+        agent.run(12)
+    lines = list(planted.log(*agents))
+    for line in lines:
+        del line["agent"]
+    return lines
+
+
+def clean_compaction() -> list[Any]:
+    """Once in 40 steps the history becomes a summary and its last steps."""
+    agent = Agent("coder", Provider(), conversation="one")
+    agent.run(20)
+    agent.messages[1:-6] = [
+        {"role": "assistant", "content": [{"type": "text", "text": "noted"}]},
+        {"role": "user", "content": [{"type": "text", "text": planted.words("summary", 900)}]},
+    ]
+    agent.run(20)
+    return list(planted.log(agent))
+
+
+def clean_side_calls() -> list[Any]:
+    """Titles and sub-agents under the id of the conversation that they belong to."""
+    provider = Provider()
+    main, helper = Agent("coder", provider, conversation="one"), Agent("explore", provider, conversation="one")
+    title = Agent("coder", provider, conversation="one", loop=False, system="Give a title.", marks=None, ask=900)
+    for _ in range(12):
+        main.step()
+        helper.step()
+    title.step()
+    return list(planted.log(main, helper, title))
+
+
+def clean_retries() -> list[Any]:
+    """A request that is sent twice, and an answer that is thrown away."""
+    agent = Agent("coder", Provider())
+    agent.run(6)
+    del agent.messages[-2:]
+    agent.run(6)
+    del agent.messages[-4:]
+    agent.run(6)
+    return list(planted.log(agent))
+
+
+def clean_branches() -> list[Any]:
+    """Two branches of one conversation, each with a long text of its own, in turns."""
+    provider = Provider()
+    one = Agent("coder", provider)
+    one.run(5)
+    two = Agent("coder", provider, messages=[], now=one.now + 1)
+    two.messages[:] = [*one.messages, {"role": "assistant", "content": [{"type": "text", "text": "on"}]}]
+    two.messages.append({"role": "user", "content": [{"type": "text", "text": planted.words("branch", 20_000)}]})
+    for _ in range(8):
+        one.step()
+        two.step()
+    return list(planted.log(one, two))
+
+
+def clean_whole() -> list[Any]:
+    """A conversation on a line, with nothing but messages."""
+    return [{"messages": openai("gpt-5.4", 0, "count", steps=20)["messages"], "model": "gpt-5.4"}]
+
+
+def clean_few_shots() -> list[Any]:
+    """Examples before the question, the same for all."""
+    lines = []
+    for number in range(20):
+        body = openai("gpt-5.4", 0, "example", steps=3)
+        body["messages"].append({"role": "user", "content": f"question {number} " * 60})
+        lines.append({"request": body, "response": openai_answer(number)})
+    return lines
+
+
+CLEAN = {
+    "anthropic": clean_anthropic,
+    "an hour that is needed": clean_hour,
+    "one-shots": clean_one_shots,
+    "a shared system prompt": clean_shared_head,
+    "parallel trials": clean_trials,
+    "one compaction": clean_compaction,
+    "side calls": clean_side_calls,
+    "retries": clean_retries,
+    "branches": clean_branches,
+    "openai, counted": lambda: loop_of_openai(0, counted=True),
+    "openai, modelled": lambda: loop_of_openai(0, counted=False),
+    "two at once": lambda: sorted(
+        [*loop_of_openai(0, counted=True), *loop_of_openai(1, counted=True, ask="look twice " * 50)],
+        key=lambda line: float(line["timestamp"]),
+    ),
+    "gemini": lambda: loop_of_openai(0, counted=False, model="gemini-3.8-flash"),
+    "an unknown model": lambda: loop_of_openai(0, counted=True, model="house-model"),
+    "a whole conversation": clean_whole,
+    "few-shot prompts": clean_few_shots,
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_clean_session_has_no_finding(name: str, write: Write) -> None:
+    report = doctor(write(*CLEAN[name]()))
+    assert report.steps
+    assert report.findings == ()
+    assert report.thrown_away == 0
