@@ -27,7 +27,7 @@ class Call:
 
     Integrations run ready models through the same failover flow with a performer of their own: payloads are then
     whatever that performer yields, untouched. `performer` and `async_performer` give our own transport when it is first
-    needed; `finished` is called once, with the whole record.
+    needed; `finished` is called once with the record, and gives it back with what the router knows besides.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Call:
         clock: Clock,
         performer: Callable[[], Performer],
         async_performer: Callable[[], AsyncPerformer],
-        finished: Callable[[Decision], None],
+        finished: Callable[[Decision], Decision],
     ) -> None:
         self.decision = decision
         self._plan = plan
@@ -110,7 +110,7 @@ class Call:
     def _finish(self, log: Log) -> None:
         if self.decision.outcome == "planned":
             self.decision = completed(self.decision, log, self._baseline)
-            self._finished(self.decision)
+            self.decision = self._finished(self.decision)
 
 
 class ResponseStream:

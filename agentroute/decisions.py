@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 from .errors import ConfigError, printable
+from .figures import usd
 from .messages import Usage
 from .targets import Tier
 from .targets.prices import BillSource
@@ -300,6 +301,12 @@ class CacheBreak:
     tokens: int
     cost: Decimal | None
 
+    def __str__(self) -> str:
+        where = ""
+        if self.position is not None:
+            where = f" at {'tool' if self.kind.startswith('tool') else 'message'} {self.position}"
+        return f"{self.kind}{where}, {self.tokens:,} tokens paid again, {usd(self.cost)}"
+
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "position": self.position, "tokens": self.tokens, "cost": _money(self.cost)}
 
@@ -314,7 +321,8 @@ class Decision:
     `baseline_cost`) stand apart from what the provider said (`usage`, `cost`).
 
     `target` is the name of the one that answered, or of the first candidate where none has (yet). `savings` is
-    `baseline_cost - cost` and may be negative; before the call it compares the expected costs.
+    `baseline_cost - cost` and may be negative; before the call it compares the expected costs. `cache_broken` says what
+    of the prompt was paid for again although its provider had kept it, None if nothing was, or nobody counted.
     """
 
     id: str
@@ -343,6 +351,7 @@ class Decision:
     cost: Decimal | None = None
     outcome: Outcome = "planned"
     warnings: tuple[str, ...] = ()
+    cache_broken: CacheBreak | None = None
 
     @property
     def savings(self) -> Decimal | None:
@@ -403,6 +412,8 @@ class Decision:
         if self.attempts:
             lines += ["  attempts"]
             lines += [f"    - {a.target}: {a.outcome} {a.error or ''}".rstrip() for a in self.attempts]
+        if self.cache_broken is not None:
+            lines.append(f"  cache broken: {self.cache_broken}")
         return "\n".join(map(printable, lines))
 
     def to_dict(self) -> dict[str, Any]:
@@ -460,6 +471,7 @@ class Decision:
             "savings": _money(self.savings),
             "outcome": self.outcome,
             "warnings": list(self.warnings),
+            "cache_broken": None if self.cache_broken is None else self.cache_broken.to_dict(),
         }
 
     @classmethod
@@ -511,6 +523,7 @@ class Decision:
             cost=_decimal(data["cost"]),
             outcome=data["outcome"],
             warnings=tuple(data["warnings"]),
+            cache_broken=CacheBreak.from_dict(broken) if (broken := data.get("cache_broken")) else None,
         )
 
 

@@ -21,7 +21,7 @@ from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
 from .catalog.checking import address_problem, doubts
-from .decisions import Constraints, Decision, Prediction, StepContext, Strategy
+from .decisions import CacheBreak, Constraints, Decision, Prediction, StepContext, Strategy
 from .errors import AgentRouteError, ConfigError, RequestError
 from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
@@ -31,6 +31,7 @@ from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .routing.affinity import Affinity, Recall, kept
+from .routing.breaks import Breaks
 from .routing.caches import asked_of, is_loop
 from .routing.classifier import Classifier, StandardClassifier
 from .routing.economics import expected_output, step_cost
@@ -124,6 +125,7 @@ class Router:
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
+        self.breaks = Breaks()
         self.breakers = Breakers() if breakers is None else breakers
         self._opened_ledger: SqliteLedger | None = None
         if isinstance(ledger, str | Path):
@@ -369,20 +371,24 @@ class Router:
             finished=partial(self._finished, prefix, request),
         )
 
-    def _finished(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> None:
-        """Records the step, and remembers which target has read its prefix."""
+    def _finished(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> Decision:
+        """Remembers which target has read the step's prefix, and records the step with what was found broken of it."""
+        if decision.outcome == "ok":
+            try:
+                usage = None if decision.counted_input is None else decision.usage
+                broken = self.observe(
+                    prefix, decision.target, usage, decision.estimated_usage, request=request, decision=decision
+                )
+                if broken is not None:
+                    decision = replace(decision, cache_broken=broken)
+            except Exception:
+                logger.exception("the affinity did not take decision %s", decision.id)
         _log(decision)
         try:
             self.ledger.append(decision)
         except Exception:
             logger.exception("the ledger did not take decision %s", decision.id)
-        if decision.outcome != "ok":
-            return
-        try:
-            usage = None if decision.counted_input is None else decision.usage
-            self.observe(prefix, decision.target, usage, decision.estimated_usage, request=request, decision=decision)
-        except Exception:
-            logger.exception("the affinity did not take decision %s", decision.id)
+        return decision
 
     def _read_prices(self, now: datetime) -> None:
         """Brings the pool to the prices that hold now, however long this process has run. No network."""
@@ -494,11 +500,12 @@ class Router:
         *,
         request: ChatRequest | None = None,
         decision: Decision | None = None,
-    ) -> None:
+    ) -> CacheBreak | None:
         """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
         none that is believed), and that count anchors the next estimate.
 
-        `request` tells what its markers ask for, `decision` what the step has shown of the run.
+        `request` tells what its markers ask for, `decision` what the step has shown of the run. Returns what the target
+        had kept of this conversation and did not read again, if a `request` is given.
         """
         counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
@@ -508,6 +515,7 @@ class Router:
         now = self._clock.monotonic()
         run = None if decision is None else self._run(prefix, served, decision, now)
         self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
+        return None if request is None else self.breaks.served(prefix, request.messages, served, usage, left, now)
 
     def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
         """What the conversation has shown once this step is done."""

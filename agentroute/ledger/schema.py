@@ -84,6 +84,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE decisions ADD COLUMN cost_source TEXT",
         "ALTER TABLE decisions ADD COLUMN cost_problem TEXT",
     ),
+    (
+        "ALTER TABLE decisions ADD COLUMN cache_broken TEXT",
+        "ALTER TABLE decisions ADD COLUMN broken_cost TEXT",
+    ),
 )
 """Script n brings a file from version n to n + 1. A script that was released is never edited."""
 

@@ -84,6 +84,7 @@ class _Reading:
         self.examination = Examination({} if pool is None else {target.name: target for target in pool}, gap_s=gap_s)
         self._models = Models(pool)
         self._threads = Threads(self.examination.begin)
+        self._sketches: dict[int, int] = {}
         self._whole: OrderedDict[str, State] = OrderedDict()
 
     def trace(self, place: str, trace: Trace) -> None:
@@ -144,7 +145,7 @@ class _Reading:
             at=recorded.at,
             usage=usage,
             asked=trace.asked,
-            shape=None if trace.whole else Shape.of(request),
+            shape=None if trace.whole else Shape.of(request, self._sketches),
             loop=is_loop(request),
             turn=bool(request.messages) and request.messages[-1].role == "user",
         )

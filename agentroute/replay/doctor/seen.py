@@ -10,7 +10,7 @@ from typing import Final
 from agentroute.decisions import CacheBreak
 from agentroute.messages import Usage
 from agentroute.replay.records import Asked
-from agentroute.routing.breaks import paid_again
+from agentroute.routing.breaks import noticeable, paid_again
 from agentroute.routing.caches import HOUR, minimum, needs_markers
 from agentroute.targets import Target
 
@@ -18,11 +18,6 @@ from .findings import Kind
 from .shapes import Shape, difference
 
 __all__ = ["Call", "Seen", "State", "look"]
-
-_NOISE: Final = 256
-"""Tokens that no cache reads anyway: it is kept in blocks of up to 128, and written from marker to marker."""
-
-_NOISE_SHARE: Final = 0.05
 
 _RESET: Final = 0.6
 """A prompt that shrank below this share of the one before, of which nothing else is known, was compacted."""
@@ -123,7 +118,7 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
     price = None if call.target is None else call.target.price
     usd = None if price is None else price.cost(usage)
     lost = max(could - read, 0)
-    if lost <= max(_NOISE, _NOISE_SHARE * could):
+    if not noticeable(lost, could):
         lost, kind, position = 0, None, None
     seen = Seen(
         now=now,

@@ -38,7 +38,8 @@ class Shape:
     choice: int
 
     @classmethod
-    def of(cls, request: ChatRequest) -> Shape:
+    def of(cls, request: ChatRequest, sketches: dict[int, int]) -> Shape:
+        """`sketches` holds what was made before, so that no message is sketched twice."""
         schemas = [(tool.name, tool.description, str(tool.parameters)) for tool in request.tools]
         messages, ends = array("q"), array("q")
         chars = tools_chars = sum(len(text) for schema in schemas for text in schema)
@@ -58,7 +59,7 @@ class Shape:
             ends=ends,
             tools_chars=tools_chars,
             n_system=n_system,
-            sketches=tuple(_sketch(hash(tuple(_texts(message))), message) for message in first),
+            sketches=tuple(_sketch(message, sketches) for message in first),
             choice=0 if request.tool_choice is None else hash(request.tool_choice),
         )
 
@@ -110,17 +111,16 @@ def _is_cut(before: Shape, now: Shape, at: int) -> bool:
     return any(before.messages[place] == here for place in range(at + 1, len(before.messages)))
 
 
-def _sketch(key: int, message: Message) -> int:
-    """The hash of a message's sketch, made once for the same message."""
-    known = _SKETCHES.get(key)
-    if known is None:
-        if len(_SKETCHES) >= _MOST_SKETCHES:
-            _SKETCHES.clear()
-        known = _SKETCHES[key] = hash(" ".join(map(sketch, _texts(message))))
-    return known
+def _sketch(message: Message, known: dict[int, int]) -> int:
+    texts = tuple(_texts(message))
+    key = hash(texts)
+    if key not in known:
+        if len(known) >= _MOST_SKETCHES:
+            known.clear()
+        known[key] = hash(" ".join(map(sketch, texts)))
+    return known[key]
 
 
-_SKETCHES: dict[int, int] = {}
 _MOST_SKETCHES: Final = 10_000
 
 
