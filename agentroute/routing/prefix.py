@@ -178,8 +178,7 @@ class _Walk:
         chars = self.prose + self.json + self.wide
         files = () if self.files is None else self.files.sizes
         bulk = Bulk(self.prose, self.json, self.wide_tokens, n_messages, self.calls, self.images, chars, *files)
-        tail = hash(tuple(self.stretch))
-        return Mark(hash((self.key, tail)), n_messages, bulk, tail)
+        return Mark(hash((self.key, *self.stretch)), n_messages, bulk, hash(tuple(self.stretch)))
 
     def begin(self, key: int) -> None:
         """Begins a stretch where a mark was made."""
@@ -192,7 +191,7 @@ class _Walk:
         for message in messages:
             role = message.role
             if role == "assistant":
-                key = hash((key, hash(tuple(stretch))))
+                key = hash((key, *stretch))
                 note(key)
                 stretch.clear()
             gather(role)
