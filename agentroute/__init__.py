@@ -46,6 +46,7 @@ from .errors import (
     RateLimited,
     RequestError,
     StreamInterrupted,
+    UnknownTarget,
     Unsupported,
 )
 from .events import Event, TextDelta, fold
@@ -112,6 +113,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolResult",
+    "UnknownTarget",
     "Unsupported",
     "Usage",
     "fold",

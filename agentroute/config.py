@@ -26,6 +26,9 @@ __all__ = ["load", "load_gateway", "targets_from_environment"]
 _Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 _KeyName = Annotated[str, Field(pattern=r"^env:.+")]
+_Proxy = Annotated[str, Field(pattern=r"^(env:.+|direct|http://[^@/?#]+/?)$")]
+_Path = Annotated[str, Field(min_length=1)]
+_Cert = _Path | Annotated[list[_Path], Field(min_length=1, max_length=2)]
 _Count = Annotated[int, Field(gt=0, strict=True)]
 
 
@@ -49,7 +52,13 @@ class _Capabilities(_Section):
     audio: bool | None = None
 
 
-class _Target(_Section):
+class _Network(_Section):
+    proxy: _Proxy | None = None
+    verify: _Path | None = None
+    cert: _Cert | None = None
+
+
+class _Target(_Network):
     provider: str
     model: str
     name: str | None = None
@@ -103,7 +112,7 @@ class _Gateway(_Section):
     drain_s: _Seconds | None = None
 
 
-class _File(_Section):
+class _File(_Network):
     target: Annotated[list[_Target], Field(min_length=1)]
     strategy: Literal["cheapest", "balanced", "best"] = "balanced"
     baseline: str | None = None
@@ -150,7 +159,7 @@ def _read(path: Path) -> dict[str, Any] | str:
     providers = {}
     for name, facts in settings.provider.items():
         try:
-            providers[name] = Provider.of(name, facts, PROVIDERS.get(name))
+            providers[name] = Provider.of(name, {**facts, **_network(facts, path.parent)}, PROVIDERS.get(name))
         except ConfigError as error:
             problems.append(f"provider.{name}: {error}")
     targets = []
@@ -158,7 +167,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         if entry.provider in settings.provider and entry.provider not in providers:
             continue  # the problem of its provider is told already
         try:
-            targets.append(_target(entry, providers))
+            targets.append(_target(entry, providers, path.parent))
         except ConfigError as error:
             problems.append(f"target.{number}: {error}")
     if problems:
@@ -172,6 +181,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
+        **_network(settings.model_dump(include={"proxy", "verify", "cert"}, exclude_none=True), path.parent),
     }
 
 
@@ -186,13 +196,32 @@ def _settings(path: Path) -> _File | str:
         return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
 
 
-def _target(entry: _Target, providers: Mapping[str, Provider]) -> Target:
+def _target(entry: _Target, providers: Mapping[str, Provider], folder: Path) -> Target:
     facts = entry.model_dump(exclude={"price", "capabilities", "rules"}, exclude_none=True)
+    facts.update(_network(facts, folder))
     facts["provider"] = providers.get(entry.provider, entry.provider)
     if entry.rules:
         facts["rules"] = _rules(entry)
     price = None if entry.price is None else Price(**entry.price.model_dump(), source="config")
     return Target(**facts, price=price, capabilities=Capabilities(**entry.capabilities.model_dump()))
+
+
+def _network(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """`proxy`, `verify` and `cert` of a table, with paths from the file's folder. Raises ConfigError naming the key."""
+    given = {key: table[key] for key in _Network.model_fields if key in table}
+    problem = ""
+    try:
+        _Network.model_validate(given)
+    except ValidationError as error:
+        problem = _problems(error.errors(include_url=False, include_input=False))
+    if problem:
+        raise ConfigError(problem)
+    for key in ("verify", "cert"):
+        if key in given:
+            paths = [given[key]] if isinstance(given[key], str) else given[key]
+            found = [str(folder / Path(each).expanduser()) for each in paths]
+            given[key] = found if isinstance(given[key], list) else found[0]
+    return given
 
 
 def _rules(entry: _Target) -> ModelRules:
@@ -278,6 +307,9 @@ _WANTED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("deadline_s", *_Timeouts.model_fields), _SECONDS),
     **dict.fromkeys(_Capabilities.model_fields, "give true or false, or leave it out where it is not known"),
     "cache_ttl_s": "give seconds, 0 or more",
+    "proxy": "give 'http://HOST:PORT', 'direct', or, as a password belongs in no file, 'env:NAME' of its address",
+    "verify": "give the path of the CA certificates to trust; TLS is always verified",
+    "cert": "give the path of a client certificate, or [certificate, key]",
     "ledger": 'give the path of a file, or "memory"',
     "sha256": "give the hash that `agentroute serve --new-key NAME` prints, never the key itself",
 }

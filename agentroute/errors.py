@@ -50,6 +50,7 @@ __all__ = [
     "RateLimited",
     "RequestError",
     "StreamInterrupted",
+    "UnknownTarget",
     "Unsupported",
     "nearest",
     "printable",
@@ -72,6 +73,10 @@ class ConfigError(AgentRouteError):
     """A setting is missing or wrong. The message names the file or argument, the key and the remedy."""
 
 
+class UnknownTarget(ConfigError):
+    """A name that is neither a target of the pool nor the model of one."""
+
+
 class RequestError(AgentRouteError, ValueError):
     """The request cannot be understood. The message names the field and the value; nothing was sent."""
 
@@ -80,13 +85,24 @@ class NoCandidateError(AgentRouteError):
     """No target of the pool may serve this step. `dropped` says why, target by target.
 
     `too_long` says that the conversation's length alone stands in the way of at least one of them: a shorter one could
-    be served.
+    be served. `window` is the largest context window that it does not fit, and `tokens` what it is estimated to need,
+    its answer included; both are None if no window is too small.
     """
 
-    def __init__(self, message: str, *, dropped: tuple[Dropped, ...] = (), too_long: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        dropped: tuple[Dropped, ...] = (),
+        too_long: bool = False,
+        tokens: int | None = None,
+        window: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.dropped = dropped
         self.too_long = too_long
+        self.tokens = tokens
+        self.window = window
 
 
 class ProviderError(AgentRouteError):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +31,8 @@ from .figures import usd
 from .ledger import Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
+from .providers.keys import Secret
+from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
 from .routing.breaks import Breaks
 from .routing.caches import asked_of, is_loop
@@ -82,6 +85,8 @@ class Router:
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
     step's own are put over. Raises ConfigError for an empty pool or a name that is not in it.
 
+    `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
+
     A copy, shallow or deep, is the same router. A pickle holds the settings, keys by their variables' names only, and
     gives a router that has seen nothing yet; see `docs/configuration.md`.
 
@@ -109,14 +114,22 @@ class Router:
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
         new_id: Callable[[], str] | None = None,
+        proxy: str | Secret | None = None,
+        verify: str | PathLike[str] | None = None,
+        cert: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
     ) -> None:
+        # First of all, so that no traceback of what follows can show a password among its locals.
+        network, unfit = Network.read(proxy, verify, cert)
+        proxy = None
+        if unfit is not None:
+            raise ConfigError(unfit)
         if targets is None:
             from .config import targets_from_environment
 
             targets = targets_from_environment()
         self._clock: Clock = clock or SystemClock()
         ours, self.models = read_targets(targets)
-        self.pool: Pool = build_pool(ours, timestamp=self._clock.now())
+        self.pool: Pool = build_pool([each.reached_as(network) for each in ours], timestamp=self._clock.now())
         self._prices_end = next_change(self.pool)
         self._prices_read = read_on(self.pool)
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
@@ -586,7 +599,8 @@ class Router:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"Router({', '.join(target.name for target in self.pool)}; strategy={self.strategy!r})"
+        pool = getattr(self, "pool", ())  # A traceback that shows locals may ask before it is made.
+        return f"Router({', '.join(target.name for target in pool)}; strategy={getattr(self, 'strategy', None)!r})"
 
 
 class _Sealed:

@@ -128,7 +128,10 @@ PLAIN = TARGET + 'base_url = "http://llm.shop.com/v1"\n'
         ('models = ["a"]\n' + TARGET, "unknown key 'models'; write [[target]]"),
         ("[providers.acme]\n" + TARGET, "unknown key 'providers'; write [provider.NAME]"),
         ('[[target]]\nmodel = "m"', "target.1.provider: is missing"),
-        ("stratgy = 1\n" + TARGET, "unknown key 'stratgy'; did you mean 'strategy'? known are baseline, deadline_s,"),
+        (
+            "stratgy = 1\n" + TARGET,
+            "unknown key 'stratgy'; did you mean 'strategy'? known are baseline, cert, deadline_s,",
+        ),
         (TARGET + 'nmae = "x"', "unknown key 'target.1.nmae'; did you mean 'name'? known are api_key,"),
         (
             TARGET + "capabilities = { tool = true }",
@@ -252,6 +255,78 @@ def test_what_may_keep_a_target_from_being_called_is_a_warning(
 def test_the_name_of_a_variable_is_no_key(key: str | list[str]) -> None:
     with pytest.raises(ConfigError, match=r"looks like the name of a variable; write it as 'env:NAME'"):
         Target(provider="openai", model="m", api_key=key)
+
+
+class TestNetwork:
+    """`proxy`, `verify` and `cert` at each of their three places."""
+
+    FILE = """
+proxy = "env:HTTPS_PROXY"
+verify = "ca.pem"
+
+[provider.house]
+base_url = "https://llm.example.com/v1"
+api_key = "env:HOUSE_KEY"
+cert = ["client.pem", "/etc/client.key"]
+
+[[target]]
+provider = "house"
+model = "a"
+tier = "mid"
+
+[[target]]
+provider = "house"
+model = "b"
+tier = "mid"
+proxy = "http://127.0.0.1:3128"
+verify = "/etc/ssl/own.pem"
+cert = "own.pem"
+
+[[target]]
+provider = "openai"
+model = "gpt-6-luna"
+proxy = "direct"
+"""
+
+    def test_the_nearest_place_says(self, tmp_path: Path) -> None:
+        (tmp_path / "a.toml").write_text(self.FILE)
+        with Router.from_config(tmp_path / "a.toml") as router:
+            a, b, luna = router.pool
+        assert repr(a.proxy) == "Secret.env('HTTPS_PROXY')"
+        assert (a.verify, a.cert) == (str(tmp_path / "ca.pem"), (str(tmp_path / "client.pem"), "/etc/client.key"))
+        assert repr(b.proxy) == "Secret('***')"
+        assert (b.verify, b.cert) == ("/etc/ssl/own.pem", (str(tmp_path / "own.pem"),))
+        assert (luna.proxy, luna.verify, luna.cert) == ("direct", str(tmp_path / "ca.pem"), None)
+
+    def test_a_pickle_holds_the_variables_name(self, tmp_path: Path) -> None:
+        (tmp_path / "a.toml").write_text(self.FILE)
+        with Router.from_config(tmp_path / "a.toml") as router, pickle.loads(pickle.dumps(router)) as copy:
+            assert repr(copy.pool["a"].proxy) == "Secret.env('HTTPS_PROXY')"
+            assert copy.pool["a"].cert == router.pool["a"].cert
+
+    @pytest.mark.parametrize("table", ["", "target.1", "provider.openai"])
+    @pytest.mark.parametrize(
+        ("line", "says"),
+        [
+            ('proxy = "http://user:canary@127.0.0.1:9"', "proxy: give 'http://HOST:PORT', 'direct', or, as a password"),
+            ('proxy = "https://canary"', "proxy: give 'http://HOST:PORT'"),
+            ('proxy = "http://canary:99999"', "`proxy` is no address of an HTTP proxy"),
+            ("proxy = true", "proxy: give 'http://HOST:PORT'"),
+            ("verify = false", "verify: give the path of the CA certificates to trust; TLS is always verified"),
+            ("cert = []", "cert: give the path of a client certificate, or [certificate, key]"),
+            ('cert = ["a", "b", "c"]', "cert: give the path of a client certificate"),
+        ],
+    )
+    def test_what_cannot_be(self, tmp_path: Path, table: str, line: str, says: str) -> None:
+        target = '[[target]]\nprovider = "openai"\nmodel = "gpt-6-luna"\n'
+        texts = {"": f"{line}\n{target}", "target.1": target + line, "provider.openai": f"{target}[{table}]\n{line}"}
+        (tmp_path / "a.toml").write_text(texts[table])
+        with pytest.raises(ConfigError) as caught:
+            Router.from_config(tmp_path / "a.toml")
+        assert says in str(caught.value)
+        assert str(caught.value).count("give the path") <= 1
+        assert str(tmp_path / "a.toml") in str(caught.value)
+        assert "canary" not in str(caught.value)
 
 
 class TestRoles:

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
 INSIDE: dict[str, tuple[str, ...]] = {
-    "providers": ("keys", "addresses"),
+    "providers": ("keys", "network", "addresses"),
     "targets": ("model_rules", "prices"),
     "failover": ("forks", "stop", "effects", "drivers", "per_loop", "breaker", "rules", "refusals", "flow"),
     "formats": (

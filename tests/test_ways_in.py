@@ -16,6 +16,7 @@ from agentroute import (
     Capabilities,
     ChatRequest,
     ConfigError,
+    ConnectionFailed,
     Endpoint,
     Provider,
     Quirks,
@@ -34,7 +35,9 @@ from tests.loopback import ANSWER, Loopback, plain
 PARTS = {
     "AWS_REGION": "eu-central-1",
     "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/",
+    "ANTHROPIC_AWS_WORKSPACE_ID": "wrkspc_1",
     "ANTHROPIC_FOUNDRY_RESOURCE": "mine",
+    "ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID": "wrkspc_2",
     "CLOUDFLARE_ACCOUNT_ID": "0a1b",
     "DATABRICKS_HOST": "dbc-1.cloud.databricks.com",
     "GOOGLE_CLOUD_PROJECT": "my-project",
@@ -76,7 +79,7 @@ def test_every_way_in_is_encoded_for_a_whole_address(name: str, dialect: str, st
     assert "{" not in sent.url
     assert sent.url.startswith(("https://", "http://127.0.0.1:"))
     assert KEY not in sent.url + repr(sent.headers) + sent.content.decode()
-    assert KEY in next(iter(sent.secret_headers().values()))
+    assert any(KEY in value for value in sent.secret_headers().values())
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,12 @@ def test_every_way_in_is_encoded_for_a_whole_address(name: str, dialect: str, st
             "authorization",
         ),
         ("bedrock-mantle", None, "https://bedrock-mantle.eu-central-1.api.aws/v1/chat/completions", "authorization"),
+        (
+            "anthropic-google",
+            None,
+            "https://claude.googleapis.com/v1/projects/my-project/locations/global/workspaces/wrkspc_2/invoke/v1/messages",
+            "authorization",
+        ),
         (
             "bedrock-mantle",
             "anthropic_messages",
@@ -133,10 +142,10 @@ def test_where_it_goes(provider: str, dialect: str | None, url: str, header: str
 
 def test_a_missing_part_is_said_with_its_variables_and_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_REGION")
-    with pytest.raises(ConfigError, match=r"target 'm': its address .*set AWS_REGION or AWS_DEFAULT_REGION"):
+    with pytest.raises(ConnectionFailed, match=r"target 'm': its address .*set AWS_REGION or AWS_DEFAULT_REGION"):
         outgoing(Target(provider="bedrock", model="m", api_key=KEY))
     monkeypatch.delenv("AZURE_OPENAI_ENDPOINT")
-    with pytest.raises(ConfigError, match=r"set AZURE_OPENAI_ENDPOINT, or give base_url=, like 'https://RESOURCE"):
+    with pytest.raises(ConnectionFailed, match=r"set AZURE_OPENAI_ENDPOINT, or give base_url=, like 'https://RESOURCE"):
         outgoing(Target(provider="azure", model="m", api_key=KEY))
 
 
@@ -153,7 +162,7 @@ def test_a_part_is_read_for_each_request(way: Way, monkeypatch: pytest.MonkeyPat
         )
         monkeypatch.setenv("HOUSE_KEY", KEY)
         one = Target(provider=house, model="m", tier="mid")
-        assert isinstance(call(way, one).error, ConfigError)
+        assert isinstance(call(way, one).error, ConnectionFailed)
         monkeypatch.setenv("HOUSE_TEAM", "blue")
         assert call(way, pickle.loads(pickle.dumps(one))).error is None
     assert [request.split()[1] for request in server.requests] == [b"/v1/blue/chat/completions"]

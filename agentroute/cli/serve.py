@@ -23,7 +23,9 @@ def command(
     host: Annotated[
         str | None, typer.Option(help="Where to listen.", show_default="the file's, else 127.0.0.1")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.", show_default="4180")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="The port; 0 takes a free one.", show_default="4180", min=0, max=65535)
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Serve scripted models: no key, no network.")] = False,
     new_key: Annotated[
         str | None, typer.Option("--new-key", metavar="NAME", help="Make a client key, print it, and stop.")
@@ -46,10 +48,12 @@ def command(
             _new_key(new_key, hash_key)
             return
         given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+        if demo and config is not None:
+            raise ConfigError(f"--demo serves scripted models, not {str(config)!r}; leave out one of the two")
         if demo:
-            demo_serve(given)
+            demo_serve(given, typer.echo)
         else:
-            serve(config, given, ledger_path())
+            serve(config, given, ledger_path(), typer.echo)
         return
     raise ConfigError(f'the gateway needs {missing}; install it with: pip install "agentroute-llm[gateway]"')
 

@@ -38,6 +38,7 @@ __all__ = [
     "StreamEncoder",
     "failed_finish",
     "finish_reason",
+    "no_word",
     "response_warnings",
     "stream_warnings",
     "told_class",
@@ -220,12 +221,19 @@ _FAILED_CALLS: Final = frozenset(
 answer still."""
 
 
+def no_word(word: Any) -> bool:
+    """Whether a word for the end says nothing yet: some servers put a placeholder into every chunk."""
+    return not word or (isinstance(word, str) and word.lower().endswith(("null", "none", "unspecified")))
+
+
 def failed_finish(word: Any, target: str | None, *, said: bool) -> ProviderError | None:
     """The error that a provider's word for the end stands for, or None if the answer ended, well or cut short.
 
     `said`: words or calls came before it.
     """
-    name = word.lower() if isinstance(word, str) else ""
+    if not isinstance(word, str) or no_word(word):
+        return None
+    name = word.lower()
     kind: type[ProviderError] | None = BadResponse if name in _FAILED_CALLS and not said else None
     if kind is None and name not in _FINISH_REASONS:
         kind = next((kind for pattern, kind in _FAILED if pattern.search(name)), None)

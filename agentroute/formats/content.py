@@ -309,16 +309,18 @@ def _answer(
     json_mode = rules.json_object is not False and dialect != "anthropic_messages"
     if not rules.json_object_while_reasoning and thinks(request.reasoning, rules):
         json_mode = False
+    if request.tools and not rules.answer_form_beside_tools:
+        json_mode = False
     if asked.schema is None or (not asked.schema and rules is not _PLAIN):
         asked = ResponseSchema()
         if not json_mode:
-            changes["JSON asked for in the prompt: this model has no such setting, or not while it thinks"] = None
+            changes["JSON asked for in the prompt: this model has no such setting, or not now"] = None
             return None, _JSON_ONLY
         if rules.json_word and not _says_json(request):
             changes["JSON asked for in the prompt too: the setting is refused without the word"] = None
             return asked, _JSON_ONLY
         return asked, ""
-    problem = _why_in_words(asked, dialect, rules, quirks)
+    problem = _why_in_words(request, asked, dialect, rules, quirks)
     if problem is None:
         return _fitted_answer(asked, asked.schema, rules, changes), ""
     changes[f"the schema of the answer told in the prompt: {problem}"] = None
@@ -326,10 +328,14 @@ def _answer(
     return (ResponseSchema() if json_mode and is_object(asked.schema) else None), words
 
 
-def _why_in_words(asked: ResponseSchema, dialect: str, rules: ModelRules, quirks: Quirks) -> str | None:
+def _why_in_words(
+    request: ChatRequest, asked: ResponseSchema, dialect: str, rules: ModelRules, quirks: Quirks
+) -> str | None:
     """Why the schema cannot be demanded."""
     if not quirks.json_schema or (rules.json_schema is not None and dialect not in rules.json_schema):
         return "this model takes none"
+    if request.tools and not rules.answer_form_beside_tools:
+        return "this model takes none beside tools"
     if not asked.schema:
         return None
     if rules.root_object and not is_object(asked.schema):

@@ -170,14 +170,15 @@ def tells_failure(answer: Mapping[str, Any], answer_fields: Iterable[str]) -> bo
     Not every server puts it under `error`: `{"object": "error", ...}`, or a `detail` or `message` with none of the
     dialect's own fields beside it.
     """
-    if answer.get("error") or answer.get("object") == "error" or _refused_by_minimax(answer):
+    if answer.get("error") or answer.get("object") == "error":
+        return True
+    if "base_resp" in answer and _refused_by_minimax(answer["base_resp"]):
         return True
     return not any(name in answer for name in answer_fields) and bool(_reason(answer))
 
 
-def _refused_by_minimax(answer: Any) -> bool:
+def _refused_by_minimax(told: Any) -> bool:
     """MiniMax puts `base_resp` into every answer; 0 is a success."""
-    told = answer.get("base_resp") if isinstance(answer, Mapping) else None
     return isinstance(told, Mapping) and told.get("status_code") not in (None, 0)
 
 

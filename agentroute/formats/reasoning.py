@@ -156,6 +156,7 @@ def fit(
         return None
     if setting.effort == "none":
         return setting if can_be_off(rules) else _least(setting, rules, known, changes)
+    known = None if known is None else tuple(effort for effort in known if effort != "none")
     if rules.thinking == "never" or (known == () and rules.budget is None and rules.thinking == "always"):
         if setting.effort is not None or setting.budget_tokens is not None:
             changes["the reasoning setting left out: the model has none"] = None
@@ -200,9 +201,14 @@ def _efforts(rules: ModelRules, dialect: str) -> tuple[Effort, ...] | None:
     return tuple(effort for effort in EFFORTS if effort in rules.efforts or effort in more)
 
 
+def _levels(rules: ModelRules) -> tuple[Effort, ...]:
+    """The efforts that it is known to take besides none."""
+    return tuple(effort for effort in EFFORTS if effort in (rules.efforts or ()) and effort != "none")
+
+
 def _nearest(wanted: Effort, known: tuple[Effort, ...] | None) -> Effort:
     rank = EFFORTS.index
-    options: list[Effort] = [effort for effort in known or EFFORTS if effort != "none"] or [wanted]
+    options = [effort for effort in known or EFFORTS if effort != "none"]
     return min(options, key=lambda e: (abs(rank(e) - rank(wanted)), abs(rank(e) - rank("high"))))
 
 
@@ -279,8 +285,8 @@ def _write_chat(told: Thinking, rules: ModelRules) -> dict[str, Any]:
             found["thinking_budget"] = setting.budget_tokens
     if "reasoning_effort" in fields and setting.effort is not None and not (off and found):
         found["reasoning_effort"] = setting.effort
-    elif "reasoning_effort" in fields and rules.thinking == "optional" and rules.efforts and not found:
-        found["reasoning_effort"] = _nearest("medium", _efforts(rules, "openai_chat"))
+    elif "reasoning_effort" in fields and rules.thinking == "optional" and not found and _levels(rules):
+        found["reasoning_effort"] = _nearest("medium", _levels(rules))
     return found
 
 

@@ -51,8 +51,7 @@ async def send_json(send: Send, status: int, body: Any, headers: RawHeaders | No
 def error_headers(told: Told, decision: Decision | None = None) -> RawHeaders:
     """When to come back, and that the client's SDK shall not repeat what the router has tried everywhere."""
     headers: RawHeaders = [] if decision is None else decision_headers(decision, None, len(decision.attempts))
-    if not told.repeat:
-        headers.append((b"x-should-retry", b"false"))
+    headers.append((b"x-should-retry", b"false"))
     if told.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(told.retry_after))).encode()))
     return headers
@@ -115,6 +114,11 @@ class Answer:
         finally:
             gone.cancel()
 
+    @property
+    def _created(self) -> int:
+        """Seconds since 1970, as OpenAI's dialects say when an answer was made."""
+        return int(self.call.decision.created_at.timestamp())
+
     def _events(self) -> AsyncGenerator[Any, None]:
         payloads = self.call.arun(self.witness)
         return payloads if self.rewrite is None else self.rewrite(payloads)
@@ -130,8 +134,7 @@ class Answer:
         finally:
             await payloads.aclose()
         decision = self.call.decision
-        created = int(decision.created_at.timestamp())
-        body = formats.of(self.door.dialect).encode_response(fold(events), created=created)
+        body = formats.of(self.door.dialect).encode_response(fold(events), created=self._created)
         if self.keep is not None:
             self.keep(body)
         _told_figures(body, self.door.usage_path[-1:], decision)
@@ -155,9 +158,8 @@ class Answer:
         and the headers name it; a failure before it is an HTTP status."""
         out = _Stream(send, self)
         payloads = self._events()
-        encoder = formats.of(self.door.dialect).StreamEncoder(created=int(self.call.decision.created_at.timestamp()))
-        if not self.asked.include_usage:
-            encoder = _without_usage(encoder, self.call.decision)
+        only_chat: dict[str, Any] = {} if self.asked.include_usage else {"include_usage": False}
+        encoder = formats.of(self.door.dialect).StreamEncoder(created=self._created, **only_chat)
         last: Finished | None = None
         alive = asyncio.ensure_future(out.keep_alive())
         try:
@@ -193,10 +195,6 @@ class Answer:
             if _told_figures(body, self.door.usage_path, self.call.decision):
                 blocks[place] = head + encode_event(body)[:-2]
         return b"\n\n".join(blocks)
-
-
-def _without_usage(encoder: Any, decision: Decision) -> Any:
-    return type(encoder)(created=int(decision.created_at.timestamp()), include_usage=False)
 
 
 class _Stream:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from agentroute import __version__
 from agentroute.decisions import Decision
-from agentroute.errors import AgentRouteError, ConfigError, RequestError
+from agentroute.errors import AgentRouteError, RequestError, UnknownTarget
 from agentroute.providers.keys import Secret
 from agentroute.router import Router
 from agentroute.routing.prefix import Prefix
@@ -236,7 +236,7 @@ class Gateway:
     async def _model(self, request: _Request) -> int:
         name = str(request.params["name"])
         if name not in listed(self.router, self.settings.models):
-            raise ConfigError(f"no target is named {name!r}, and none has that model; GET /v1/models lists them")
+            raise UnknownTarget(f"no target is named {name!r}, and none has that model; GET /v1/models lists them")
         if "anthropic-version" in request.headers:
             return await request.answer({"type": "model", "id": name, "display_name": name, "created_at": _EPOCH})
         return await request.answer(_model(name))

@@ -27,6 +27,7 @@ from agentroute.errors import (
     QuotaExhausted,
     RateLimited,
     RequestError,
+    UnknownTarget,
     Unsupported,
 )
 from agentroute.formats.failures import conceal
@@ -55,7 +56,6 @@ class Told:
     code: str
     message: str
     retry_after: float | None = None
-    repeat: bool = False
     param: str | None = None
     tokens: int | None = None
     limit: int | None = None
@@ -103,7 +103,7 @@ def tell(error: Exception, pool: Pool | None = None, *, codex: bool = False) -> 
             return _none(error, pool)
         case ContextTooLong():
             return _too_long(error, pool)
-        case ConfigError() if str(error).startswith("no target is named"):
+        case UnknownTarget():
             return Told("not_found", 404, "model_not_found", str(error), param="model")
         case AgentRouteError():
             return _of(error, codex)
@@ -163,15 +163,9 @@ def _waits(error: AgentRouteError) -> float | None:
 
 
 def _none(error: NoCandidateError, pool: Pool | None) -> Told:
-    if error.too_long:
-        sizes = [tuple(int(text.replace(",", "")) for text in found) for found in _WINDOW.findall(str(error))]
-        largest = max((limit for _, limit in sizes), default=None)
-        if largest is not None and largest >= _largest(pool):
-            return _long(sizes[0][0], largest)
+    if error.too_long and error.window is not None and error.window >= _largest(pool):
+        return _long(error.tokens, error.window)
     return Told("invalid", 400, "no_candidate", str(error))
-
-
-_WINDOW: Final = re.compile(r"about ([\d,]+) tokens do not fit its window of ([\d,]+)")
 
 
 def _largest(pool: Pool | None) -> int:

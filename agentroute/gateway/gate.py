@@ -114,7 +114,10 @@ class Gate:
 
     def _no_stranger(self, headers: Mapping[str, str]) -> None:
         """Without keys only programs of this machine may ask: no web page, under whatever name it found us."""
-        host = urlsplit(f"//{headers.get('host', '')}").hostname
+        try:
+            host = urlsplit(f"//{headers.get('host', '')}").hostname
+        except ValueError:
+            raise Refused(400, "bad_host", "the header `host` cannot be read") from None
         if self._local and host is not None and not is_loopback(host) and not host.endswith(".localhost"):
             raise Refused(403, "unknown_host", f"this gateway is not called {host[:100]!r}; use its address")
         origin = headers.get("origin")

@@ -8,13 +8,10 @@ __all__ = ["Refused"]
 
 
 class Refused(AgentRouteError):
-    """The gateway does not serve this request. `kind` is the word of each dialect's table (`doors/errors.py`)."""
+    """The gateway does not serve this request. `status` decides in which of its words a dialect says so."""
 
-    def __init__(
-        self, status: int, code: str, message: str, *, retry_after: float | None = None, passing: bool = False
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.retry_after = retry_after
-        self.passing = passing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,26 +24,26 @@ __all__ = ["demo_serve", "serve"]
 logger = logging.getLogger("agentroute")
 
 
-def serve(config: Path | None, given: Mapping[str, Any], ledger: Path) -> None:
+def serve(config: Path | None, given: Mapping[str, Any], ledger: Path, say: Callable[[str], None]) -> None:
     """Serves the config file, or what the keys in the environment give, until a signal ends it. A change of the file is
-    in force within a second, without a restart."""
+    in force within a second, without a restart. `say` is told where it listens, once it does."""
     if config is None:
         try:
             router = Router(ledger=ledger)
         except ConfigError as error:
             problem = str(error)
         else:
-            _run(Gateway(router, GatewaySettings(**given)))
+            _run(Gateway(router, GatewaySettings(**given)), say)
             return
         raise ConfigError(f"{problem}; `agentroute serve --demo` serves scripted models")
     source = _Source(config, given)
-    _run(Gateway(Router.from_config(config), source.settings(), background=source.watch))
+    _run(Gateway(Router.from_config(config), source.settings(), background=source.watch), say)
 
 
-def demo_serve(given: Mapping[str, Any]) -> None:
+def demo_serve(given: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Serves scripted models."""
     with demo_router() as router:
-        _run(Gateway(router, GatewaySettings(**given)))
+        _run(Gateway(router, GatewaySettings(**given)), say)
 
 
 class _Source:
@@ -126,13 +126,17 @@ def uvicorn_config(gateway: Gateway) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Says where it listens once it does."""
 
+    def __init__(self, config: uvicorn.Config, say: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._say = say
+
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         for server in self.servers:
             for socket in server.sockets:
                 host, port = socket.getsockname()[:2]
-                print(f"agentroute serves on http://{host}:{port} (docs/gateway.md)", flush=True)  # noqa: T201
+                self._say(f"agentroute serves on http://{host}:{port} (docs/gateway.md)")
 
 
-def _run(gateway: Gateway) -> None:
-    _Server(uvicorn_config(gateway)).run()
+def _run(gateway: Gateway, say: Callable[[str], None]) -> None:
+    _Server(uvicorn_config(gateway), say).run()

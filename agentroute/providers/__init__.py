@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import cache
+from os import PathLike
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -14,6 +15,7 @@ from agentroute.errors import ConfigError, unknown_key
 
 from .addresses import Part, parts_of, url_problem
 from .keys import Secret
+from .network import Cert, Network, Proxy
 
 __all__ = [
     "DIALECTS",
@@ -240,13 +242,14 @@ class Endpoint:
         put(self, "cost", cost)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Provider:
     """A provider's ways in, the usual one first, and the environment variables that usually hold its key.
 
     `local` needs no key and costs nothing. `address` shows what a `base_url` looks like where every customer has one of
     their own. `source` (a URL) and `date` say where and when this was read, `note` what no documentation told us.
-    Raises ConfigError naming the field that cannot be.
+    `proxy`, `verify` and `cert` are what `Target` has, for all of its targets. Raises ConfigError naming
+    the field that cannot be.
 
     >>> house = Provider("house", (Endpoint(base_url="https://llm.example.com/v1"),), ("HOUSE_API_KEY",))
     >>> house.endpoint().auth
@@ -255,29 +258,65 @@ class Provider:
 
     name: str
     endpoints: tuple[Endpoint, ...]
-    key_names: tuple[str, ...] = ()
-    local: bool = False
-    address: str = ""
-    source: str = ""
-    date: str = ""
-    note: str = ""
+    key_names: tuple[str, ...]
+    local: bool
+    address: str
+    source: str
+    date: str
+    note: str
+    proxy: Proxy | None
+    verify: str | None
+    cert: Cert | None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ConfigError(f"a provider's `name` is {self.name!r}; give a non-empty text")
-        ways = (self.endpoints,) if isinstance(self.endpoints, Endpoint) else tuple(self.endpoints)
+    def __init__(
+        self,
+        name: str,
+        endpoints: Endpoint | Iterable[Endpoint],
+        key_names: Iterable[str] = (),
+        local: bool = False,
+        address: str = "",
+        source: str = "",
+        date: str = "",
+        note: str = "",
+        proxy: str | Secret | None = None,
+        verify: str | PathLike[str] | None = None,
+        cert: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
+    ) -> None:
+        # First of all, so that no traceback of what follows can show a password among its locals.
+        network, unfit = Network.read(proxy, verify, cert)
+        proxy = None
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"a provider's `name` is {name!r}; give a non-empty text")
+        if unfit is not None:
+            raise ConfigError(f"provider {name!r}: {unfit}")
+        ways = (endpoints,) if isinstance(endpoints, Endpoint) else tuple(endpoints)
         if not ways or not all(isinstance(way, Endpoint) for way in ways):
-            raise ConfigError(f"provider {self.name!r}: `endpoints` are no Endpoint objects; give at least one")
+            raise ConfigError(f"provider {name!r}: `endpoints` are no Endpoint objects; give at least one")
         if len({way.dialect for way in ways}) < len(ways):
-            raise ConfigError(f"provider {self.name!r}: two of the `endpoints` have one dialect; give each once")
-        names = _texts(self.key_names, f"provider {self.name!r}: `key_names`")
-        if not all(_VARIABLE.fullmatch(name) for name in names):
+            raise ConfigError(f"provider {name!r}: two of the `endpoints` have one dialect; give each once")
+        names = _texts(key_names, f"provider {name!r}: `key_names`")
+        if not all(_VARIABLE.fullmatch(each) for each in names):
             raise ConfigError(
-                f"provider {self.name!r}: `key_names` holds what is no name of a variable; name the environment "
+                f"provider {name!r}: `key_names` holds what is no name of a variable; name the environment "
                 f"variables that hold the key, like 'HOUSE_API_KEY', never the key"
             )
-        object.__setattr__(self, "endpoints", ways)
-        object.__setattr__(self, "key_names", names)
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "endpoints", ways)
+        put(self, "key_names", names)
+        put(self, "local", local)
+        put(self, "address", address)
+        put(self, "source", source)
+        put(self, "date", date)
+        put(self, "note", note)
+        put(self, "proxy", network.proxy)
+        put(self, "verify", network.verify)
+        put(self, "cert", network.cert)
+
+    @property
+    def network(self) -> Network:
+        """Its `proxy`, `verify` and `cert`."""
+        return Network(self.proxy, self.verify, self.cert)
 
     def endpoint(self, dialect: str | None = None) -> Endpoint:
         """The usual way in, or the one of this dialect (without an address where none is known)."""
@@ -291,7 +330,7 @@ class Provider:
 
         Raises ConfigError naming the key. Values that may be a key by mistake are not shown.
         """
-        _no_others(facts, {*_ENDPOINT_KEYS, "key_names", "api_key", "local", "also", *_FACTS})
+        _no_others(facts, {*_ENDPOINT_KEYS, "key_names", "api_key", "local", "also", *_FACTS, *_NETWORK})
         dialect = facts.get("dialect") or (known.endpoint().dialect if known else "openai_chat")
         also = facts.get("also", {})
         if not isinstance(also, Mapping) or not all(isinstance(more, Mapping) for more in also.values()):
@@ -303,7 +342,7 @@ class Provider:
         for other, more in also.items():
             _no_others(more, _ENDPOINT_KEYS - {"dialect"}, f"also.{other}.")
             ways[other] = _endpoint(other, {"parts": facts.get("parts", {}), **more}, ways.get(other))
-        told: dict[str, Any] = {key: facts[key] for key in ("local", *_FACTS) if key in facts}
+        told: dict[str, Any] = {key: facts[key] for key in ("local", *_FACTS, *_NETWORK) if key in facts}
         if "key_names" in facts or "api_key" in facts:
             told["key_names"] = _key_names(facts)
         if not isinstance(told.get("local", False), bool):
@@ -315,6 +354,7 @@ class Provider:
         return cls(name, (usual, *ways.values()), **{**kept, **told})
 
 
+_NETWORK: Final = ("proxy", "verify", "cert")
 _FACTS: Final = ("address", "source", "date", "note")
 _ENDPOINT_KEYS: Final = frozenset(
     {"dialect", "base_url", "auth", "headers", "quirks", "parts", "token_auth", "lacks", "secret_headers", "cost"}

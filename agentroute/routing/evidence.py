@@ -42,7 +42,8 @@ def judge(result: ToolResult, did: Did | None = None) -> Evidence:
     only strong signs in the text make a failure. `did` is what the call did: what it read or found is content, in which
     a line about an error is no failure of the call.
     """
-    text = result.text
+    # Blocks are lines of their own, as tools of MCP give them.
+    text = result.text if len(result.content) < 2 else "\n".join(p.text for p in result.content if type(p) is Text)
     if not text and any(type(part) is not Text for part in result.content):
         return OK
     return judge_text(text, result.is_error, did)
@@ -228,10 +229,12 @@ def _read_value(value: Any, did: Did | None = None) -> Evidence:
     get = value.get
     if get("isError") is True or get("is_error") is True or get("hasError") is True:
         return JSON_ERROR
-    if get("success") in _FALSE or get("ok") in _FALSE or get("succeeded") in _FALSE:
+    # `0 == False`, but a count of 0 successes is no verdict.
+    if any(get(key) is False or get(key) in ("false", "False") for key in ("success", "ok", "succeeded")):
         return JSON_ERROR
     for key in _COMPLAINTS:
-        if get(key) not in _NIL:
+        said = get(key)
+        if not _is_nil(said) and not (type(said) is str and said.strip(" .").lower() in _NO_COMPLAINT):
             return JSON_ERROR
     if len(value) == 1 and next(iter(value)) in _ROOTS and type(next(iter(value.values()))) in (dict, str):
         return JSON_ERROR
@@ -306,7 +309,7 @@ def _is_nil(value: Any) -> bool:
 
 
 _NIL: tuple[Any, ...] = (None, False, 0, "", [], {})
-_FALSE: tuple[Any, ...] = ("false", "False", False)
+_NO_COMPLAINT = frozenset(("none", "null", "nil", "no error", "no errors", "n/a", "false", "0"))
 _ENVELOPE = frozenset(
     ("message", "documentation_url", "code", "status", "timestamp", "path", "request_id", "requestId")
 )

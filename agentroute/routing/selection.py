@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 from agentroute.decisions import Candidate, Constraints, Dropped, Prediction, StepKind, Strategy
-from agentroute.errors import ConfigError, NoCandidateError
+from agentroute.errors import ConfigError, NoCandidateError, UnknownTarget
 from agentroute.failover.breaker import Open
 from agentroute.formats.fitting import can_be_forced
 from agentroute.formats.foreign import foreign_tool, unsupported_part
@@ -132,7 +132,7 @@ _Order: TypeAlias = tuple[float, float, float, float]
 def pinned(request: ChatRequest, constraints: Constraints, pool: Pool) -> str | None:
     """The name of the one target that must serve, or None. A pin is a target's name or else its model.
 
-    Raises ConfigError for one that is not in the pool.
+    Raises UnknownTarget for one that is not in the pool.
     """
     wanted = constraints.target if constraints.target is not None else request.model
     if wanted is None or (wanted == "auto" and constraints.target is None):
@@ -145,7 +145,7 @@ def pinned(request: ChatRequest, constraints: Constraints, pool: Pool) -> str | 
     names = [target.name for target in pool]
     near = get_close_matches(wanted, [*names, *(target.model for target in pool)], n=1)
     remedy = f"did you mean {near[0]!r}?" if near else f"use 'auto' to let the router choose, or {', '.join(names)}"
-    raise ConfigError(f"no target is named {wanted!r}, and none has that model; {remedy}")
+    raise UnknownTarget(f"no target is named {wanted!r}, and none has that model; {remedy}")
 
 
 def _check_denied(constraints: Constraints, pool: Pool) -> None:
@@ -191,7 +191,15 @@ def select(situation: Situation, pool: Pool) -> Selection:
         listed = "; ".join(f"{d.target}: {d.reason}" for d in dropped)
         shorter = replace(situation, input_tokens=0, output_tokens=0, warm={})
         too_long = any(_why_not(target, shorter, files, pin) is None for target in pool)
-        raise NoCandidateError(f"no target may serve this step ({listed})", dropped=tuple(dropped), too_long=too_long)
+        too_small = [pool[d.target] for d in dropped if d.reason == _outgrown(pool[d.target], situation)]
+        window = max((target.context_window or 0 for target in too_small), default=None)
+        raise NoCandidateError(
+            f"no target may serve this step ({listed})",
+            dropped=tuple(dropped),
+            too_long=too_long,
+            tokens=None if window is None else situation.input_tokens + situation.output_tokens,
+            window=window,
+        )
     if pin is not None:
         return _selection([(options[0], None, "pinned by the caller")], options, dropped, allowed=allowed)
 
@@ -321,6 +329,13 @@ def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> li
     return found
 
 
+def _outgrown(target: Target, situation: Situation) -> str | None:
+    tokens = situation.input_tokens + situation.output_tokens
+    if target.context_window is None or tokens <= target.context_window:
+        return None
+    return f"about {tokens:,} tokens do not fit its window of {target.context_window:,}"
+
+
 def _why_not(
     target: Target, situation: Situation, files: tuple[Image | Document | Audio, ...], pin: str | None
 ) -> str | None:
@@ -349,9 +364,9 @@ def _why_not(
         return missing
     if can.structured_output is False and request.response_schema is not None and request.response_schema.schema:
         return "cannot keep to a response schema"
-    tokens = situation.input_tokens + situation.output_tokens
-    if target.context_window is not None and tokens > target.context_window:
-        return f"about {tokens:,} tokens do not fit its window of {target.context_window:,}"
+    outgrown = _outgrown(target, situation)
+    if outgrown is not None:
+        return outgrown
     most = target.max_input_tokens
     if most is not None and situation.input_tokens > most:
         return f"about {situation.input_tokens:,} tokens of input are above its limit of {most:,}"

@@ -61,7 +61,9 @@ _STARTS = (
     "fatal:", "fatal error", "panic:", "failure:", "err:", "oh no! ", "e: ", "npm err!", "make: ***", "build failed",
     "build failure", "[info] build failure", "[error] ", "compilation failed", "compilation error", "conflict (",
     "automatic merge failed", "ninja: build stopped", "** build failed **", "execution timed out", "error in ",
-    "segmentation fault", "thread 'main' panicked", "<error>", "enoent", "eacces", "eperm", "econnrefused",
+    "segmentation fault", "bus error", "floating point exception", "illegal instruction", "terminate called",
+    "aborted (core", "net::err_", "(error) ",
+    "thread 'main' panicked", "<error>", "enoent", "eacces", "eperm", "econnrefused",
     "econnreset", "etimedout", "enotfound", "eisdir", "enotdir", "fehler:", "erreur :", "erreur:", "erro:", "errore:",
     "hata:", "fout:", "błąd:", "lỗi:", "ошибка:", "خطأ:", "त्रुटि:", "错误：", "错误:", "錯誤：", "錯誤:",
     "エラー:", "エラー：", "오류:",
@@ -161,7 +163,8 @@ _SHELL_LINE = re.compile(
     r"[\w./~+*-]{1,60}: .{0,250}?(?:no such file\b|permission denied|command not found|no matches found"
     r"|is a directory"
     r"|not a directory|cannot access|unrecognized option|invalid option|operation not permitted|no module named \S+"
-    r"|can(?:'t|not) open|could not resolve|connection refused|syntax error|unexpected token|unexpected end of file"
+    r"|can(?:'t|not) open|could not resolve|name or service not known|no such host"
+    r"|connection refused|syntax error|unexpected token|unexpected end of file"
     r"|broken pipe|no space left|: not found)(?:\W|$)"
     r"|'[^'\n]{1,80}' is not recognized as an internal|curl: \(\d+\) "
     r"|(?:cat|ls|cp|mv|rm|mkdir|rmdir|touch|chmod|chown|ln|tar|unzip|sed|awk|grep|egrep|find|sort|wc|ssh|scp"
@@ -192,7 +195,7 @@ _REFUSAL = re.compile(
     r"|time(?:d )?out(?!: ?\d)|bad request|internal server error|rejected|denied|too many requests|rate limit"
     r"|insufficient|not enough|killed$|aborted$"
     r"|(?:invalid|unknown|unsupported|missing|illegal)(?-i: [a-z'`\"]| [A-Z]{2,}\b| [A-Z][a-z]+:|:))"
-    r"|(?:-?\d{1,6}: )?[\w ]{1,40} failed(?:: .*| (?:because|due to|after)\b.*|\W*$)"
+    r"|(?:-?\d{1,6}: )?[\w ]{1,40} failed(?:: (?!0\b).*| (?:because|due to|after)\b.*|\W*$)"
     r"|.{0,40}\bpermissions? (?:to|for)\b.{0,160}\b(?:denied|refused|(?:not|\w{1,6}n't) (?:been )?granted)\b"
     r"|.{0,80}\b(?:was|were|has|have)(?: not|n't) (?:been )?(?:executed|performed|run|saved|applied|created"
     r"|processed|sent"

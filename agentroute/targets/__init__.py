@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import Enum
+from os import PathLike
 from typing import Any, Final
 
-from agentroute.errors import ConfigError
+from agentroute.errors import ConfigError, UnknownTarget
 from agentroute.providers import NO_AUDIO, PROVIDERS, Endpoint, Provider
 from agentroute.providers.addresses import is_own, sends_in_the_clear, url_problem
 from agentroute.providers.keys import KeyFunction, Secret, looks_like_key
+from agentroute.providers.network import Cert, Network, Proxy
 
 from .model_rules import UNKNOWN, ModelRules
 from .prices import Price, PriceStep
@@ -89,7 +91,10 @@ class Target:
     are looked for in the environment, unless `base_url` leads elsewhere. `settings` are fields that every request to
     this target gets, unless it has its own (`{"thinking": {"type": "adaptive"}}`, `{"reasoning_effort": "low"}`): of
     the dialect that you named, else of the one its provider is usually called in. `rules` say what the model accepts;
-    left out they are the catalog's, which also choose the dialect, if you named none (`dialect_given`).
+    left out they are the catalog's, which also choose the dialect, if you named none (`dialect_given`). `proxy`,
+    `verify` and `cert` say how its address is reached, if not as its provider or the router says: the address of an
+    HTTP proxy (`"env:HTTPS_PROXY"`; `"direct"` for none), the path of the CA certificates to trust, the path of a
+    client certificate or `(certificate, key)`.
 
     >>> Target(name="small", provider="openai", model="gpt-4.1-mini", tier="mid", api_key="env:OPENAI_API_KEY").tier
     <Tier.MID: 'mid'>
@@ -115,6 +120,9 @@ class Target:
     rules: ModelRules = field(repr=False)
     tier_inferred: bool = field(default=False)
     dialect_given: bool = field(default=True)
+    proxy: Proxy | None = field(default=None)
+    verify: str | None = field(default=None)
+    cert: Cert | None = field(default=None)
 
     def __init__(
         self,
@@ -139,8 +147,13 @@ class Target:
         spare_keys: tuple[Secret, ...] = (),
         usual_keys: tuple[Secret, ...] | None = None,
         endpoint: Endpoint | None = None,
+        proxy: str | Secret | None = None,
+        verify: str | PathLike[str] | None = None,
+        cert: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
     ) -> None:
         # First of all, so that no traceback of what follows can show a literal key among its locals.
+        network, unfit = Network.read(proxy, verify, cert)
+        proxy = None
         if api_key is not None and not isinstance(api_key, str | Secret) and not callable(api_key):
             keys = tuple(Secret.parse(key) for key in api_key)
             api_key, spare_keys = (keys[0] if keys else None), (*keys[1:], *spare_keys)
@@ -150,9 +163,13 @@ class Target:
                 provider, model, name, text = "", "", None, None
                 raise ConfigError(f"target `{key}` looks like a key; a key belongs into `api_key`, as 'env:NAME'")
         name = model if name is None else name
+        if unfit is not None:
+            raise ConfigError(f"target {name!r}: {unfit}")
         known = provider if isinstance(provider, Provider) else PROVIDERS.get(provider)
         if dialect_given is None:
             dialect_given = dialect is not None or endpoint is not None or isinstance(provider, Provider)
+        if known is not None:
+            network = network.under(known.network)
         if isinstance(provider, Provider):
             if provider.local and price is None and provider.name not in PROVIDERS:
                 price = Price(Decimal(0), Decimal(0), source="runs locally")
@@ -219,11 +236,24 @@ class Target:
         put(self, "rules", UNKNOWN if rules is None else rules)
         put(self, "tier_inferred", tier_inferred)
         put(self, "dialect_given", dialect_given)
+        put(self, "proxy", network.proxy)
+        put(self, "verify", network.verify)
+        put(self, "cert", network.cert)
 
     @property
     def origin(self) -> str:
         """What a signature or an unknown field of its answers is bound to: `provider/model`."""
         return f"{self.provider}/{self.model}"
+
+    @property
+    def network(self) -> Network:
+        """Its `proxy`, `verify` and `cert`."""
+        return Network(self.proxy, self.verify, self.cert)
+
+    def reached_as(self, wider: Network) -> Target:
+        """This target, with what it does not say of `proxy`, `verify` and `cert` itself."""
+        network = self.network.under(wider)
+        return replace(self, proxy=network.proxy, verify=network.verify, cert=network.cert)
 
     @property
     def settings_dialect(self) -> str:
@@ -314,7 +344,7 @@ class Pool:
         try:
             return self._by_name[name]
         except KeyError:
-            raise ConfigError(f"no target is named {name!r}; the pool has {', '.join(self._by_name)}") from None
+            raise UnknownTarget(f"no target is named {name!r}; the pool has {', '.join(self._by_name)}") from None
 
     def get(self, name: str) -> Target | None:
         return self._by_name.get(name)

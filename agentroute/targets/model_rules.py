@@ -62,7 +62,8 @@ class ModelRules:
     the values of `format` that such schemas may have. `recursive_schemas`: whether they may refer to themselves.
     `json_schema`: the dialects in which an answer's schema can be demanded (None: not known; empty: nowhere).
     `json_object`: whether JSON can be demanded without a schema; `json_object_while_reasoning` if not then.
-    `json_word`: the messages must hold the word JSON for that. `answer_name`: like `tool_name`, of an answer's schema.
+    `json_word`: the messages must hold the word JSON for that. `answer_form_beside_tools`: whether either can be
+    demanded in a request that has tools. `answer_name`: like `tool_name`, of an answer's schema.
 
     **Media.** `image_types`, `document_types`, `audio_types`: what is taken (None: not known; empty: none).
     `image_urls`: whether a picture may be a URL.
@@ -127,6 +128,7 @@ class ModelRules:
     json_object: bool | None = None
     json_object_while_reasoning: bool = True
     json_word: bool = False
+    answer_form_beside_tools: bool = True
     answer_name: str | None = None
 
     image_types: tuple[str, ...] | None = None

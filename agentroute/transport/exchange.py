@@ -82,6 +82,7 @@ class Outgoing:
         "cost",
         "format",
         "headers",
+        "network",
         "origin",
         "stream",
         "target",
@@ -94,6 +95,7 @@ class Outgoing:
         target = _spoken(attempt.target, attempt.request)
         self.target: Final = target.name
         self.origin: Final = target.origin
+        self.network: Final = target.network
         self.stream: Final = attempt.stream or target.endpoint.quirks.stream_only
         self.format: Final = _format(target)
         base_url = _base_url(target)
@@ -145,8 +147,6 @@ class Outgoing:
 
     def secret_headers(self) -> dict[str, str]:
         """The key's header and all others that hold a secret, made at the moment of sending. Never keep them."""
-        found = {}
-        problem: str | None = None
         for name, secret in self._headers:
             if secret.env_name is not None and not secret.present:
                 raise AuthenticationFailed(
@@ -154,11 +154,12 @@ class Outgoing:
                     f"the value of the header `{name}`",
                     target=self.target,
                 )
-            value, problem = _key(secret, spaces=True)
+            problem = _key(secret, spaces=True)[1]
             if problem is not None:
                 raise ConfigError(f"target {self.target!r}: header `{name}`: {problem}")
-            found[name] = value
+        # Nothing is raised from here on: a traceback that shows locals would show a secret.
         key = self.key_header()
+        found = {name: _key(secret, spaces=True)[0] for name, secret in self._headers}
         return found if key is None else {**found, key[0]: key[1]}
 
     def key_header(self) -> tuple[str, str] | None:

@@ -33,19 +33,22 @@ class Idle(Generic[Kept]):
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._of_parents: list[Any] = []
+        self._closed = False
         self.begin_anew()
         renew_in_child(self)
 
     def begin_anew(self) -> None:
         """A forked child opens connections of its own. Its parent's are neither used nor closed."""
         self._of_parents.append(getattr(self, "_kept", None))
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may close an answer in the middle of what its thread is doing here.
+        self._lock = threading.RLock()
         self._kept: dict[Hashable, deque[tuple[float, Kept]]] = {}
 
     def take(self, place: Hashable) -> Kept | None:
         """A connection on which nothing has come since it was put back."""
         while True:
             with self._lock:
+                self._closed = False
                 old = self._too_old()
                 kept = self._kept.get(place)
                 found = kept.pop()[1] if kept else None
@@ -56,8 +59,12 @@ class Idle(Generic[Kept]):
             found.close()
 
     def put(self, place: Hashable, connection: Kept) -> None:
+        """Keeps the connection; closes it if the list was closed while its call was under way."""
         with self._lock:
-            self._kept.setdefault(place, deque()).append((self._monotonic(), connection))
+            if not self._closed:
+                self._kept.setdefault(place, deque()).append((self._monotonic(), connection))
+                return
+        connection.close()
 
     def _too_old(self) -> list[Kept]:
         before = self._monotonic() - _KEEP_ALIVE_S
@@ -71,6 +78,7 @@ class Idle(Generic[Kept]):
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             all_kept, self._kept = self._kept, {}
         for kept in all_kept.values():
             for _, connection in kept:

@@ -48,8 +48,14 @@ class Names:
         with self._lock:
             running = self._running.get((host, port))
             if running is None:
+                asking = threading.Thread(target=self._look_up, args=(host, port), daemon=True, name="agentroute-names")
                 running = self._running[host, port] = Future()
-                threading.Thread(target=self._look_up, args=(host, port), daemon=True, name="agentroute-names").start()
+                try:
+                    asking.start()
+                except RuntimeError as error:
+                    # No thread can be had now. The next call finds none running, and tries again.
+                    del self._running[host, port]
+                    raise OSError(str(error)) from None
             return running
 
     def _look_up(self, host: str, port: int) -> None:
@@ -57,8 +63,9 @@ class Names:
         try:
             rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found = tuple(dict.fromkeys(str(row[4][0]) for row in rows))
-        except (OSError, UnicodeError) as error:
-            found = error if isinstance(error, OSError) else OSError(str(error))
+        except BaseException as error:
+            # Whoever waits is told, whatever a resolver that was put in its place raises.
+            found = error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
         with self._lock:
             done = self._running.pop((host, port))
         done.set_result(found)

@@ -39,6 +39,10 @@ def _failed(error: Exception, watch: Watch) -> AgentRouteError:
     found: ProviderError
     if isinstance(error, clients.BAD_URLS):
         return ConfigError(f"target {name!r}: its `base_url` cannot be used: {cause}")
+    if isinstance(error, clients.BadNetwork):
+        return ConfigError(f"target {name!r}: {error}")
+    if isinstance(error, clients.PROXY_ERRORS):
+        return ConnectionFailed(f"{name!r}: {error}", target=name, cause=cause)
     if isinstance(error, (*clients.TIMEOUTS, TimeoutError)):
         found = watch.limits.expired(connecting=isinstance(error, clients.CONNECT_TIMEOUTS), cause=cause)
     else:
@@ -212,7 +216,7 @@ class AsyncHttpPerformer:
             if response is not None:
                 error.possible_duplicate_cost = response.succeeded
                 if response.succeeded:
-                    await response.drop()
+                    response.drop()
             outgoing.without_key(error)
             raise
         finally:

@@ -21,6 +21,9 @@ _PIECE: Final = 64 * 1024
 _AHEAD: Final = 256 * 1024
 """How much may have come that nobody has read yet; then the server is kept waiting."""
 
+_HEAD_END: Final = b"\r\n\r\n"
+_MAX_HEAD: Final = 16 * 1024
+
 _UNNAMED: Final = "the name of the host was not resolved"
 
 
@@ -48,6 +51,22 @@ class Socket(httpcore2.NetworkStream):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return cls(connection)
         raise problem or httpcore2.ConnectError("the host has no address")
+
+    def ask_proxy(self, head: bytes, watch: Watch) -> bytes:
+        """Sends the head of a request before all others, and returns what came up to the end of the answer's head."""
+        came = b""
+        try:
+            self._connection.settimeout(watch.connecting())
+            self._connection.sendall(head)
+            while _HEAD_END not in came and len(came) < _MAX_HEAD:
+                self._connection.settimeout(watch.connecting())
+                piece = self._connection.recv(_MAX_HEAD)
+                if not piece:
+                    break
+                came += piece
+        except OSError as error:
+            raise _unreached(error) from None
+        return came
 
     def encrypt(self, context: ssl.SSLContext, host: str, watch: Watch) -> None:
         """Speaks TLS from here on."""
@@ -132,6 +151,15 @@ class AsyncSocket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
                 continue
             return found
         raise problem or httpcore2.ConnectError("the host has no address")
+
+    async def ask_proxy(self, head: bytes, watch: Watch) -> bytes:
+        """Sends the head of a request before all others, and returns what came up to the end of the answer's head."""
+        self._transport.write(head)
+        while _HEAD_END not in self._received and len(self._received) < _MAX_HEAD and not self._ended:
+            await self._change(watch.connecting(), httpcore2.ConnectTimeout)
+        came = bytes(self._received)
+        self._received.clear()
+        return came
 
     async def encrypt(self, context: ssl.SSLContext, host: str, watch: Watch) -> None:
         """Speaks TLS from here on."""

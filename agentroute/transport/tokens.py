@@ -114,7 +114,12 @@ class Tokens:
                 asking = threading.Thread(
                     target=self._ask, args=(secret, state, state.running, loop), daemon=True, name="agentroute-key"
                 )
-                asking.start()
+                try:
+                    asking.start()
+                except RuntimeError as error:
+                    running, state.running, state.loop = state.running, None, None
+                    running.set_result(_Given(problem=f"could not be asked: {error}"))
+                    return running
             return state.running
 
     def _ask(

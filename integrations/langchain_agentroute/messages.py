@@ -211,9 +211,11 @@ def write_history(message: Message) -> BaseMessage:
         status: Literal["success", "error"] = "error" if result.is_error else "success"
         return ToolMessage(plain, tool_call_id=result.tool_call_id, name=result.name, status=status)
     if message.role == "assistant":
-        written = write_message(ChatResponse(message))
+        said = tuple(part for part in message.parts if isinstance(part, Text | ToolCall))
+        written = write_message(ChatResponse(replace(message, parts=said)))
+        files = [_plain_part(part) for part in message.parts if isinstance(part, Image | Document | Audio)]
         return AIMessage(
-            content=message.text,
+            content=[{"type": "text", "text": message.text}, *files] if files else message.text,
             tool_calls=written.tool_calls,
             invalid_tool_calls=written.invalid_tool_calls,
             name=message.name,

@@ -123,6 +123,47 @@ _FACTS: list[tuple[str, str, dict[str, Any]]] = [
     ("openrouter", "anthropic/claude-opus-5.5", {"chat_reasoning": ("reasoning",), "prefill": "no"}),
     ("openrouter", "qwen/qwen3.8-27b", {"chat_reasoning": ("reasoning",), "refused": ()}),
     ("ollama", "gpt-oss:20b", {"tool_choices": ("auto", "none")}),
+    ("openai", "o3", {"audio_types": ()}),
+    ("openai", "o1", {"audio_types": ()}),
+    ("openai", "gpt-5.2-chat-latest", {"audio_types": ()}),
+    ("openai", "gpt-4o-audio-preview", {"audio_types": None}),
+    ("google", "gemini-3.5-flash", {"default_effort": "medium"}),
+    ("google", "gemini-3.1-flash-lite", {"default_effort": "minimal"}),
+    ("google", "gemini-3-flash-preview", {"default_effort": None}),
+    ("google", "gemini-2.5-flash-lite", {"answer_form_beside_tools": False}),
+    ("google", "gemini-3.1-pro-preview", {"answer_form_beside_tools": True}),
+    ("vertex", "gpt-6-sol", {"dialects": ("openai_responses",)}),
+    ("vertex", "openai/gpt-oss-120b-maas", {"dialect": "openai_chat", "tool_choices": ("auto", "none")}),
+    ("zhipu", "glm-5.3", {"thinking": "always", "references": False, "image_types": ()}),
+    ("zai", "GLM-5.3-Flash", {"thinking": "always", "image_types": None}),
+    ("zhipu-coding", "glm-4.7", {"thinking_off": "disabled", "image_types": ()}),
+    ("zai", "glm-4.6v", {"image_types": None, "json_schema": ()}),
+    ("alibaba", "qwen3.7-max", {"image_types": (), "max_output_tokens": 65536}),
+    ("alibaba", "qwen3.7-plus", {"image_types": None, "max_output_tokens": 65536}),
+    ("xai", "grok-5", {"max_input_tokens": 500000}),
+    ("mistral", "mistral-medium-3-5", {"efforts": ("none", "high"), "thinking": None}),
+    ("mistral", "mistral-medium-3.1", {"thinking": "never"}),
+    ("fireworks", "accounts/fireworks/models/qwen3p8-max", {"json_schema": ("openai_chat",)}),
+    ("siliconflow", "qwen/qwen3-32b", {"chat_reasoning": ("enable_thinking", "thinking_budget")}),
+    ("tencent", "hunyuan-t1", {"chat_reasoning": ("thinking",)}),
+    ("cohere", "command-a-reasoning-08-2025", {"efforts": ("none", "high")}),
+    ("vercel", "openai/gpt-6-sol", {"chat_reasoning": ("reasoning",)}),
+    ("snowflake", "claude-opus-5", {"refused_while_reasoning": ("temperature",)}),
+    ("bedrock", "openai.gpt-5.4", {"dialects": ("openai_responses",)}),
+    ("bedrock", "us.openai.gpt-6-sol", {"chat_tools": "none", "refused": ("stop",), "thinking": "default"}),
+    ("bedrock", "openai.gpt-6.2-astra", {"chat_tools": "no", "thinking": "always"}),
+    ("bedrock", "openai.gpt-oss-120b-1:0", {"dialect": "openai_chat", "json_schema": (), "json_object": False}),
+    ("bedrock-mantle", "openai.gpt-oss-20b", {"dialect": "openai_responses", "tool_choices": ("auto", "none")}),
+    ("bedrock", "xai.grok-4.6", {"dialect": "openai_chat", "thinking": "always"}),
+    ("bedrock-mantle", "anthropic.claude-opus-5", {"dialect": "anthropic_messages", "prefill": "no"}),
+    ("minimax", "MiniMax-M3", {"efforts": (), "responses_efforts": ("low", "medium", "high")}),
+    ("deepseek", "deepseek-v4-pro", {"adaptive": False}),
+    ("anthropic-aws", "claude-haiku-5-5", {"thinking_off": "disabled"}),
+    ("openrouter", "google/gemini-3.8-flash", {"thinking": "always", "efforts": ("low", "medium", "high")}),
+    ("openrouter", "moonshotai/kimi-k3", {"thinking": "always", "efforts": ("low", "high", "max")}),
+    ("openrouter", "openai/gpt-5-mini", {"thinking": "always"}),
+    ("openrouter", "openai/gpt-5.1", {"thinking": "default"}),
+    ("openrouter", "openai/gpt-oss-120b", {"tool_choices": ("auto", "none")}),
 ]
 
 
@@ -184,6 +225,28 @@ def test_the_dialect_that_a_model_wants(provider: str, model: str, dialect: str)
     assert (found.dialect, found.endpoint.dialect) == (dialect, dialect)
     assert found.endpoint.auth == PROVIDERS[provider].endpoint().auth
     assert resolve(found) == found
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "dialect"),
+    [
+        ("vertex", "claude-opus-5-5", "anthropic_messages"),
+        ("vertex", "gemini-3.8-flash", "gemini"),
+        ("vertex", "google/gemini-3.8-flash", "openai_chat"),
+        ("vertex", "deepseek-ai/deepseek-v4-pro-maas", "openai_chat"),
+        ("vertex", "gpt-6-sol", "openai_responses"),
+        ("bedrock", "eu.anthropic.claude-opus-5", "anthropic_messages"),
+        ("bedrock", "openai.gpt-5.4", "openai_responses"),
+        ("bedrock", "openai.gpt-oss-120b-1:0", "openai_chat"),
+        ("bedrock", "xai.grok-4.6", "openai_chat"),
+        ("bedrock-mantle", "anthropic.claude-haiku-4-5", "anthropic_messages"),
+        ("bedrock-mantle", "deepseek.v4-pro", "openai_chat"),
+    ],
+)
+def test_a_cloud_serves_each_model_in_its_own_dialect(provider: str, model: str, dialect: str) -> None:
+    found = resolve(Target(provider=provider, model=model, tier="standard"))
+    assert (found.dialect, found.endpoint) == (dialect, PROVIDERS[provider].endpoint(dialect))
+    assert not found.rules.dialects or dialect in found.rules.dialects
 
 
 def test_a_dialect_that_is_given_stays() -> None:

@@ -57,13 +57,22 @@ def test_a_tier_that_is_none_is_refused() -> None:
         models.rows(tier="best")
 
 
-def test_the_table_fits_100_columns_and_cuts_no_name() -> None:
-    for everything in (False, True):
-        listed = list(iter_models(everything=everything, timestamp=THEN))
-        text = shown(listed)
-        assert max(len(line) for line in text.splitlines()) <= 100
-        assert "…" not in text
-        assert f"{len(listed)} models." in text
+@pytest.mark.parametrize("everything", [False, True])
+def test_in_a_pipe_every_name_stands_whole_on_its_line(everything: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    listed = list(iter_models(everything=everything, timestamp=THEN))
+    text = shown(listed)
+    starts = {line.split()[0].rstrip("+*") for line in text.splitlines() if line.strip()}
+    assert {target.model for target in listed if " " not in target.model} <= starts
+    assert "…" not in text
+    assert f"{len(listed)} models." in text
+
+
+def test_the_table_fits_the_columns_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    text = shown(list(iter_models(timestamp=THEN)))
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "…" not in text
 
 
 def test_each_sign_is_explained_and_only_where_it_stands() -> None:
@@ -97,7 +106,7 @@ def test_json_has_every_fact_with_its_source() -> None:
     assert first["price"]["input"] == "0.1"
     assert first["price"]["steps"][0]["above_input_tokens"] == 100_000
     assert first["source"].startswith("models.dev via langchain-anthropic")
-    assert (first["tier"], first["tier_inferred"], first["structured_output"]) == ("mid", False, None)
+    assert (first["tier"], first["tier_inferred"], first["structured_output"]) == ("mid", False, True)
     assert first["tier_reason"]
     assert first["cache_ttl_s"] == 300
 

@@ -101,7 +101,7 @@ async def test_r06_a_target_that_has_no_tools_is_known_to_have_none(kind: str) -
 
 async def test_no_target_may_serve() -> None:
     with serving("hello") as provider:
-        llm = routed("wire", provider).for_agent("x", allow_providers=("nobody",))
+        llm = routed("wire", provider).for_agent("x", allow_providers=("mistral",))
         error = await raised("call", llm)
         assert isinstance(error, NoCandidateError)
         assert not is_context_length_exceeded(error)

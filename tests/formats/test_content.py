@@ -131,6 +131,26 @@ def test_a_schema_that_no_setting_takes_is_told_in_the_prompt(target: Target, se
     assert "the schema of the answer told in the prompt: this model takes none" in sent.changes
 
 
+@pytest.mark.parametrize("schema", [None, {"type": "object", "properties": {"elementId": TEXT}}])
+@pytest.mark.parametrize(
+    ("model", "tools", "demanded"),
+    [
+        ("gemini-2.5-flash-lite", True, False),
+        ("gemini-2.5-flash-lite", False, True),
+        ("gemini-3.1-pro-preview", True, True),
+    ],
+)
+def test_an_answers_form_is_asked_for_in_words_where_tools_exclude_it(
+    model: str, tools: bool, demanded: bool, schema: dict[str, Any] | None
+) -> None:
+    offered = (Tool("look", "", {"type": "object", "properties": {}}),) if tools else ()
+    asked = request(ASK, tools=offered, response_schema=ResponseSchema(schema))
+    sent = encoded(asked, a_target("google", model))
+    assert ("responseMimeType" in sent.body.get("generationConfig", {})) is demanded
+    assert ("JSON" in json.dumps(sent.body.get("systemInstruction", ""))) is not demanded
+    assert any("in the prompt" in change for change in sent.changes) is not demanded
+
+
 @pytest.mark.parametrize("name", RECEIVERS)
 def test_names_go_there_and_come_back(name: str) -> None:
     receiver = RECEIVERS[name]

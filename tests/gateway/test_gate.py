@@ -117,6 +117,11 @@ async def test_cors_is_off_unless_set(opened: Any) -> None:
     assert open_.headers["access-control-allow-origin"] == "https://app.example"
 
 
+def test_a_host_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(Refused, match="cannot be read"):
+        Gate(GatewaySettings()).admit(None, {"host": "[::1"})
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "gateway.example"])
 def test_another_bind_without_keys_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="no client key"):

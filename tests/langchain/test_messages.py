@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_agentroute.messages import ChunkWriter, done_of, has_content, portable, read_messages, write_message
+from langchain_agentroute.messages import (
+    ChunkWriter,
+    done_of,
+    has_content,
+    portable,
+    read_messages,
+    write_history,
+    write_message,
+)
 from langchain_core.load import dumpd, load
 from langchain_core.messages import (
     AIMessage,
@@ -485,3 +493,10 @@ def test_a_native_finish_reason(said: dict[str, Any], reason: str | None) -> Non
 def test_a_plain_message_is_portable_as_it_is() -> None:
     message = AIMessage("x", tool_calls=[{"name": "f", "args": {}, "id": "1"}])
     assert portable(message) is message
+
+
+def test_a_changed_turn_keeps_its_pictures() -> None:
+    parts = (Text("see"), Image(url="https://x.test/a.png"), Reasoning("hm"), ToolCall("c1", "go", "{}"))
+    written = write_history(Message("assistant", parts))
+    assert [block["type"] for block in written.content if isinstance(block, dict)] == ["text", "image"]
+    assert [call["id"] for call in written.tool_calls] == ["c1"]  # type: ignore[union-attr]

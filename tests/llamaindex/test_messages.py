@@ -26,7 +26,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.llms.agentroute import RoutedLLM, decision_of
 from llama_index.llms.agentroute.answers import StreamWriter, write_answer
-from llama_index.llms.agentroute.messages import read_messages
+from llama_index.llms.agentroute.messages import read_messages, write_history
 
 from agentroute import RequestError, Target, fold
 from agentroute.events import unfold
@@ -306,3 +306,8 @@ def test_a_thought_goes_back_to_its_own_model_and_to_no_other(streamed: bool) ->
         same, other = (json.dumps(request.body["messages"][1]) for request in server.requests[1:])
         assert "c2ln" in same
         assert "c2ln" not in other
+
+
+def test_thoughts_of_a_changed_turn_are_not_spoken() -> None:
+    written = write_history(Message("assistant", (Reasoning("secret thought"), Text("hello"))))
+    assert [block.text for block in written.blocks if isinstance(block, TextBlock)] == ["hello"]

@@ -23,6 +23,7 @@ from agentroute import (
     Target,
     formats,
 )
+from agentroute.catalog import resolve
 from agentroute.config import load
 from agentroute.failover.effects import Timeouts, Try
 from agentroute.providers import DIALECTS, PROVIDERS, Auth
@@ -84,6 +85,30 @@ class TestTheTable:
             assert any(uri.startswith(expected) for uri in uris), (name, expected, uris)
             found.add(name)
         assert len(found) == 9
+
+    @pytest.mark.parametrize(
+        ("name", "model", "dialect", "url", "field"),
+        [
+            (
+                "deepseek",
+                "deepseek-flash",
+                "anthropic_messages",
+                "https://api.deepseek.com/anthropic/v1/messages",
+                None,
+            ),
+            ("deepseek", "deepseek-flash", "openai_responses", "https://api.deepseek.com/responses", None),
+            ("moonshot", "kimi-k3", None, "https://api.moonshot.ai/v1/chat/completions", "max_completion_tokens"),
+            ("zai", "GLM-5.3", None, "https://api.z.ai/api/paas/v4/chat/completions", "tool_stream"),
+            ("zhipu", "glm-5.3", None, "https://open.bigmodel.cn/api/paas/v4/chat/completions", "tool_stream"),
+        ],
+    )
+    def test_where_a_request_goes_and_what_it_has(
+        self, name: str, model: str, dialect: str | None, url: str, field: str | None
+    ) -> None:
+        target = resolve(Target(provider=name, model=model, dialect=dialect, tier="standard", api_key="k"))
+        out = outgoing(target, max_tokens=9)
+        assert out.url == url
+        assert field is None or json.loads(out.content)[field] in (9, True)
 
     def test_the_dialects_are_the_formats(self) -> None:
         assert formats.DIALECTS is DIALECTS

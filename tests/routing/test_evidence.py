@@ -758,3 +758,27 @@ def test_any_text_is_judged(text: str, flag: bool | None) -> None:
     assert evidence == judge_text(text, flag)
     assert 0 <= evidence.severity <= 1
     assert not flag or evidence.failed
+
+
+def test_blocks_of_a_result_are_lines_of_their_own() -> None:
+    blocks = (Text("Running checks on src"), Text("Error: ENOENT: no such file or directory, open 'a'"))
+    assert judge(ToolResult("c1", blocks)).failed
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ('{"error": "No error", "rows": 3}', False),
+        ('{"error": {"code": 0, "message": ""}, "rows": 3}', False),
+        ('{"success": 0, "skipped": 4}', False),
+        ('{"success": false}', True),
+        ("Tests failed: 0, passed: 3", False),
+        ("Tests failed: 2, passed: 3", True),
+        ("Aborted (core dumped)", True),
+        ("ping: example: Name or service not known", True),
+        ("(error) ERR wrong number of arguments for 'get' command", True),
+        ("net::ERR_NAME_NOT_RESOLVED at https://x.test", True),
+    ],
+)
+def test_nothing_to_complain_of_and_short_complaints(text: str, failed: bool) -> None:
+    assert judge_text(text).failed is failed

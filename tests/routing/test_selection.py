@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentroute.decisions import Constraints, Prediction, StepKind, Strategy, Task
-from agentroute.errors import ConfigError, NoCandidateError
+from agentroute.errors import ConfigError, NoCandidateError, UnknownTarget
 from agentroute.failover.breaker import Open
 from agentroute.messages import (
     Audio,
@@ -277,6 +277,8 @@ def test_whether_a_shorter_conversation_could_be_served() -> None:
         with pytest.raises(NoCandidateError) as caught:
             choose(EASY, pool=Pool(narrow), constraints=constraints)
         assert caught.value.too_long is too_long
+        assert caught.value.window == (1 if too_long else None)
+        assert (caught.value.tokens is not None) is too_long
 
 
 def test_a_pin_is_kept_and_has_no_fallback() -> None:
@@ -510,7 +512,7 @@ class TestFilteredContent:
         assert [t.name for t in selection.content_filter_fallback] == ["premium"], "policy holds for them too"
 
     def test_an_unknown_name_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="no target is named 'gone'"):
+        with pytest.raises(UnknownTarget, match="no target is named 'gone'"):
             choose(EASY, constraints=Constraints(content_filter_fallback=("gone",)))
         with pytest.raises(ConfigError, match="content_filter_fallback is the text 'mid'; give a tuple of target"):
             Constraints(content_filter_fallback="mid")  # type: ignore[arg-type]

@@ -43,9 +43,9 @@ def on_a_loop(router: Router, times: int, stream: bool) -> list[str]:
     return asyncio.run(main())
 
 
-@pytest.mark.parametrize("ask", [in_threads, on_a_loop])
-@pytest.mark.parametrize("stream", [False, True])
-def test_sixty_four_calls_in_flight_need_no_more_connections_than_that(ask: Any, stream: bool) -> None:
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize("ask", [in_threads, on_a_loop], ids=["sync", "async"])
+def test_row110_sixty_four_calls_in_flight_need_no_more_connections_than_that(ask: Any, stream: bool) -> None:
     """encode/httpcore#1000: a pool that counted all connections against those it keeps opened one for nearly every
     call."""
     with Loopback(slow(ANSWER if stream else plain(COMPLETION))) as server:

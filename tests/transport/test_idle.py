@@ -115,3 +115,14 @@ def test_a_child_begins_with_none_and_closes_none() -> None:
     idle.begin_anew()
     assert idle.take("here") is None
     assert not line.closed
+
+
+def test_what_comes_back_after_the_close_is_closed_until_somebody_calls_again() -> None:
+    idle: Idle[Line] = Idle(Time())
+    late, later = Line(), Line()
+    idle.close()
+    idle.put("here", late)
+    assert late.closed
+    assert idle.take("here") is None
+    idle.put("here", later)
+    assert not later.closed

@@ -92,7 +92,9 @@ def encode_response(response: ChatResponse, *, model: str | None = None, created
         "role": "assistant",
         "model": model or response.model or "unknown",
         "content": encode_parts(_handed_out(response.message.parts)),
-        "stop_reason": _stop_reason(response.finish_reason, response.native_finish_reason),
+        "stop_reason": _stop_reason(
+            response.finish_reason, response.native_finish_reason, calls=bool(response.message.tool_calls)
+        ),
         "stop_sequence": None,
         **known_fields(response.extra),
         **known_fields(response.message.extra),
@@ -111,7 +113,10 @@ def _handed_out(parts: tuple[Part, ...]) -> Iterator[Part]:
             yield part
 
 
-def _stop_reason(reason: FinishReason | None, native: str | None) -> str | None:
+def _stop_reason(reason: FinishReason | None, native: str | None, *, calls: bool) -> str | None:
+    if calls and reason == "stop":
+        # Chat servers say so of a tool that was forced. A client of this dialect runs tools for this word alone.
+        return "tool_use"
     if reason is None or native in _OWN_WORDS:
         return native
     return _STOP_REASONS[reason]
@@ -158,6 +163,7 @@ class StreamEncoder:
         self._waiting: dict[int, list[Event]] = {}
         self._begun = False
         self._usage: Usage | None = None
+        self._called = False
 
     def encode(self, event: Event) -> bytes:
         """The server-sent events that say this one."""
@@ -181,6 +187,7 @@ class StreamEncoder:
         yield from self._start(Started())
         match event:
             case ToolCallStarted():
+                self._called = True
                 yield from self._close()
                 self._call = event.index
                 block = {"type": "tool_use", "id": event.id, "name": event.name, "input": {}}
@@ -276,7 +283,7 @@ class StreamEncoder:
 
     def _end(self, event: Finished) -> Iterator[bytes]:
         delta = {
-            "stop_reason": _stop_reason(event.finish_reason, event.native_finish_reason),
+            "stop_reason": _stop_reason(event.finish_reason, event.native_finish_reason, calls=self._called),
             "stop_sequence": None,
             **known_fields(event.extra),
         }

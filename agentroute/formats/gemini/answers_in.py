@@ -20,7 +20,7 @@ from agentroute.events import (
     UsageReported,
     fold,
 )
-from agentroute.formats.base import failed_finish, finish_reason, stream_warnings
+from agentroute.formats.base import failed_finish, finish_reason, no_word, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
 from agentroute.formats.reading import Raw, later_usage, load_event, place, show, sound, told_cost
 from agentroute.messages import ChatResponse, Extra, FinishReason, ToolCall, Usage
@@ -119,7 +119,7 @@ class StreamDecoder:
         self._named(chunk, found)
         feedback = chunk.get("promptFeedback")
         word = camel(feedback).get("blockReason") if isinstance(feedback, Mapping) else None
-        if isinstance(word, str) and word:
+        if isinstance(word, str) and not no_word(word):
             self.answered = self._blocked = True
             self.native_finish_reason = word
         candidates = chunk.get("candidates")
@@ -197,7 +197,7 @@ class StreamDecoder:
         failure = failed_finish(word, self._target, said=self._spoke or bool(self._calls))
         if failure is not None:
             raise failure
-        if isinstance(word, str) and word and not self._blocked:
+        if isinstance(word, str) and not no_word(word) and not self._blocked:
             self.native_finish_reason = word
 
     def _read_part(self, part: Raw, found: list[Event]) -> None:

@@ -19,7 +19,7 @@ from agentroute.events import (
     ToolCallStarted,
     UsageReported,
 )
-from agentroute.formats.base import failed_finish, finish_reason, stream_warnings
+from agentroute.formats.base import failed_finish, finish_reason, no_word, stream_warnings
 from agentroute.formats.failures import decode_error, tells_failure
 from agentroute.formats.reading import (
     Raw,
@@ -127,8 +127,11 @@ def spare_id_of(body: Raw) -> str:
 
 
 def _failure(choice: Raw, target: str | None, *, said: bool) -> ProviderError | None:
-    words = choice.get("finish_reason"), choice.get("native_finish_reason")
-    return next(filter(None, (failed_finish(word, target, said=said) for word in words)), None)
+    for name in ("finish_reason", "native_finish_reason"):
+        failure = failed_finish(choice.get(name), target, said=said)
+        if failure is not None:
+            return failure
+    return None
 
 
 def _is_text(part: Part) -> bool:
@@ -140,7 +143,7 @@ def decode_finish(choice: Raw) -> tuple[FinishReason | None, str | None]:
     word, native = choice.get("finish_reason"), choice.get("native_finish_reason")
     if not isinstance(native, str) or not native:
         native = None
-    if not isinstance(word, str) or not word:
+    if not isinstance(word, str) or no_word(word):
         return None, native
     reason = finish_reason(word)
     native = native or word
@@ -405,7 +408,7 @@ class StreamDecoder:
         failure = _failure(choice, self._target, said=self._spoke or bool(self._calls))
         if failure is not None:
             raise failure
-        if choice.get("finish_reason") and not self.finished:
+        if not no_word(choice.get("finish_reason")) and not self.finished:
             self.finish_reason, self.native_finish_reason = decode_finish(choice)
 
     def _read_content(self, value: Any, found: list[Event]) -> None:

@@ -187,8 +187,8 @@ class StreamDecoder:
         self._target = target
         self._origin = origin
         self._cost = cost
-        self._ran: dict[int | None, Raw] = {}
-        self._items: dict[int | None, _Item] = {}
+        self._ran: dict[str | int | None, Raw] = {}
+        self._items: dict[str | int | None, _Item] = {}
         self._calls: list[tuple[ToolCall, list[str]]] = []
         self._ids: list[str | None] = []
         self._spoke = False
@@ -258,13 +258,22 @@ class StreamDecoder:
                 Started(answer_id if isinstance(answer_id, str) else None, model if isinstance(model, str) else None)
             )
 
-    def _place(self, raw: Raw) -> int | None:
-        return place(raw, "output_index", self._target)
+    def _names(self, raw: Raw) -> list[str | int | None]:
+        """What the item of an event goes by, the surest first: some servers count places differently, or not at all."""
+        item = table(raw.get("item"))
+        named = (raw.get("item_id"), item.get("id"), item.get("call_id"))
+        return [*(name for name in named if isinstance(name, str) and name), place(raw, "output_index", self._target)]
+
+    def _known(self, raw: Raw) -> _Item | None:
+        """The item that an event speaks of, if it has been heard of."""
+        kind = table(raw.get("item")).get("type")
+        found = (self._items.get(name) for name in (*self._names(raw), None))
+        return next((item for item in found if item is not None and kind in (None, item.kind)), None)
 
     def _open(self, raw: Raw, found: list[Event]) -> _Item:
-        item = raw.get("item")
-        item = item if isinstance(item, Mapping) else {}
-        known = self._items[self._place(raw)] = _Item(str(item.get("type")))
+        item = table(raw.get("item"))
+        known = _Item(str(item.get("type", "message")))
+        self._items |= dict.fromkeys(self._names(raw), known)
         if known.kind in INPUT_OF:
             call_id, name = item.get("call_id"), item.get("name")
             if not isinstance(call_id, str) or not isinstance(name, str) or not name:
@@ -276,15 +285,15 @@ class StreamDecoder:
         return known
 
     def _words(self, raw: Raw, found: list[Event]) -> None:
-        text, item = raw.get("delta"), self._items.get(self._place(raw))
+        text = raw.get("delta")
         if isinstance(text, str) and text:
-            if item is not None:
-                item.seen += len(text)
+            item = self._known(raw) or self._open(raw, found)
+            item.seen += len(text)
             self._spoke = True
             found.append(TextDelta(text))
 
     def _next_thought(self, raw: Raw, found: list[Event]) -> None:
-        item = self._items.get(self._place(raw))
+        item = self._known(raw)
         if item is not None:
             item.parts += 1
             if item.parts > 1:
@@ -292,7 +301,7 @@ class StreamDecoder:
 
     def _thought(self, kind: str, raw: Raw, found: list[Event]) -> None:
         """A piece of a summary, or of the thoughts themselves, whichever comes first: the other says it again."""
-        text, item = raw.get("delta"), self._items.get(self._place(raw))
+        text, item = raw.get("delta"), self._known(raw)
         if isinstance(text, str) and text:
             if item is not None:
                 if item.thoughts not in ("", kind):
@@ -302,7 +311,7 @@ class StreamDecoder:
             found.append(ReasoningDelta(text))
 
     def _arguments(self, raw: Raw, found: list[Event]) -> None:
-        piece, item = raw.get("delta"), self._items.get(self._place(raw))
+        piece, item = raw.get("delta"), self._known(raw)
         if isinstance(piece, str) and piece and item is not None and item.call is not None:
             self._calls[item.call][1].append(piece)
             found.append(ToolCallDelta(item.call, piece))
@@ -311,12 +320,10 @@ class StreamDecoder:
         item = raw.get("item")
         if not isinstance(item, Mapping):
             return
-        known = self._items.get(self._place(raw))
-        if known is None:
-            known = self._open(raw, found)
+        known = self._known(raw) or self._open(raw, found)
         known.closed = True
         if str(item.get("type")) in _TOOLS:
-            self._ran[self._place(raw)] = item
+            self._ran[self._names(raw)[0]] = item
         match item.get("type"):
             case "message":
                 self._ids.append(id_of(item))
@@ -352,9 +359,10 @@ class StreamDecoder:
         self._start(response, found)
         output = response.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
-            known = self._items.get(index)
+            event = {"output_index": index, "item": item}
+            known = self._known(event)
             if known is None or not known.closed:
-                self._close_item({"output_index": index, "item": item}, found)
+                self._close_item(event, found)
         if not isinstance(response.get("status"), str):
             response = {**response, "status": kind.removeprefix("response.")}
         self.finish_reason, self.native_finish_reason = decode_finish(response, calls=bool(self._calls))

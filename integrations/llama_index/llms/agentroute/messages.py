@@ -18,7 +18,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from agentroute.errors import RequestError
-from agentroute.messages import Document, Image, Message, Part, Role, Text, ToolCall, ToolResult
+from agentroute.messages import Document, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 from agentroute.targets import Target
 
 from .blocks import cached_up_to, extra_from, read_blocks
@@ -165,7 +165,9 @@ def write_history(message: Message) -> ChatMessage:
     for result in message.tool_results:
         held = result.content
         told = {"tool_call_id": result.tool_call_id, **({"name": result.name} if result.name else {})}
-    return ChatMessage(role=message.role, blocks=[_block(part) for part in held], additional_kwargs=told)
+    # Thoughts are bound to the turn as it was; in one that is changed they would be words, or refused.
+    kept = [part for part in held if not isinstance(part, Reasoning)]
+    return ChatMessage(role=message.role, blocks=[_block(part) for part in kept], additional_kwargs=told)
 
 
 def _block(part: Part) -> Any:
