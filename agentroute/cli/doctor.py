@@ -10,6 +10,7 @@ import typer
 
 from agentroute.errors import ConfigError
 from agentroute.replay.doctor import doctor
+from agentroute.replay.doctor.page import page as html
 from agentroute.replay.doctor.reading import GAP_S
 from agentroute.router import Router
 
@@ -56,8 +57,12 @@ def command(
         report = doctor(files, pool, fmt=known_format(source), gap_s=gap, on_progress=on_progress)
     if not report.steps:
         raise ConfigError(nothing_in(report.files, report.alike, report.problems))
+    if page is not None:
+        page.write_text(html(report), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
         console = stdout()
         console.print(render_doctor(report, width=console.width))
+    if page is not None:
+        typer.echo(f"wrote {page}", err=True)

@@ -85,7 +85,7 @@ class Examination:
             self._unknown[call.model] = None
         else:
             agent.usd += seen.usd
-        if call.target is not None:
+        if call.target is not None and call.tied:
             traffic = self._traffic.setdefault((call.agent, call.model), Traffic(call.target))
             traffic.add(state.number, call, seen, first=not state.steps)
         if seen.kind is not None and seen.kind != "expired":

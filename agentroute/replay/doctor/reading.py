@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
 from agentroute.messages import ChatRequest, Message
+from agentroute.replay.ledgers import holds_decisions, recorded_in
 from agentroute.replay.logs import printable
 from agentroute.replay.problems import Alike
 from agentroute.replay.records import Problem, RecordedCall, Trace
@@ -46,7 +48,7 @@ def doctor(
     """Finds where the prompt caches of recorded agents broke, and what that and other habits cost.
 
     Args:
-        paths: files, folders or patterns of recorded runs, in any of the formats of docs/replay.md.
+        paths: files, folders or patterns of recorded runs, in any of the formats of docs/replay.md; ledgers.
         pool: targets by which recorded model names are known, and that the traffic is priced on, beside the recorded
             models. Names that it does not have are looked up in the catalog.
         fmt: the name of a format (docs/replay.md), if telling them apart value by value goes wrong.
@@ -60,21 +62,35 @@ def doctor(
     if not 0 <= gap_s <= 31_536_000:
         raise ConfigError(f"the gap is {gap_s!r}; give seconds from 0 to 31,536,000")
     named = [paths] if isinstance(paths, str | Path) else list(paths)
-    traces = Traces(named, fmt=fmt, on_progress=on_progress)
+    ledgers = [path for path in map(Path, named) if path.is_file() and holds_decisions(path)]
+    others = [path for path in map(Path, named) if path not in ledgers]
     reading = _Reading(pool, gap_s)
     problems = Alike()
-    for file, line, trace in traces:
-        if isinstance(trace, Problem):
-            problems.note(trace)
-        else:
-            reading.trace(f"{file}:{line}", trace)
+    for path in ledgers:
+        for found, _ in recorded_in(path):
+            if isinstance(found, Problem):
+                problems.note(found)
+            else:
+                reading.decision(printable(path.name), found)
+    notes: dict[str, None] = {}
+    if others or not ledgers:
+        traces = Traces(others, fmt=fmt, on_progress=on_progress)
+        for file, line, trace in traces:
+            if isinstance(trace, Problem):
+                problems.note(trace)
+            else:
+                reading.trace(f"{file}:{line}", trace)
+        notes = traces.notes
     return reading.examination.report(
-        tuple(printable(str(path)) for path in traces.paths),
+        tuple(printable(str(path)) for path in named),
         malformed=problems.total,
         problems=tuple(problems.kept),
         alike=problems.sentence(reading.examination.steps),
-        notes=tuple(traces.notes),
+        notes=tuple(notes),
     )
+
+
+_NO_AGENT = "(no agent)"
 
 
 class _Reading:
@@ -109,10 +125,40 @@ class _Reading:
                 self._threads.keep(scope, request, prefix, after)
             else:
                 state = after
-        if state is not None and trace.conversation_id is not None:
-            self._whole[trace.conversation_id] = state
-            if len(self._whole) > _OPEN:
-                self._whole.popitem(last=False)
+        if state is not None:
+            self._keep(trace.conversation_id, state)
+
+    def decision(self, place: str, decision: Decision) -> None:
+        """Looks at a step of a ledger. What broke there, its router has told; a step without an answer has no cache."""
+        usage, context = decision.usage, decision.context
+        if decision.outcome != "ok" or usage is None or usage.input_tokens is None or usage.output_tokens is None:
+            return
+        agent = context.agent or context.role or context.node or _NO_AGENT
+        name = None if context.conversation_id is None else f"{agent}\n{context.conversation_id}"
+        state = None if name is None else self._whole.get(name)
+        call = Call(
+            place=f"{place}: {decision.id}",
+            agent=agent,
+            model=decision.target,
+            target=self._models.named(decision.target),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            at=decision.created_at.timestamp(),
+            usage=usage,
+            known=decision.cache_broken,
+            routed=True,
+            tied=name is not None,
+            paid=decision.cost,
+        )
+        self._keep(name, self.examination.step(state or self.examination.begin(), call))
+
+    def _keep(self, name: str | None, state: State) -> None:
+        if name is None:
+            return
+        self._whole[name] = state
+        self._whole.move_to_end(name)
+        if len(self._whole) > _OPEN:
+            self._whole.popitem(last=False)
 
     def _begun(self, trace: Trace) -> State:
         """A conversation that was compacted goes on under its id, with nothing of it in any cache."""

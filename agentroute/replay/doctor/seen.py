@@ -32,6 +32,9 @@ class Call:
     `usage` is the provider's count, None without one; `at` in seconds, None if it was not recorded. `asked` and `shape`
     are None where the log holds no request bodies; `known` is a break that a router has told of itself. `loop`: more
     steps are likely; `turn`: a person has just spoken.
+
+    `routed` calls stand in a ledger: what broke there the router has told (`known`), and what was `paid` is recorded.
+    `tied`: it is known which conversation they belong to.
     """
 
     place: str
@@ -47,6 +50,9 @@ class Call:
     known: CacheBreak | None = None
     loop: bool = True
     turn: bool = False
+    routed: bool = False
+    tied: bool = True
+    paid: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,12 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
         read = _readable(call, int(could * min(share, 1.0)))
     usage = call.usage if call.usage is not None and counted else _modelled(call, read)
     price = None if call.target is None else call.target.price
-    usd = None if price is None else price.cost(usage)
+    usd = call.paid if call.routed else None if price is None else price.cost(usage)
     lost = max(could - read, 0)
-    if not noticeable(lost, could):
-        lost, kind, position = 0, None, None
+    if call.routed:
+        lost = 0 if call.known is None else call.known.tokens
+    elif not noticeable(lost, could):
+        lost = 0
     seen = Seen(
         now=now,
         pause=None if before is None or call.at is None else now - before.at,
@@ -129,7 +137,7 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
         could=could,
         lost=lost,
         kind=kind if lost else None,
-        position=position,
+        position=position if lost else None,
         more=_more(before, call, usage, usd, kind, lost, could) if lost else None,
     )
     held = Held(
@@ -169,8 +177,8 @@ def _readable(call: Call, tokens: int) -> int:
 
 def _why(before: Held | None, call: Call, now: float, *, switched: bool) -> tuple[Kind | None, int | None, float]:
     """Why a model may not have read what it had been sent: the kind, the place, and the share that it can read."""
-    if call.known is not None:
-        return call.known.kind, call.known.position, 1.0
+    if call.routed:
+        return (None, None, 1.0) if call.known is None else (call.known.kind, call.known.position, 1.0)
     if switched:
         return "model_switch", None, 0.0 if before is None else before.tokens / max(call.input_tokens, 1)
     if before is None:
@@ -239,7 +247,7 @@ def _more(
     before: Held | None, call: Call, usage: Usage, usd: Decimal | None, kind: Kind | None, lost: int, could: int
 ) -> Decimal | None:
     """USD that the lost tokens cost more than reading them would have."""
-    if call.known is not None and call.known.cost is not None:
+    if call.known is not None:
         return call.known.cost
     if call.target is None or call.target.price is None or usd is None:
         return None

@@ -31,7 +31,7 @@ _CLEARLY: Final = Decimal("0.9")
 """A model is dominated if another of no lower tier costs less than this share of it."""
 
 _ENOUGH: Final = 20
-"""Steps from which on it says something that no pause was long."""
+"""Known pauses from which on it says something that none was long."""
 
 _MOSTLY: Final = 0.8
 """An agent whose conversations are one call long more often than this makes one-shots, tools or not."""
@@ -99,7 +99,7 @@ class Traffic:
     steps: int = 0
     timed: int = 0
     usd: Decimal = Decimal(0)
-    loops: int = 0
+    paused: int = 0
     by_hour: Decimal = Decimal(0)
     of_hour: Decimal = Decimal(0)
     all: Tally = field(default_factory=Tally)
@@ -120,7 +120,7 @@ class Traffic:
         self.steps += 1
         self.timed += call.at is not None
         self.usd += seen.usd
-        self.loops += call.loop
+        self.paused += seen.pause is not None
         rates = self.target.price.at(call.input_tokens)
         read = _read_rate(rates)
         self.all.add(call.place, number, call.input_tokens, seen.usd)
@@ -179,7 +179,7 @@ class Traffic:
         if self.timed == self.steps:
             if self.by_hour > least:
                 yield self.late.finding("short_lifetime", agent, model, usd=self.by_hour)
-            if -self.of_hour > least and self.steps >= _ENOUGH:
+            if -self.of_hour > least and self.paused >= _ENOUGH:
                 yield self.hour.finding("long_lifetime", agent, model, usd=-self.of_hour)
         useless = Tally()
         alone = len(self.lone) >= _MOSTLY * (len(self.lone) + len(self.longer))

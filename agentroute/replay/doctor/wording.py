@@ -9,7 +9,7 @@ from agentroute.figures import count
 if TYPE_CHECKING:
     from .findings import DoctorReport, Finding, Kind
 
-__all__ = ["LONG_PROMPT", "caveats", "change", "headline", "place_of", "remedy"]
+__all__ = ["LONG_PROMPT", "caveats", "change", "headline", "place_of", "remedy", "short"]
 
 LONG_PROMPT = 75_000
 """Tokens from which on a prompt is called long: compacting there saved 41 to 45 % of two recorded coding sessions, at
@@ -74,6 +74,11 @@ _REMEDIES: dict[Kind, str] = {
     "long_prompts": "Compact earlier, or keep large results out of the history; a summary loses facts, so try it out.",
     "dominated_model": "Try {by} for this agent: replay and trials say what it does to the answers.",
 }
+
+
+def short(kind: Kind) -> str:
+    """The kind in words."""
+    return kind.replace("_", " ")
 
 
 def change(found: Finding) -> str:
