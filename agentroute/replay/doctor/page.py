@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from agentroute.figures import count, percent, usd
@@ -15,6 +15,7 @@ from .wording import caveats, change, headline, place_of, remedy, short
 __all__ = ["page"]
 
 _WIDTH, _HEIGHT = 900, 240
+_MOST_ROWS = 20
 _MOST_BARS = 600
 """Steps of a timeline that are drawn: from a longer conversation, the part in which most was paid again."""
 
@@ -25,9 +26,9 @@ def page(report: DoctorReport) -> str:
     sections = [f"<h1>Doctor: {escape(names)}</h1>"]
     sections += [f'<p class="soft">{escape(line)}</p>' for line in headline(report)]
     sections.append(_cards(report))
+    sections.append(f"<h2>Findings</h2>{_findings(report)}")
     if report.timeline is not None:
         sections.append(f"<h2>The conversation that lost most</h2>{_timeline(report.timeline)}")
-    sections.append(f"<h2>Findings</h2>{_findings(report)}")
     sections.append(f"<h2>Agents</h2>{_agents(report)}")
     if report.malformed:
         lines = problem_lines(report.problems, report.malformed, report.alike, shown=100)
@@ -40,12 +41,12 @@ def _cards(report: DoctorReport) -> str:
     of_bill = "" if report.share is None else f", {percent(report.share)} of the bill"
     cards = [
         (usd(report.usd), f"{count(report.steps, 'step')} in {count(report.conversations, 'conversation')}"),
+        (usd(report.thrown_away), f"thrown away{of_bill}"),
         (
-            usd(report.thrown_away),
-            f"thrown away{'' if report.share is None else f', {percent(report.share)} of the bill'}",
+            f"{sum(not each.advice for each in report.findings):,}",
+            "found that changes no answer to mend",
         ),
-        (f"{sum(not each.advice for each in report.findings):,}", "findings that change no answer to mend"),
-        (f"{sum(each.advice for each in report.findings):,}", "choices with a price"),
+        (f"{sum(each.advice for each in report.findings):,}", "found that is a choice, with its price"),
     ]
     shown = "".join(f'<div class="card"><b>{escape(value)}</b>{escape(text)}</div>' for value, text in cards)
     return f'<div class="cards">{shown}</div>'
@@ -125,14 +126,18 @@ def _why(each: Moment) -> str:
     return f"{short(each.kind)}{f' ({place})' if place else ''}"
 
 
-def _breaks(broken: Iterable[Moment]) -> str:
+def _breaks(broken: Sequence[Moment]) -> str:
+    """The steps at which most was paid again."""
+    dearest = sorted(sorted(broken, key=lambda each: -each.again_tokens)[:_MOST_ROWS], key=lambda each: each.step)
     rows = [
         f"<tr><td>{each.step:,}</td><td>{each.seconds:,.0f} s</td><td class='text'>{escape(_why(each))}</td>"
         f"<td>{each.again_tokens:,}</td><td>{usd(each.usd)}</td></tr>"
-        for each in broken
+        for each in dearest
     ]
     heads = ["step", "after", "why", "tokens paid again", "the step's bill"]
-    return table(heads, rows, text=["why"]) if rows else ""
+    more = len(broken) - len(rows)
+    note = f'<p class="soft">and {count(more, "step")} at which less was paid again</p>' if more else ""
+    return table(heads, rows, text=["why"]) + note if rows else ""
 
 
 def _findings(report: DoctorReport) -> str:

@@ -121,9 +121,12 @@ def caveats(report: DoctorReport) -> list[str]:
     lines = [
         "USD at today's list prices. thrown away: what the same tokens would have cost less with an intact cache; to "
         "mend it changes no answer.",
-        "choices (*) change which model answers or what it sees: their price is known, their worth is not. They are in "
-        "no sum.",
     ]
+    if any(each.advice for each in report.findings):
+        lines.append(
+            "choices (*) change which model answers or what it sees: their price is known, their worth is not. They "
+            "are in no sum."
+        )
     if report.counted < report.steps:
         lines.append("modelled: each model is taken to hold what it was sent, for as long as its provider says.")
     if report.timed < report.steps:
