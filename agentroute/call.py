@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 from .accounting import Baseline, completed
@@ -21,13 +24,17 @@ from .targets import Target
 
 __all__ = ["AsyncResponseStream", "Call", "ResponseStream"]
 
+logger = logging.getLogger("agentroute")
+
 
 class Call:
     """One routed call: decided, and run at most once. `decision` is the plan before, the whole record after.
 
     Integrations run ready models through the same failover flow with a performer of their own: payloads are then
     whatever that performer yields, untouched. `performer` and `async_performer` give our own transport when it is first
-    needed; `finished` is called once with the record, and gives it back with what the router knows besides.
+    needed; `finished` is called once with the record, and gives it back with what the router knows besides. `heard` is
+    called with the answer, if there is a whole one: by itself if the payloads are our events, else when the integration
+    calls `answered`.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class Call:
         performer: Callable[[], Performer],
         async_performer: Callable[[], AsyncPerformer],
         finished: Callable[[Decision], Decision],
+        heard: Callable[[Decision, ChatResponse], None] | None = None,
     ) -> None:
         self.decision = decision
         self._plan = plan
@@ -48,6 +56,8 @@ class Call:
         self._performer = performer
         self._async_performer = async_performer
         self._finished = finished
+        self._heard = heard
+        self._events: list[Any] = []
         self._begun = False
 
     @property
@@ -64,7 +74,8 @@ class Call:
         begun already."""
         log = self._begin()
         try:
-            yield from drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock, stop)
+            payloads = drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock, stop)
+            yield from payloads if self._heard is None else self._kept(payloads)
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
@@ -84,8 +95,12 @@ class Call:
         log = self._begin()
         payloads = adrive(flow(self._plan, log, self._clock), performer or self._async_performer(), self._clock, stop)
         try:
+            heard = self._heard is not None
             async for payload in payloads:
+                if heard:
+                    self._events.append(payload)
                 yield payload
+                del payload  # A cancellation's traceback shows this frame, and may show its locals.
         except AgentRouteError as error:
             self._finish(log)
             error.decision = self.decision
@@ -111,6 +126,28 @@ class Call:
         if self.decision.outcome == "planned":
             self.decision = completed(self.decision, log, self._baseline)
             self.decision = self._finished(self.decision)
+            if self._events and isinstance(self._events[0], Event):
+                self.answered(partial(fold, self._events))
+
+    def _kept(self, payloads: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        with closing(payloads):
+            for payload in payloads:
+                self._events.append(payload)
+                yield payload
+
+    def answered(self, read: Callable[[], ChatResponse | None]) -> None:
+        """For integrations whose payloads are not our events: `read` gives the whole answer, and is called if somebody
+        wants to hear it. Nothing is raised."""
+        heard, self._heard = self._heard, None
+        if heard is None or self.decision.outcome != "ok":
+            return
+        try:
+            response = read()
+            if response is not None:
+                heard(self.decision, response)
+        except Exception as error:
+            # What went wrong may quote the answer, so its class alone is told.
+            logger.warning("the answer of decision %s was not heard: %s", self.decision.id, type(error).__name__)
 
 
 class ResponseStream:
@@ -131,20 +168,24 @@ class ResponseStream:
 
     def __iter__(self) -> Iterator[Event]:
         try:
-            while (event := self._next()) is not None:
-                self._events.append(event)
-                yield event
+            while count := self._next():
+                yield self._events[count - 1]
         except StreamInterrupted as error:
             error.partial = self.response
             raise
 
-    def _next(self) -> Event | None:
+    def _next(self) -> int:
+        """How many events there are with the one that came now; 0 at the end. No frame that waits holds an event: a
+        traceback that shows locals would show the answer."""
         with self._in_use:
             event = next(self._source, None)
-            if event is None or not self._stop.pressed:
-                return event
-            self._source.close()
-            return None
+            if event is None:
+                return 0
+            if self._stop.pressed:
+                self._source.close()
+                return 0
+            self._events.append(event)
+            return len(self._events)
 
     def close(self) -> None:
         """Gives up what was not read: closes the connection and records the decision, where the call had begun.
@@ -189,23 +230,26 @@ class AsyncResponseStream:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         try:
-            while (event := await self._next()) is not None:
-                self._events.append(event)
-                yield event
+            while count := await self._next():
+                yield self._events[count - 1]
         except StreamInterrupted as error:
             error.partial = self.response
             raise
 
-    async def _next(self) -> Event | None:
+    async def _next(self) -> int:
         if self._in_use:
             raise RuntimeError("another task is reading this stream; let one task read it")
         self._in_use = True
         try:
             event = await anext(self._source, None)
-            if event is None or not self._stop.pressed:
-                return event
-            await self._source.aclose()
-            return None
+            if event is None:
+                return 0
+            if self._stop.pressed:
+                del event
+                await self._source.aclose()
+                return 0
+            self._events.append(event)
+            return len(self._events)
         finally:
             self._in_use = False
 

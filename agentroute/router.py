@@ -28,7 +28,7 @@ from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
-from .ledger import Ledger, MemoryLedger
+from .ledger import Label, Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .providers.keys import Secret
@@ -50,6 +50,8 @@ from .targets import Pool, Target, Tier
 
 if TYPE_CHECKING:
     from .ledger import SqliteLedger
+    from .ledger.labels import Source
+    from .recording import Recorder
 
 __all__ = ["AsyncResponseStream", "Call", "Look", "ResponseStream", "Router"]
 
@@ -83,7 +85,8 @@ class Router:
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
-    step's own are put over. Raises ConfigError for an empty pool or a name that is not in it.
+    step's own are put over. `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute
+    replay`; without it they are kept nowhere. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -113,6 +116,7 @@ class Router:
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
+        recording: Recorder | str | Path | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
@@ -144,6 +148,8 @@ class Router:
         if isinstance(ledger, str | Path):
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
+        self._told_of_labels = False
+        self.recording = None if recording is None else _recorder(recording, self.pool)
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -251,6 +257,7 @@ class Router:
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
             "roles": self.roles,
+            "recording": self.recording,
         }
         return _unpickled, (type(self), settings)
 
@@ -382,7 +389,13 @@ class Router:
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
             finished=partial(self._finished, prefix, request),
+            heard=None if self.recording is None else partial(self._heard, request),
         )
+
+    def _heard(self, request: ChatRequest, decision: Decision, response: ChatResponse) -> None:
+        """What is done with a whole answer, if anything is."""
+        if self.recording is not None:
+            self.recording.take(decision, request, response)
 
     def _finished(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> Decision:
         """Remembers which target has read the step's prefix, and records the step with what was found broken of it."""
@@ -457,8 +470,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context  # An error's traceback shows this frame, and may show its locals.
         answer = ResponseStream(call)
-        for _ in answer:
-            pass
+        for event in answer:
+            del event  # Nor what came, if the call is interrupted.
         return answer.response
 
     async def acomplete(
@@ -473,8 +486,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context
         answer = AsyncResponseStream(call)
-        async for _ in answer:
-            pass
+        async for event in answer:
+            del event
         return answer.response
 
     def stream(
@@ -546,6 +559,49 @@ class Router:
             down=rank < was,
         )
 
+    # -- outcomes ------------------------------------------------------------------------------------------------
+
+    def outcome(
+        self,
+        decision: Decision | str | None = None,
+        *,
+        conversation_id: str | None = None,
+        role: str | None = None,
+        ok: bool | None = None,
+        score: float | None = None,
+        source: Source = "check",
+        name: str | None = None,
+    ) -> None:
+        """Notes in the ledger how a step (its decision, or the id of it) or a whole conversation went. Returns at once.
+
+        `ok`, `score` (any finite number) or both. `source` says who knows: `check` (code that can tell: tests, a
+        schema, a guardrail), `person`, `benchmark` or `judge` (a model's opinion: shown, and certifies nothing). `role`
+        narrows what is said of a conversation to one that took part; `name` tells several checks from each other.
+        Raises RequestError for what cannot be meant; a fault of the ledger is logged and never raised.
+
+        >>> router = Router(["openai/gpt-4.1-nano"])
+        >>> router.outcome("a1b2", ok=False, source="person")
+        """
+        label = Label(
+            at=self._clock.now(),
+            decision_id=decision.id if isinstance(decision, Decision) else decision,
+            conversation_id=conversation_id,
+            role=role,
+            ok=ok,
+            score=score,
+            source=source,
+            name=name,
+        )
+        try:
+            append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
+            if append is not None:
+                append(label)
+            elif not self._told_of_labels:
+                self._told_of_labels = True
+                logger.warning("the ledger %s keeps no outcomes (no `append_label`)", type(self.ledger).__name__)
+        except Exception:
+            logger.exception("the ledger did not take an outcome")
+
     # -- what is held --------------------------------------------------------------------------------------------
 
     @property
@@ -577,6 +633,8 @@ class Router:
             performer.close()
         if self._opened_ledger is not None:
             self._opened_ledger.close()
+        if self.recording is not None:
+            self.recording.close()
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, and those of plain calls."""
@@ -651,6 +709,16 @@ def _open(path: str | Path) -> SqliteLedger:
     from .ledger import SqliteLedger
 
     return SqliteLedger(path)
+
+
+def _recorder(value: Any, pool: Pool) -> Recorder:
+    from .recording import Recorder
+
+    recorder = Recorder.of(value)
+    recorder.hide(
+        key for target in pool for key in (target.api_key, *target.spare_keys, target.proxy) if isinstance(key, Secret)
+    )
+    return recorder
 
 
 def _cut_off(context: StepContext) -> StepContext:

@@ -21,9 +21,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "decisions",
     ),
     ("catalog", "failover", "formats", "routing", "history", "native"),
-    ("transport", "ledger"),
+    ("transport", "ledger", "recording"),
     ("config", "accounting", "call", "router"),
-    ("replay", "testing", "gateway", "cli", "__main__"),
+    ("replay", "learning", "testing", "gateway", "cli", "__main__"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
@@ -76,6 +76,8 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "rules",
         "learned",
         "classifier",
+        "encoders",
+        "examples",
         "economics",
         "strategy",
         "policies",
@@ -96,6 +98,10 @@ CONFINED = {
     "rich": {"cli"},
     "platformdirs": {"cli"},
     "genai_prices": {"catalog"},
+    "numpy": {"routing"},
+    "safetensors": {"routing"},
+    "tokenizers": {"routing"},
+    "sentence_transformers": {"routing"},
     "langchain": set(),
     "langchain_core": set(),
     "langgraph": set(),

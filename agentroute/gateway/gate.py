@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 from agentroute.decisions import Decision
 
@@ -20,6 +20,9 @@ from .settings import ClientKey, GatewaySettings, hash_key, is_loopback
 __all__ = ["Gate", "Hold", "Pass", "Spending"]
 
 _MINUTE: Final = 60.0
+
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+"""A host and its port (RFC 9110, 7.2), without what makes programs disagree on where the host ends."""
 
 
 @dataclass(slots=True)
@@ -75,7 +78,6 @@ class Gate:
 
     def reload(self, settings: GatewaySettings) -> None:
         self._keys = settings.keys
-        self._local = is_loopback(settings.host)
         self._origins = settings.cors_origins
 
     def admit(self, key: str | None, headers: Mapping[str, str]) -> Pass:
@@ -114,11 +116,11 @@ class Gate:
 
     def _no_stranger(self, headers: Mapping[str, str]) -> None:
         """Without keys only programs of this machine may ask: no web page, under whatever name it found us."""
-        try:
-            host = urlsplit(f"//{headers.get('host', '')}").hostname
-        except ValueError:
-            raise Refused(400, "bad_host", "the header `host` cannot be read") from None
-        if self._local and host is not None and not is_loopback(host) and not host.endswith(".localhost"):
+        read = _HOST.fullmatch(headers.get("host", ""))
+        if read is None:
+            raise Refused(400, "bad_host", "the header `host` cannot be read; send this gateway's own address")
+        host = read[1].strip("[]").lower()
+        if not is_loopback(host) and not host.endswith(".localhost"):
             raise Refused(403, "unknown_host", f"this gateway is not called {host[:100]!r}; use its address")
         origin = headers.get("origin")
         if origin is not None and origin not in self._origins and "*" not in self._origins:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -16,12 +16,19 @@ from .settings import ClientKey
 
 __all__ = ["RawHeaders", "client_key", "constraints_of", "context_from", "decision_headers", "read_headers"]
 
-RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 def read_headers(raw: RawHeaders) -> dict[str, str]:
-    """Names are lower-case already (ASGI); of a name that comes twice the last one holds."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    """Names are lower-case already (ASGI). A name that comes twice is one list (RFC 9110, 5.3), so that a second `host`
+    or key makes both unknown."""
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(found) < len(raw):
+        lists: dict[str, list[str]] = {}
+        for name, value in raw:
+            lists.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        return {name: ", ".join(values) for name, values in lists.items()}
+    return found
 
 
 def client_key(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:

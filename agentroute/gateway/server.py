@@ -16,6 +16,8 @@ from agentroute.errors import ConfigError
 from agentroute.router import Router
 
 from .app import Gateway
+from .checking import check
+from .connections import bounded
 from .demo import demo_router
 from .settings import GatewaySettings
 
@@ -28,6 +30,8 @@ def serve(config: Path | None, given: Mapping[str, Any], ledger: Path, say: Call
     """Serves the config file, or what the keys in the environment give, until a signal ends it. A change of the file is
     in force within a second, without a restart. `say` is told where it listens, once it does."""
     if config is None:
+        if _USUAL.exists():
+            say(f"{_USUAL} is here and not named, so it is not read; `agentroute serve {_USUAL}` serves it")
         try:
             router = Router(ledger=ledger)
         except ConfigError as error:
@@ -36,6 +40,11 @@ def serve(config: Path | None, given: Mapping[str, Any], ledger: Path, say: Call
             _run(Gateway(router, GatewaySettings(**given)), say)
             return
         raise ConfigError(f"{problem}; `agentroute serve --demo` serves scripted models")
+    if not config.exists():
+        raise ConfigError(
+            f"there is no file {str(config)!r}; name one (docs/configuration.md), or leave it out: `agentroute serve` "
+            f"takes the provider keys of the environment, and `agentroute serve --demo` serves scripted models"
+        )
     source = _Source(config, given)
     _run(Gateway(Router.from_config(config), source.settings(), background=source.watch), say)
 
@@ -67,7 +76,7 @@ class _Source:
                 continue
             self._seen = self._stamp()
             try:
-                settings, router = self.settings(), self._router(gateway.router)
+                settings, router = self._changed(gateway.router)
             except ConfigError as error:
                 logger.error("the config was not reloaded: %s", error)
                 continue
@@ -75,6 +84,18 @@ class _Source:
             closing.add(task)
             task.add_done_callback(closing.discard)
             logger.warning("the config %s was reloaded", self._path)
+
+    def _changed(self, old: Router) -> tuple[GatewaySettings, Router | None]:
+        settings, part = self.settings(), self._routing
+        router = self._router(old)
+        try:
+            check(settings, router or old)
+        except ConfigError:
+            self._routing = part
+            if router is not None:
+                router.close()
+            raise
+        return settings, router
 
     def _router(self, old: Router) -> Router | None:
         """A new one if anything but the gateway's own part has changed. What is known of sick targets and of warm
@@ -102,6 +123,7 @@ class _Source:
 
 
 _LOOK_S: Final = 0.5
+_USUAL: Final = Path("agentroute.toml")
 
 
 def uvicorn_config(gateway: Gateway) -> uvicorn.Config:
@@ -119,7 +141,7 @@ def uvicorn_config(gateway: Gateway) -> uvicorn.Config:
         limit_concurrency=settings.max_connections,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=round(settings.drain_s),
-        h11_max_incomplete_event_size=64 * 1024,
+        http=bounded(settings),
     )
 
 

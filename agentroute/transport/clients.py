@@ -21,7 +21,7 @@ import httpcore2
 import httpx2
 
 from agentroute.providers.keys import Secret
-from agentroute.providers.network import Cert, Network, ProxyAddress
+from agentroute.providers.network import Cert, Network, ProxyAddress, is_excepted
 
 from .exchange import Outgoing
 from .idle import Idle
@@ -117,6 +117,18 @@ def _ssl_context(verify: str | None = None, cert: Cert | None = None) -> ssl.SSL
 
 class BadNetwork(Exception):
     """A setting `verify`, `cert` or `proxy` that cannot be used. Its text is safe to show."""
+
+
+def _proxy_for(place: _Place) -> Secret | None:
+    """None where the way is direct: by its setting, or because a proxy that the environment names does not serve it."""
+    proxy = place.network.proxy
+    if not isinstance(proxy, Secret):
+        return None
+    if proxy.env_name is not None:
+        excepted = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        if is_excepted(place.host, place.port, excepted):
+            return None
+    return proxy
 
 
 def _proxy(secret: Secret) -> ProxyAddress:
@@ -263,11 +275,11 @@ class Connections:
         return Response(connection.http.handle_request(request), connection, self._idle)
 
     def _open(self, place: _Place, origin: httpcore2.Origin, watch: Watch) -> _Connection:
-        network = place.network
-        if not isinstance(network.proxy, Secret):
+        network, proxy = place.network, _proxy_for(place)
+        if proxy is None:
             socket = Socket.connect(self._names, place.host, place.port, watch)
         else:
-            socket = self._tunnel(place, network.proxy, watch)
+            socket = self._tunnel(place, proxy, watch)
         try:
             if place.encrypted:
                 socket.encrypt(_ssl_context(network.verify, network.cert), place.host, watch)
@@ -327,11 +339,11 @@ class AsyncConnections:
         return AsyncResponse(await connection.http.handle_async_request(request), connection, self._idle)
 
     async def _open(self, place: _Place, origin: httpcore2.Origin, watch: Watch) -> _Connection:
-        network = place.network
-        if not isinstance(network.proxy, Secret):
+        network, proxy = place.network, _proxy_for(place)
+        if proxy is None:
             socket = await AsyncSocket.connect(self._names, place.host, place.port, watch)
         else:
-            socket = await self._tunnel(place, network.proxy, watch)
+            socket = await self._tunnel(place, proxy, watch)
         try:
             if place.encrypted:
                 await socket.encrypt(_ssl_context(network.verify, network.cert), place.host, watch)

@@ -66,6 +66,9 @@ _PART_BYTES: Final = 1024
 
 _VALUE_BYTES: Final = 16
 
+_GZIP: Final = b"\x1f\x8b"
+"""How each member of a gzip file begins: one may have several, to be read one after the other (RFC 1952, 2.2)."""
+
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
 
@@ -458,6 +461,7 @@ class Answer:
         self._calls = CallsBack(outgoing.tools, outgoing.tool_names)
         self._warnings: list[str] = []
         self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
+        self._inflated = False
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         self._succeeded = 200 <= status < 300
         if self._succeeded and kind == "text/html":
@@ -587,11 +591,18 @@ class Answer:
             piece = b""
             try:
                 piece = self._inflate.decompress(rest, 65536)
-                rest = self._inflate.unconsumed_tail
             except zlib.error as error:
                 problem = str(error)
+            if problem and not self._inflated:
+                # Some servers send what they call deflate without its two bytes of a head (RFC 9110, 8.4.1.2).
+                self._inflate, self._inflated, problem = zlib.decompressobj(-15), True, ""
+                continue
             if problem:
                 raise self._bad(f"the answer's compression is corrupt: {problem}")
+            self._inflated = True
+            rest = self._inflate.unconsumed_tail
+            if self._inflate.eof and self._inflate.unused_data[:2] == _GZIP:
+                rest, self._inflate = self._inflate.unused_data, zlib.decompressobj(47)
             if piece:
                 yield piece
 

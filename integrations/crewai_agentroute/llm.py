@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, closing
 from difflib import get_close_matches
@@ -14,7 +13,7 @@ from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandle
 
 from agentroute import ConfigError, Decision, Router
 from agentroute.decisions import Strategy
-from agentroute.failover.forks import renew_in_child
+from agentroute.failover.forks import ProcessLock
 from agentroute.ledger import Ledger
 from agentroute.routing.policies import read_constraints
 from agentroute.routing.prefix import Prefix
@@ -49,18 +48,8 @@ _KEPT = {
 """The settings that a waiting flow keeps."""
 
 
-class _Counting:
-    """One count at a time, in each process."""
-
-    def __init__(self) -> None:
-        self.begin_anew()
-        renew_in_child(self)
-
-    def begin_anew(self) -> None:
-        self.lock = threading.Lock()
-
-
-_counting = _Counting()
+_counting = ProcessLock()
+"""One count at a time, in each process."""
 
 
 def _not_retried(method: _Method) -> _Method:
@@ -247,7 +236,7 @@ class RoutedLLM(BaseLLM):
         counter: RoutedLLM = self
         while counter._counted_by is not None:
             counter = counter._counted_by
-        with _counting.lock:
+        with _counting:
             for attempt in decision.attempts:
                 if attempt.usage is not None or attempt.outcome == "ok":
                     counter._track_token_usage_internal(written_usage(attempt.usage) or {"total_tokens": 0})

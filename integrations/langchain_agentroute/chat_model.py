@@ -403,6 +403,7 @@ class _Opened:
                     if (shown := answer.take(payload)) is not None:
                         yield shown
             last = answer.last(call.decision)
+            call.answered(answer.whole)
             _tell(run, call)
         except GeneratorExit:
             _tell(run, call)
@@ -430,6 +431,7 @@ class _Opened:
                     if (shown := answer.take(payload)) is not None:
                         yield shown
             last = answer.last(call.decision)
+            call.answered(answer.whole)
             await _atell(run, call)
         except GeneratorExit:
             await _atell(run, call)

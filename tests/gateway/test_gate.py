@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from agentroute import ConfigError, Price
+from agentroute import ConfigError, Price, Target
 from agentroute.gateway import ClientKey, GatewaySettings
 from agentroute.gateway.gate import Gate
+from agentroute.gateway.headers import read_headers
 from agentroute.gateway.refusals import Refused
 from agentroute.gateway.settings import hash_key
 from agentroute.targets import Tier
@@ -55,6 +56,7 @@ ROUTES = [
     ("GET", "/v1/models/m"),
     ("GET", "/v1beta/models"),
     ("GET", "/v1/decisions/x"),
+    ("POST", "/v1/decisions/x/outcome"),
     ("GET", "/metrics"),
     ("GET", "/"),
     ("GET", "/unknown"),
@@ -117,9 +119,70 @@ async def test_cors_is_off_unless_set(opened: Any) -> None:
     assert open_.headers["access-control-allow-origin"] == "https://app.example"
 
 
-def test_a_host_that_cannot_be_read_is_refused() -> None:
+ODD_HOSTS = (
+    "", "[::1", "a b", "127.0.0.1@evil.example", "evil.example#@127.0.0.1", "evil.example\\@127.0.0.1",
+    "localhost, evil", "localhost/evil", "localhost:port", "localhost:", ":4180", "lo\x00calhost", "localhost?x", "http://localhost",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("host", [*ODD_HOSTS, None])
+def test_a_host_that_cannot_be_read_is_refused(host: str | None) -> None:
     with pytest.raises(Refused, match="cannot be read"):
-        Gate(GatewaySettings()).admit(None, {"host": "[::1"})
+        Gate(GatewaySettings()).admit(None, {} if host is None else {"host": host})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.1", "2130706433", "0x7f000001", "localhost.evil.example", "a.b:80"])
+def test_a_host_that_is_another_name_is_a_stranger_s(host: str) -> None:
+    with pytest.raises(Refused, match="is not called"):
+        Gate(GatewaySettings()).admit(None, {"host": host})
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost:4180", "127.0.0.1", "127.9.9.9:1", "[::1]:4180", "x.localhost"]
+)
+def test_a_host_of_this_machine_s_is_let_in(host: str) -> None:
+    assert Gate(GatewaySettings()).admit(None, {"host": host}).key is None
+
+
+def test_a_header_that_comes_twice_is_a_list() -> None:
+    raw = [(b"host", b"localhost"), (b"anthropic-beta", b"a"), (b"host", b"evil"), (b"anthropic-beta", b"b")]
+    assert read_headers(raw) == {"host": "localhost, evil", "anthropic-beta": "a, b"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "use"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("GET", "/v1/messages", "POST"),
+        ("PUT", "/v1/responses", "POST"),
+        ("GET", "/v1/responses", "POST"),
+        ("GET", "/v1/messages/count_tokens", "POST"),
+        ("DELETE", "/v1beta/models/auto:generateContent", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("POST", "/v1/decisions/x", "GET"),
+        ("POST", "/metrics", "GET"),
+        ("POST", "/healthz", "GET"),
+    ],
+)
+async def test_another_method_is_told_which_to_use(opened: Any, method: str, path: str, use: str) -> None:
+    with ScriptedProvider("hello") as provider:
+        client = await opened([provider.target(model="m", tier="mid")])
+        answer = await client.request(method, path)
+    assert answer.status_code == 405
+    assert f"{use} to it" in answer.json()["error"]["message"]
+    assert use in answer.headers["allow"]
+
+
+async def test_metrics_are_for_keys_that_may_see_them(opened: Any) -> None:
+    keys = (CLIENT, ClientKey("prometheus", hash_key("ar-metrics"), metrics=True))
+    with ScriptedProvider("hello") as provider:
+        client = await opened([provider.target(model="m", tier="mid")], GatewaySettings(keys=keys))
+        others = await client.get("/metrics", headers={"authorization": f"Bearer {KEY}"})
+        own = await client.get("/metrics", headers={"authorization": "Bearer ar-metrics"})
+        alone = await (await opened([provider.target(model="m", tier="mid")])).get("/metrics")
+    assert (others.status_code, own.status_code, alone.status_code) == (403, 200, 200)
+    assert "metrics = true" in others.json()["error"]["message"]
+    assert "agentroute_steps_total" in own.text
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "gateway.example"])
@@ -216,3 +279,18 @@ async def test_keys_of_the_client_s_own(opened: Any, door: Client) -> None:
     assert served.status_code == 200
     assert without.status_code == 400
     assert "sk-of" not in refused.text + served.text + without.text
+
+
+async def test_a_key_of_the_client_s_own_goes_to_its_provider_s_address_alone(opened: Any, door: Client) -> None:
+    """A target at another address is the operator's: nobody gave a key of `openai` for it."""
+    with ScriptedProvider("hello") as provider:
+        proxied = Target(
+            name="proxied", provider="openai", model="m", tier="mid", base_url=provider.base_url, api_key="k"
+        )
+        client = await opened([proxied], GatewaySettings(own_keys=True))
+        for name, status in (("openai", 403), ("opneai", 400)):
+            own = {f"x-agentroute-key-{name}": "sk-of-the-client"}
+            refused = await client.post(door.path(), json=door.body(), headers=own)
+            assert refused.status_code == status
+            assert "sk-of" not in refused.text
+    assert not provider.requests

@@ -194,12 +194,14 @@ class RoutedLLM(FunctionCallingLLM):
         attempts, call = self._open(messages, kwargs, stream=False)
         with closing(call.run(LLMPerformer(attempts))) as pieces:
             found = [piece for piece in pieces if piece is not None]
+        call.answered(lambda: read_answer(found[-1].response))
         return decided(found[-1].response, call.decision)
 
     async def _achat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
         attempts, call = self._open(messages, kwargs, stream=False)
         async with aclosing(call.arun(AsyncLLMPerformer(attempts))) as pieces:
             found = [piece async for piece in pieces if piece is not None]
+        call.answered(lambda: read_answer(found[-1].response))
         return decided(found[-1].response, call.decision)
 
     def _stream(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponseGen:
@@ -215,6 +217,7 @@ class RoutedLLM(FunctionCallingLLM):
         except StreamInterrupted as error:
             arrived.attach_to(error)
             raise
+        call.answered(lambda: read_answer(arrived.last()))
         yield decided(arrived.last(), call.decision)
 
     def _astream(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponseAsyncGen:
@@ -231,6 +234,7 @@ class RoutedLLM(FunctionCallingLLM):
         except StreamInterrupted as error:
             arrived.attach_to(error)
             raise
+        call.answered(lambda: read_answer(arrived.last()))
         yield decided(arrived.last(), call.decision)
 
     def _open(
