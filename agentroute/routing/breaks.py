@@ -22,11 +22,21 @@ from .affinity import Kept
 from .caches import minimum, needs_markers
 from .prefix import Prefix
 
-__all__ = ["Breaks", "noticeable", "paid_again", "with_read"]
+__all__ = ["Breaks", "is_compacted", "noticeable", "paid_again", "with_read"]
 
 _NOISE: Final = 256
 _NOISE_SHARE: Final = 0.05
 """What no cache reads anyway: it is kept in blocks of up to 128 tokens, and written from marker to marker."""
+
+
+_COMPACTED: Final = 0.8
+"""A prompt that is shorter than this share of the one before was compacted, and is cheaper from here on. What little
+cuts cost is not won back: each of them breaks the cache for a few tokens."""
+
+
+def is_compacted(before: int, now: int) -> bool:
+    """Whether a prompt is so much shorter in tokens that its history was compacted."""
+    return now < _COMPACTED * before
 
 
 def noticeable(lost: int, could: int) -> bool:
@@ -128,6 +138,8 @@ def _compared(
     if could < minimum(target) or not noticeable(could - read, could):
         return None
     kind, position = _why(before, prefix, messages, target, now)
+    if kind in ("history_cut", "message_changed") and is_compacted(before.tokens, usage.prompt_tokens or 0):
+        return None
     cost = None if target.price is None else paid_again(target.price, usage, could - read)
     return CacheBreak(kind, position, could - read, cost)
 

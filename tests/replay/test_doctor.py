@@ -344,3 +344,162 @@ def test_a_clean_session_has_no_finding(name: str, write: Write) -> None:
     assert report.steps
     assert report.findings == ()
     assert report.thrown_away == 0
+
+
+def clean_editing() -> list[Any]:
+    """Old results are cleared, all at once."""
+    agent = Agent("coder", Provider(), grows=2_000)
+    agent.run(20)
+    for message in agent.messages[2:-6:2]:
+        message["content"][0]["content"] = "cleared"
+    agent.run(20)
+    return list(planted.log(agent))
+
+
+def clean_at_once() -> list[Any]:
+    """The same ask five times at once: none reads what the others are about to write."""
+    agents = [Agent(f"t{n}", Provider(), ask=4_000, now=planted.START) for n in range(5)]
+    for agent in agents:
+        agent.messages[0]["content"][0]["text"] = planted.words("the same ask", 4_000)
+        agent.run(8)
+    lines = list(planted.log(*agents))
+    for line in lines:
+        del line["agent"]
+    return lines
+
+
+def clean_inferred_tools() -> list[Any]:
+    """Nobody logged the tools; those that were called come one after the other."""
+    lines = loop_of_openai(0, counted=False)
+    for at, line in enumerate(lines):
+        del line["request"]["tools"]
+        name = f"tool{at % 4}"
+        line["response"]["choices"][0]["message"]["tool_calls"][0]["function"]["name"] = name
+        for later in lines[at + 1 :]:
+            later["request"]["messages"][2 + 2 * at]["tool_calls"][0]["function"]["name"] = name
+    return lines
+
+
+@pytest.mark.parametrize("make", [clean_editing, clean_at_once, clean_inferred_tools])
+def test_what_looks_like_a_fault(make: Callable[[], list[Any]], write: Write) -> None:
+    report = doctor(write(*make()))
+    assert report.findings == ()
+
+
+# -- other dialects, other models, other places ------------------------------------------------------------------------
+
+
+def turned(lines: list[Any]) -> None:
+    for line in lines[6:]:
+        line["request"]["tools"] = line["request"]["tools"][::-1]
+
+
+def clocked(lines: list[Any]) -> None:
+    for at, line in enumerate(lines):
+        line["request"]["messages"][0] = {"role": "system", "content": f"It is 10:{at:02}. " + "Be brief. " * 800}
+
+
+def tried_harder(lines: list[Any]) -> None:
+    for line in lines[6:]:
+        line["request"]["reasoning_effort"] = "high"
+
+
+def reminded(lines: list[Any]) -> None:
+    """A memory is put in before the first ask."""
+    for line in lines[6:]:
+        line["request"]["messages"].insert(1, {"role": "user", "content": "remember " * 40})
+
+
+def forgotten(lines: list[Any]) -> None:
+    """One call and its result are left out, once."""
+    for line in lines[6:]:
+        del line["request"]["messages"][4:6]
+
+
+OTHER: Mapping[str, tuple[Callable[[list[Any]], None], int | None, int]] = {
+    "tool_order": (turned, 1, 1),
+    "volatile_text": (clocked, 1, 11),
+    "effort_toggled": (tried_harder, None, 1),
+    "message_changed": (reminded, 2, 1),
+    "history_cut": (forgotten, 5, 1),
+}
+
+
+@pytest.mark.parametrize("model", ["gpt-5.4", "gemini-3.8-flash", "deepseek-chat", "glm-5.3"])
+@pytest.mark.parametrize("kind", OTHER)
+def test_faults_of_models_that_cache_by_themselves(kind: str, model: str, write: Write) -> None:
+    """Nobody counted: what a model was sent before is taken to be read."""
+    plant, position, steps = OTHER[kind]
+    lines = loop_of_openai(0, counted=False, model=model, ask="count the rows " * 2_000)
+    for line in lines:
+        line["request"]["tools"] = [TOOL, {**TOOL, "function": {**TOOL["function"], "name": "edit"}}]
+    plant(lines)
+    report = doctor(write(*lines))
+    [found] = report.findings
+    assert (found.kind, found.position, found.steps, report.counted) == (kind, position, steps, 0)
+    assert found.usd is not None
+    assert found.usd > 0
+
+
+@pytest.mark.parametrize("kind", OTHER)
+def test_without_a_price_the_tokens_are_told(kind: str, write: Write) -> None:
+    plant, _, steps = OTHER[kind]
+    lines = loop_of_openai(0, counted=True, model="house-model")
+    for line in lines:
+        line["request"]["tools"] = [TOOL, {**TOOL, "function": {**TOOL["function"], "name": "edit"}}]
+    plant(lines)
+    for line in lines if kind == "volatile_text" else lines[6:7]:
+        line["response"]["usage"]["prompt_tokens_details"]["cached_tokens"] = 0
+    report = doctor(write(*lines))
+    [found] = report.findings
+    assert (found.kind, found.usd, found.steps) == (kind, None, steps)
+    assert found.tokens > 2_000 * steps
+    assert (report.usd, report.thrown_away, report.unpriced) == (0, 0, 12)
+
+
+def test_a_conversation_goes_on_under_its_id_also_if_a_tool_is_new(write: Write) -> None:
+    """An agent without a name is called by its prompt and tools: by those it began with."""
+    agent = planted.coder(Provider())
+    lines = list(planted.log(agent))
+    for line in lines:
+        del line["agent"]
+    report = doctor(write(*lines))
+    assert len(report.agents) == report.conversations == 1
+    assert {each.kind for each in report.findings} == set(agent.faults.values())
+
+
+@pytest.mark.requires("shared")
+def test_recorded_bills(simulator: ModuleType, shared: Path) -> None:
+    """What the simulator calls thrown away: 58 and 21 % of two recorded bills."""
+    for name in ("workloads", "doctor"):
+        spec = importlib.util.spec_from_file_location(name, ROOT / "evals" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    evals, workloads = sys.modules.pop("doctor"), sys.modules.pop("workloads")
+    on = simulator.TARGETS["opus-5.5"]
+    sessions = {each["id"]: each for each in workloads.load(shared / "economics" / "coding.json.gz")}
+    for name, share in (("pi_large", 0.580), ("pi_before_compaction", 0.209)):
+        session = sessions.pop(name)
+        intact = simulator.bill(session, simulator.always(on)).usd
+        recorded = simulator.bill(session, simulator.always(on), as_recorded=True).usd
+        report = evals.examined(session, on)
+        found = next(each for each in report.findings if each.kind == "unexplained")
+        assert report.share == pytest.approx(share, abs=0.002)
+        assert near(found, recorded - intact)
+        assert float(report.usd) == pytest.approx(recorded, rel=0.001)
+        assert found.turns > 0.8 * found.steps
+    for session in sessions.values():
+        assert evals.examined(session, on).thrown_away == 0
+
+
+@pytest.mark.requires("shared")
+def test_recorded_logs_of_every_kind_are_read(shared: Path) -> None:
+    """Small clean samples of what coding agents, tracers and gateways write."""
+    for folder in sorted((shared / "cases" / "traces").iterdir()):
+        if folder.is_dir():
+            report = doctor([path for path in folder.rglob("*") if path.is_file() and path.name != "expected.json"])
+            assert report.steps, folder
+            assert {each.kind for each in report.findings} <= {"dominated_model"}, folder

@@ -20,9 +20,6 @@ _FEW: Final = Decimal("0.02")
 """Reads that are missed for no visible reason, at less than this share of the bill, are a provider's own business:
 caches are best effort."""
 
-_OFTEN: Final = 0.2
-"""A history that is cut at more than this share of an agent's steps is a sliding window, and no compaction."""
-
 _TIMELINES: Final = 1_000
 """Conversations of which every step is kept, until it is known which lost most."""
 
@@ -31,6 +28,7 @@ _TIMELINES: Final = 1_000
 class _Agent:
     steps: int = 0
     unpriced: int = 0
+    tokens: int = 0
     usd: Decimal = Decimal(0)
     conversations: set[int] = field(default_factory=set)
     models: dict[str, None] = field(default_factory=dict)
@@ -78,6 +76,7 @@ class Examination:
         self._counted += seen.counted
         agent = self._agents.setdefault(call.agent, _Agent())
         agent.steps += 1
+        agent.tokens += call.input_tokens
         agent.conversations.add(state.number)
         agent.models[call.model] = None
         if seen.usd is None:
@@ -87,7 +86,7 @@ class Examination:
             agent.usd += seen.usd
         if call.target is not None and call.tied:
             traffic = self._traffic.setdefault((call.agent, call.model), Traffic(call.target))
-            traffic.add(state.number, call, seen, first=not state.steps)
+            traffic.add(state.number, call, seen, first=not (state.steps or state.repeated))
         if seen.kind is not None and seen.kind != "expired":
             tally = self._breaks.setdefault((call.agent, call.model, seen.kind), Tally())
             tally.add(call.place, state.number, seen.lost, seen.more, position=seen.position, turn=call.turn)
@@ -154,9 +153,8 @@ class Examination:
         found: list[Finding] = []
         for (agent, model, kind), tally in self._breaks.items():
             spent = self._agents[agent]
-            if kind == "unexplained" and tally.usd is not None and tally.usd < _FEW * spent.usd:
-                continue
-            if kind == "history_cut" and tally.steps < _OFTEN * spent.steps:
+            few = tally.tokens < _FEW * spent.tokens if tally.usd is None else tally.usd < _FEW * spent.usd
+            if kind == "unexplained" and few:
                 continue
             if tally.usd is None or tally.usd > 0:
                 found.append(tally.finding(kind, agent, model))

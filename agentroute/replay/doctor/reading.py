@@ -191,15 +191,20 @@ class _Reading:
             at=recorded.at,
             usage=usage,
             asked=trace.asked,
-            shape=None if trace.whole else Shape.of(request, self._sketches),
+            shape=None if trace.whole else Shape.of(_as_logged(trace, request), self._sketches),
             loop=is_loop(request),
             turn=bool(request.messages) and request.messages[-1].role == "user",
         )
 
 
+def _as_logged(trace: Trace, request: ChatRequest) -> ChatRequest:
+    """The request without tools if the log does not say which were offered."""
+    return replace(request, tools=()) if trace.tools_inferred else request
+
+
 def _agent(trace: Trace) -> str:
     """Who asks: by the name that the log gives, else by its system prompt and tools, else what wrote the log."""
-    request = replace(trace.request, tools=()) if trace.tools_inferred else trace.request
+    request = _as_logged(trace, trace.request)
     return trace.agent or trace.role or trace.node or fingerprint(request) or trace.format
 
 

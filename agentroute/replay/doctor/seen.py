@@ -10,8 +10,9 @@ from typing import Final
 from agentroute.decisions import CacheBreak
 from agentroute.messages import Usage
 from agentroute.replay.records import Asked
-from agentroute.routing.breaks import noticeable, paid_again
-from agentroute.routing.caches import HOUR, minimum, needs_markers
+from agentroute.routing.affinity import BELIEVED_TTL_S
+from agentroute.routing.breaks import is_compacted, noticeable, paid_again
+from agentroute.routing.caches import HOUR, MIN_CACHED_TOKENS, minimum, needs_markers
 from agentroute.targets import Target
 
 from .findings import Kind
@@ -19,9 +20,7 @@ from .shapes import Shape, difference
 
 __all__ = ["Call", "Seen", "State", "look"]
 
-_RESET: Final = 0.6
-"""A prompt that shrank below this share of the one before, of which nothing else is known, was compacted."""
-
+_OF_HISTORY: Final[frozenset[Kind]] = frozenset({"history_cut", "message_changed", "volatile_text"})
 _MOSTLY: Final = 0.8
 
 
@@ -71,7 +70,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A conversation so far, and whose it is. It is never changed: a branch goes on from where it left."""
+    """A conversation so far, and whose it is. It is never changed: a branch goes on from where it left. `repeated`: its
+    first ask was asked before, so that nobody can tell which of them later steps belong to."""
 
     number: int
     agent: str | None = None
@@ -80,6 +80,7 @@ class State:
     last_tokens: int = 0
     at: float | None = None
     steps: int = 0
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,15 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
     counted = call.usage is not None and call.usage.cache_read_tokens is not None
     read = (call.usage.cache_read_tokens or 0) if call.usage is not None and counted else 0
     if not counted:
-        read = _readable(call, int(could * min(share, 1.0)))
+        read = 0 if call.target is None else _readable(call, int(could * min(share, 1.0)))
+        could = 0 if call.target is None else could
     usage = call.usage if call.usage is not None and counted else _modelled(call, read)
     price = None if call.target is None else call.target.price
     usd = call.paid if call.routed else None if price is None else price.cost(usage)
     lost = max(could - read, 0)
     if call.routed:
         lost = 0 if call.known is None else call.known.tokens
-    elif not noticeable(lost, could):
+    elif kind is None or not noticeable(lost, could):
         lost = 0
     seen = Seen(
         now=now,
@@ -164,13 +166,15 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
 def _was_reset(state: State, call: Call) -> bool:
     """Whether the prompt is so much shorter that the history was compacted; where its shape is known, that says it."""
     shown = call.shape is not None and all(held.shape is not None for held in state.held.values())
-    return not shown and call.input_tokens < _RESET * state.last_tokens
+    return not shown and is_compacted(state.last_tokens, call.input_tokens)
 
 
 def _readable(call: Call, tokens: int) -> int:
-    """As many tokens as the model's cache would give of these."""
+    """As many tokens as the model's cache would give of these: none if reading costs what anything else does."""
     target = call.target
-    if target is None or target.price is None or target.price.at(call.input_tokens).cache_read is None:
+    if target is None:
+        return tokens if tokens >= MIN_CACHED_TOKENS else 0
+    if target.price is not None and target.price.at(call.input_tokens).cache_read is None:
         return 0
     return tokens if tokens >= minimum(target) else 0
 
@@ -191,6 +195,8 @@ def _why(before: Held | None, call: Call, now: float, *, switched: bool) -> tupl
         return "no_markers", None, 0.0
     if before.shape is not None and call.shape is not None:
         found = difference(before.shape, call.shape)
+        if found is not None and found.kind in _OF_HISTORY and is_compacted(before.tokens, call.input_tokens):
+            return None, None, found.share * call.input_tokens / max(before.tokens, 1)
         if found is not None:
             return found.kind, found.position, found.share * call.input_tokens / max(before.tokens, 1)
         if marked and before.shape.choice != call.shape.choice:
@@ -240,7 +246,7 @@ def _lifetime(call: Call, usage: Usage, before: Held | None) -> float | None:
         return HOUR
     if before is not None and before.lifetime == HOUR and not usage.cache_write_tokens:
         return HOUR
-    return None if call.target is None else call.target.cache_ttl_s
+    return BELIEVED_TTL_S if call.target is None else call.target.cache_ttl_s
 
 
 def _more(

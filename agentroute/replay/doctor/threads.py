@@ -31,12 +31,13 @@ class Threads:
         self._states: OrderedDict[tuple[Scope, int], State] = OrderedDict()
 
     def state(self, scope: Scope, request: ChatRequest, prefix: Prefix) -> State:
-        """The conversation so far. A first ask that was asked before begins another one, which finds its cache."""
+        """The conversation so far. A first ask that was asked before begins another one: of calls that are made at
+        once, none finds what the others will leave."""
         for mark in (prefix.whole, *prefix.earlier):
             key, tail = _ends(request, mark)
             found = self._states.get((scope, key))
-            if found is not None and mark is prefix.whole and not prefix.earlier:
-                return replace(self._begin(), held=found.held, last_model=found.last_model, at=found.at)
+            if found is not None and not prefix.earlier:
+                return replace(self._begin(), repeated=True)
             if found is None and mark is not prefix.whole:
                 found = self._states.get((scope, tail))
             if found is not None:

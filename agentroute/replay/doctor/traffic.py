@@ -33,6 +33,9 @@ _CLEARLY: Final = Decimal("0.9")
 _ENOUGH: Final = 20
 """Known pauses from which on it says something that none was long."""
 
+_SEVERAL: Final = 10
+"""One-shots from which on their markers are told of."""
+
 _MOSTLY: Final = 0.8
 """An agent whose conversations are one call long more often than this makes one-shots, tools or not."""
 
@@ -114,7 +117,7 @@ class Traffic:
     pauses: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, number: int, call: Call, seen: Seen, *, first: bool) -> None:
-        """`first`: the conversation begins with this call."""
+        """`first`: the conversation begins with this call, and may end with it."""
         if self.target.price is None or seen.usd is None:
             return
         self.steps += 1
@@ -186,7 +189,7 @@ class Traffic:
         for number, (place, loop, written, more) in self.lone.items():
             if alone or not loop:
                 useless.add(place, number, written, more)
-        if useless.usd is not None and useless.usd > least:
+        if useless.steps >= _SEVERAL and useless.usd is not None and useless.usd > least:
             yield useless.finding("useless_markers", agent, model)
         if (self.reread.usd or 0) > self.usd * _LONG_SHARE:
             yield self.reread.finding("long_prompts", agent, model)

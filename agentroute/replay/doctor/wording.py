@@ -31,7 +31,7 @@ _CHANGES: dict[Kind, str] = {
     "tools_changed": "tools came or went, from {place} on",
     "tool_schema_changed": "a tool's description or schema changed ({place})",
     "tool_order": "the same tools in another order, from {place} on",
-    "message_changed": "an earlier message was changed ({place})",
+    "message_changed": "an earlier message was changed or put in ({place})",
     "history_cut": "older messages were left out, from {place} on",
     "effort_toggled": "the reasoning setting changed",
     "tool_choice_toggled": "`tool_choice` changed",
