@@ -25,6 +25,7 @@ from agentroute.replay.doctor.findings import DoctorReport
 from agentroute.replay.doctor.seen import Call
 
 ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "evals" / "results" / "doctor.txt"
 
 
 def examined(session: Mapping[str, Any], on: Target) -> DoctorReport:
@@ -58,18 +59,21 @@ def main() -> None:
     options.add_argument("--data", type=Path, default=os.environ.get("AGENTROUTE_ECONOMICS"))
     data = options.parse_args().data or ROOT.parent / "shared" / "economics"
     on = TARGETS["opus-5.5"]
-    print(f"{'session on ' + on.name:28}{'bill':>9}{'thrown away: simulator':>26}{'doctor':>18}")
+    lines = [f"{'session on ' + on.name:28}{'bill':>9}{'thrown away: simulator':>26}{'doctor':>18}"]
     for session in load(data / "coding.json.gz"):
         recorded = bill(session, always(on), as_recorded=True).usd
         lost = recorded - bill(session, always(on)).usd
         report = examined(session, on)
         found = {each.kind: float(each.usd or 0) for each in report.findings}
         thrown = found.get("unexplained", 0.0)
-        print(
+        lines.append(
             f"{session['id']:28}{recorded:9.2f}{lost:16.2f} ({lost / recorded:5.1%}){thrown:11.2f} "
             f"({thrown / float(report.usd):5.1%})  "
             + ", ".join(f"{kind} {usd:.2f}" for kind, usd in found.items() if kind != "unexplained")
         )
+    text = "\n".join(line.rstrip() for line in lines) + "\n"
+    OUT.write_text(text, encoding="utf-8")
+    print(text, end="")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def _cells(each: AgentBill) -> Iterator[str | Text]:
     yield Text(printable(each.agent))
     yield f"{each.conversations:,}"
     yield f"{each.steps:,}"
-    yield usd(each.usd) + ("*" if each.unpriced else "")
+    yield usd(each.usd)
     yield Text(usd(each.thrown_away), style="red" if each.thrown_away else "")
     yield percent(each.thrown_away / each.usd) if each.usd else ""
 

@@ -468,6 +468,35 @@ def test_a_conversation_goes_on_under_its_id_also_if_a_tool_is_new(write: Write)
     assert {each.kind for each in report.findings} == set(agent.faults.values())
 
 
+def loop_of_responses(*, effort_from: int) -> list[Any]:
+    """A loop in OpenAI's Responses, whose effort changes at a step; the provider reads nothing then."""
+    items: list[Any] = [{"role": "user", "content": "count the rows " * 2_000}]
+    lines: list[Any] = []
+    before = 0
+    for at in range(12):
+        effort = "high" if at >= effort_from else "low"
+        prompt = len(json.dumps(items)) // 4
+        body = {"model": "gpt-5.4", "instructions": "Be brief.", "input": list(items), "reasoning": {"effort": effort}}
+        call = {"type": "function_call", "call_id": f"c{at}", "name": "look", "arguments": "{}", "id": f"fc{at}"}
+        usage = {
+            "input_tokens": prompt,
+            "input_tokens_details": {"cached_tokens": 0 if at == effort_from else before},
+            "output_tokens": 40,
+        }
+        answer = {"object": "response", "id": f"r{at}", "status": "completed", "output": [call], "usage": usage}
+        lines.append({"timestamp": planted.START + 20 * at, "request": body, "response": answer})
+        items += [call, {"type": "function_call_output", "call_id": f"c{at}", "output": f"row {at} " * 200}]
+        before = prompt
+    return lines
+
+
+@pytest.mark.parametrize("effort_from", [5, 99])
+def test_responses(effort_from: int, write: Write) -> None:
+    report = doctor(write(*loop_of_responses(effort_from=effort_from)))
+    assert [each.kind for each in report.findings] == (["effort_toggled"] if effort_from < 12 else [])
+    assert report.conversations == 1
+
+
 @pytest.mark.requires("shared")
 def test_recorded_bills(simulator: ModuleType, shared: Path) -> None:
     """What the simulator calls thrown away: 58 and 21 % of two recorded bills."""

@@ -116,16 +116,14 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
     switched = state.last_model not in (None, call.model)
     sent = state.last_tokens if switched else 0 if before is None else before.tokens
     could = _readable(call, min(sent, call.input_tokens))
-    kind, position, share = _why(before, call, now, switched=switched)
-    counted = call.usage is not None and call.usage.cache_read_tokens is not None
-    read = (call.usage.cache_read_tokens or 0) if call.usage is not None and counted else 0
-    if not counted:
-        read = 0 if call.target is None else _readable(call, int(could * min(share, 1.0)))
+    kind, position, held = _why(before, call, now, switched=switched)
+    usage, counted = call.usage, True
+    if usage is None or usage.cache_read_tokens is None:
         could = 0 if call.target is None else could
-    usage = call.usage if call.usage is not None and counted else _modelled(call, read)
+        usage, counted = _modelled(call, _readable(call, min(held, could))), False
     price = None if call.target is None else call.target.price
     usd = call.paid if call.routed else None if price is None else price.cost(usage)
-    lost = max(could - read, 0)
+    lost = max(could - (usage.cache_read_tokens or 0), 0)
     if call.routed:
         lost = 0 if call.known is None else call.known.tokens
     elif kind is None or not noticeable(lost, could):
@@ -142,7 +140,7 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
         position=position if lost else None,
         more=_more(before, call, usage, usd, kind, lost, could) if lost else None,
     )
-    held = Held(
+    now_held = Held(
         tokens=call.input_tokens,
         kept=_kept(call, usage, counted=counted),
         at=now,
@@ -154,7 +152,7 @@ def look(state: State, call: Call, gap_s: float) -> tuple[Seen, State]:
     after = State(
         number=state.number,
         agent=call.agent,
-        held={**state.held, call.model: held},
+        held={**state.held, call.model: now_held},
         last_model=call.model,
         last_tokens=call.input_tokens,
         at=now,
@@ -179,33 +177,36 @@ def _readable(call: Call, tokens: int) -> int:
     return tokens if tokens >= minimum(target) else 0
 
 
-def _why(before: Held | None, call: Call, now: float, *, switched: bool) -> tuple[Kind | None, int | None, float]:
-    """Why a model may not have read what it had been sent: the kind, the place, and the share that it can read."""
+def _why(before: Held | None, call: Call, now: float, *, switched: bool) -> tuple[Kind | None, int | None, int]:
+    """Why a model may not have read what it had been sent: the kind, the place, and the tokens that it still holds."""
     if call.routed:
-        return (None, None, 1.0) if call.known is None else (call.known.kind, call.known.position, 1.0)
+        known = call.known
+        return (None, None, call.input_tokens) if known is None else (known.kind, known.position, 0)
+    alive = before is not None and before.lifetime is not None and now - before.at <= before.lifetime
     if switched:
-        return "model_switch", None, 0.0 if before is None else before.tokens / max(call.input_tokens, 1)
+        return "model_switch", None, before.tokens if before is not None and alive else 0
     if before is None:
-        return None, None, 0.0
-    if before.lifetime is None or now - before.at > before.lifetime:
-        return "expired", None, 0.0
+        return None, None, 0
+    if not alive:
+        return "expired", None, 0
     target = call.target
     marked = target is not None and needs_markers(target)
     if marked and target is not None and before.kept < minimum(target):
-        return "no_markers", None, 0.0
+        return "no_markers", None, 0
     if before.shape is not None and call.shape is not None:
         found = difference(before.shape, call.shape)
-        if found is not None and found.kind in _OF_HISTORY and is_compacted(before.tokens, call.input_tokens):
-            return None, None, found.share * call.input_tokens / max(before.tokens, 1)
         if found is not None:
-            return found.kind, found.position, found.share * call.input_tokens / max(before.tokens, 1)
+            left = int(found.share * call.input_tokens)
+            if found.kind in _OF_HISTORY and is_compacted(before.tokens, call.input_tokens):
+                return None, None, left
+            return found.kind, found.position, left
         if marked and before.shape.choice != call.shape.choice:
-            return "tool_choice_toggled", None, 0.0
+            return "tool_choice_toggled", None, 0
     if call.asked is not None and before.reasoning != call.asked.reasoning:
-        return "effort_toggled", None, 0.0
+        return "effort_toggled", None, 0
     if marked and before.kept < _MOSTLY * before.tokens:
-        return "unmarked_end", None, before.kept / before.tokens
-    return "unexplained", None, 1.0
+        return "unmarked_end", None, before.kept
+    return "unexplained", None, before.tokens
 
 
 def _modelled(call: Call, read: int) -> Usage:
@@ -234,7 +235,7 @@ def _kept(call: Call, usage: Usage, *, counted: bool) -> int:
         return call.input_tokens
     if counted and usage.cache_write_tokens is not None:
         return min((usage.cache_read_tokens or 0) + usage.cache_write_tokens, call.input_tokens)
-    if counted or call.asked is None or call.asked.end:
+    if call.asked is None or call.asked.end or (counted and usage.cache_read_tokens):
         return call.input_tokens
     if not call.asked.head or call.shape is None:
         return 0

@@ -44,7 +44,7 @@ _CHANGES: dict[Kind, str] = {
     "long_lifetime": "caches are written for an hour, and no pause needs it",
     "model_switch": "another model took over, and read the conversation anew",
     "long_prompts": "prompts above {long:,} tokens were read again and again",
-    "dominated_model": "{by}, of no lower tier, would have cost less for the same tokens",
+    "dominated_model": "another model of no lower tier ({by}) costs less for the same tokens",
 }
 
 _REMEDIES: dict[Kind, str] = {
@@ -72,7 +72,7 @@ _REMEDIES: dict[Kind, str] = {
     "long_lifetime": 'Leave out `ttl: "1h"`: five minutes are enough here, and written cheaper.',
     "model_switch": "Change models where a conversation begins, or stay.",
     "long_prompts": "Compact earlier, or keep large results out of the history; a summary loses facts, so try it out.",
-    "dominated_model": "Try {by} for this agent: replay and trials say what it does to the answers.",
+    "dominated_model": "A tier is no outcome: try {by} on some of this agent's work before you move it.",
 }
 
 
