@@ -59,6 +59,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "caches",
         "runs",
         "affinity",
+        "breaks",
         "reasoning_state",
         "frames",
         "actions",
