@@ -38,7 +38,7 @@ from .providers import NATIVE
 from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
-from .routing.breaks import Breaks
+from .routing.cache_breaks import CacheBreaks
 from .routing.caches import asked_of, is_loop
 from .routing.checks import Before, Checks, Escalation, Memory, Verdict
 from .routing.classifier import CAUTION, Classifier, StandardClassifier
@@ -170,7 +170,7 @@ class Router:
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
-        self.breaks = Breaks()
+        self.cache_breaks = CacheBreaks()
         self.breakers = Breakers() if breakers is None else breakers
         self._opened_ledger: SqliteLedger | None = None
         if isinstance(ledger, str | Path):
@@ -715,7 +715,7 @@ class Router:
         now = self._clock.monotonic()
         run = None if decision is None else self._run(prefix, served, decision, now)
         self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
-        return None if request is None else self.breaks.served(prefix, request.messages, served, usage, left, now)
+        return None if request is None else self.cache_breaks.served(prefix, request.messages, served, usage, left, now)
 
     def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
         """What the conversation has shown once this step is done."""

@@ -105,7 +105,7 @@ def test_the_ledger_counts_it_and_the_report_says_so(tmp_path: Path) -> None:
 
 def test_a_fault_of_the_memory_breaks_no_call(caplog: pytest.LogCaptureFixture) -> None:
     with ScriptedProvider("ok") as provider, Router([provider.target(model="m", tier="mid", price=PRICE)]) as router:
-        router.breaks = None  # type: ignore[assignment]
+        router.cache_breaks = None  # type: ignore[assignment]
         assert router.complete("hello").decision.outcome == "ok"
         assert len(router.ledger.decisions) == 1  # type: ignore[attr-defined]
     assert "the affinity did not take decision" in caplog.text

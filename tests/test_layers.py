@@ -59,7 +59,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "caches",
         "runs",
         "affinity",
-        "breaks",
+        "cache_breaks",
         "reasoning_state",
         "frames",
         "actions",

@@ -103,7 +103,7 @@ class Prefix:
     under others is not read (`Affinity` says which count where). Hashes, 0 for none.
 
     `tools` has a hash for each tool, `stretches` the key of the conversation before each assistant message and at its
-    end: two of them tell where two prompts begin to differ (`breaks.difference`)."""
+    end: two of them tell where two prompts begin to differ (`cache_breaks`)."""
 
     whole: Mark
     earlier: tuple[Mark, ...]

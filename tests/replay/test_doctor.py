@@ -532,3 +532,21 @@ def test_recorded_logs_of_every_kind_are_read(shared: Path) -> None:
             report = doctor([path for path in folder.rglob("*") if path.is_file() and path.name != "expected.json"])
             assert report.steps, folder
             assert {each.kind for each in report.findings} <= {"dominated_model"}, folder
+
+
+def test_what_nobody_counted_is_modelled_by_the_markers(write: Write) -> None:
+    """The same faults in a log without usage: found by what was sent and marked."""
+    provider = Provider()
+    coder, clerk, reviewer, half = (
+        make(provider) for make in (planted.coder, planted.clerk, planted.reviewer, planted.half)
+    )
+    counted = doctor(write(*planted.log(coder, clerk, reviewer, half)))
+    lines = list(planted.log(coder, clerk, reviewer, half))
+    for line in lines:
+        del line["response"]["usage"]
+    modelled = doctor(write(*lines))
+    assert (counted.counted, modelled.counted) == (counted.steps, 0)
+    kinds = [{(each.agent, each.kind): each for each in report.findings} for report in (counted, modelled)]
+    assert set(kinds[0]) == set(kinds[1])
+    for key, found in kinds[0].items():
+        assert kinds[1][key].steps == found.steps, key

@@ -11,7 +11,7 @@ from agentroute.decisions import CacheBreak
 from agentroute.messages import Usage
 from agentroute.replay.records import Asked
 from agentroute.routing.affinity import BELIEVED_TTL_S
-from agentroute.routing.breaks import is_compacted, noticeable, paid_again
+from agentroute.routing.cache_breaks import is_compacted, noticeable, paid_again
 from agentroute.routing.caches import HOUR, MIN_CACHED_TOKENS, minimum, needs_markers
 from agentroute.targets import Target
 

@@ -15,7 +15,7 @@ from agentroute import ChatRequest, Price, Target, Usage
 from agentroute.decisions import CacheBreak
 from agentroute.messages import Message, ReasoningSetting, Text, ToolChoice
 from agentroute.routing.affinity import kept
-from agentroute.routing.breaks import Breaks, paid_again, with_read
+from agentroute.routing.cache_breaks import CacheBreaks, paid_again, with_read
 from agentroute.routing.prefix import Prefix
 from agentroute.targets import ModelRules
 
@@ -63,7 +63,7 @@ class Steps:
     """Calls of one router, one after the other."""
 
     def __init__(self, target: Target = CLAUDE) -> None:
-        self.breaks, self.target, self.now = Breaks(), target, 0.0
+        self.cache_breaks, self.target, self.now = CacheBreaks(), target, 0.0
 
     def __call__(
         self,
@@ -78,7 +78,7 @@ class Steps:
         target = self.target if on is None else on
         usage = Usage(prompt, 100, read, None if read is None else prompt - read)
         left = kept(target, prompt, usage, asked=None, system=True)
-        return self.breaks.served(Prefix.of_request(request), request.messages, target, usage, left, self.now)
+        return self.cache_breaks.served(Prefix.of_request(request), request.messages, target, usage, left, self.now)
 
 
 CHANGES: dict[str, tuple[Callable[[], ChatRequest], int | None]] = {
@@ -162,7 +162,7 @@ def test_a_provider_that_kept_nothing_broke_nothing() -> None:
     step = Steps()
     request, usage = chat(2), Usage(10_000, 100, 0, 0)
     left = kept(CLAUDE, 10_000, usage, asked=None, system=True)
-    step.breaks.served(Prefix.of_request(request), request.messages, CLAUDE, usage, left, 0.0)
+    step.cache_breaks.served(Prefix.of_request(request), request.messages, CLAUDE, usage, left, 0.0)
     assert step(chat(3), 0) is None
 
 
@@ -174,10 +174,10 @@ def test_short_prompts_are_not_kept() -> None:
 
 def test_memory_is_bounded() -> None:
     step = Steps()
-    step.breaks = Breaks(max_steps=3)
+    step.cache_breaks = CacheBreaks(max_steps=3)
     for number in range(50):
         step(chat(1, user=f"ask {number}"), 0)
-    assert len(step.breaks._ends) == 6
+    assert len(step.cache_breaks._ends) == 6
 
 
 def test_writes_for_an_hour_are_priced_as_such() -> None:

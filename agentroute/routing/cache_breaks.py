@@ -22,7 +22,7 @@ from .affinity import Kept
 from .caches import minimum, needs_markers
 from .prefix import Prefix
 
-__all__ = ["Breaks", "is_compacted", "noticeable", "paid_again", "with_read"]
+__all__ = ["CacheBreaks", "is_compacted", "noticeable", "paid_again", "with_read"]
 
 _NOISE: Final = 256
 _NOISE_SHARE: Final = 0.05
@@ -66,7 +66,7 @@ class _Sent:
         return cls(*found, tokens, at, lifetime_s)
 
 
-class Breaks:
+class CacheBreaks:
     """Compares what each served step was charged for with what its target had kept of the conversation.
 
     A conversation is known by where its last requests ended: by all of it, else by its last stretch alone, whatever
