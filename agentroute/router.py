@@ -777,8 +777,11 @@ def _why_not_pickled(value: object) -> str | None:
 def _log(decision: Decision) -> None:
     """One line for a step, DEBUG, or INFO if it was slow: names, counts and times; nothing of what was said."""
     seconds = sum(attempt.duration_s for attempt in decision.attempts)
+    level = logging.INFO if seconds >= SLOW_S else logging.DEBUG
+    if not logger.isEnabledFor(level):
+        return
     logger.log(
-        logging.INFO if seconds >= SLOW_S else logging.DEBUG,
+        level,
         "step %s (%s, %s): %s from %r after %.1f s, %d attempts, cost %s",
         decision.id,
         decision.step_kind.value,

@@ -91,6 +91,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
 CONFINED = {
     "httpx2": {"transport"},
     "httpcore2": {"transport"},
+    "httptools": {"transport"},
     "httpx": set(),
     "httpcore": set(),
     "pydantic": {"config"},

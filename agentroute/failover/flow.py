@@ -121,7 +121,8 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
             before, failed = failures[-1]
             how = "retry of" if before.name == target.name else f"fallback from {before.name!r} to"
             logger.warning("%s %r after %s", how, target.name, label(failed))
-        asked = replace(fitted.get(target.name, Fitted(target, plan.request)), target=target)
+        known = fitted.get(target.name)
+        asked = Fitted(target, plan.request) if known is None else replace(known, target=target)
         error = yield from _attempt(plan, asked, permit, bool(waiting), log, clock, begun)
         if error is None:
             return

@@ -129,4 +129,6 @@ def _usd(value: Decimal | None) -> str | None:
 
 def _ascii(value: str) -> bytes:
     """A name of the operator's choice as a header may carry it."""
+    if value.isascii() and value.isprintable():
+        return value.encode()
     return "".join(sign if " " <= sign <= "~" else "?" for sign in value).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import tomllib
 from collections.abc import Callable, Mapping
@@ -161,4 +162,8 @@ class _Server(uvicorn.Server):
 
 
 def _run(gateway: Gateway, say: Callable[[str], None]) -> None:
+    # What is there now stays to the end. To look for garbage behind every 700 objects cost 15 % of a plain call.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
     _Server(uvicorn_config(gateway), say).run()

@@ -159,7 +159,7 @@ def ours(port: int, to: int) -> None:
     path = folder / "agentroute.toml"
     path.write_text(f'ledger = "ledger.db"\n{targets}[gateway]\nport = {port}\n{keys}')
     try:
-        serve(path, {}, folder / "unused.db")
+        serve(path, {}, folder / "unused.db", lambda said: None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
