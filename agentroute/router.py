@@ -201,6 +201,10 @@ class Router:
         for target in self.pool:
             for doubt in doubts(target):
                 logger.warning("target %r: %s", target.name, doubt)
+        if self.budget is not None:
+            for target in self.pool:
+                if target.price is None:
+                    logger.warning("target %r has no known price, so it does not serve under a budget", target.name)
         for pair in self.pool.dominated:
             logger.warning(
                 "target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by
@@ -514,7 +518,9 @@ class Router:
         views = ((name, self.breakers.open_until(self.pool[name], now)) for name in failed if name in self.pool)
         new = {name: view for name, view in views if view is not None} if failed else {}
         try:
-            return decision, self.notices.of(decision, now, before=before, opened=new, hold=hold)
+            check = None if checked is None or checked.escalation is None else checked.escalation.check
+            last = None if before is None else self.pool.get(before)
+            return decision, self.notices.of(decision, now, before=last, check=check, opened=new, hold=hold)
         except Exception:
             logger.exception("nothing could be told of decision %s", decision.id)
             return decision, ()

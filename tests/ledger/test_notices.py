@@ -137,7 +137,7 @@ def test_an_escalation(told: Told) -> None:
         assert told == []
         router.complete({"messages": failed}, constraints={"strategy": "best"})
     (notice,) = told
-    assert notice.message == "'high' (premium) takes over from 'low' (budget) after a failed result"
+    assert notice.message == "'high' (premium) takes over from 'low' (budget): a result has failed"
 
 
 def _call(call_id: str) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def test_a_budget_near_its_end_and_at_it(told: Told, way: str) -> None:
                 ask(router, way, context=StepContext(agent="a"))
     assert told.kinds == ["budget", "budget"]
     near, used_up = told
-    assert near.message.endswith("spent: the budget of the agent 'a' for this day is near its end")
+    assert near.message.endswith("spent before this step: the budget of the agent 'a' for this day is near its end")
     assert (near.usd, used_up.usd) == (COST * 3, COST * 5)
     assert used_up.message + "; " + used_up.remedy == str(refused.value)
 
@@ -332,9 +332,31 @@ def test_a_pickle_keeps_a_function_of_a_module_and_refuses_another() -> None:
 
 def test_an_escalation_is_no_warning_and_a_fallback_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "agentroute")
-    was = replace(OK.candidates[0], target="was")
+    was = Target(name="was", provider="openai", model="gpt-6-luna", tier="budget")
     now = replace(OK.candidates[0], target="now", tier=Tier.PREMIUM)
-    risen = replace(OK, step_kind=StepKind.REPEATED_CALL, candidates=(now, was))
-    (notice,) = Notices().of(risen, 0.0, before="was")
-    assert notice.message == "'now' (premium) takes over from 'was' (budget) after a repeated call"
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    risen = replace(OK, step_kind=StepKind.REPEATED_CALL, candidates=(now,))
+    notices = Notices()
+    (notice,) = notices.of(risen, 0.0, before=was)
+    assert notice.message == "'now' (premium) takes over from 'was' (budget): a call was repeated"
+    (notice,) = notices.of(replace(risen, step_kind=StepKind.FIRST_ASK), 0.0, before=was, check="tests")
+    assert notice.message == "'now' (premium) takes over from 'was' (budget): the check 'tests' failed"
+    assert notices.of(replace(risen, step_kind=StepKind.FIRST_ASK), 0.0, before=was) == ()
+    assert [record.levelname for record in caplog.records] == ["INFO"] * 2
+
+
+def test_a_check_that_fails_is_told_as_an_escalation(told: Told) -> None:
+    asked = [{"role": "user", "content": "mend it"}]
+    done = [
+        *asked,
+        {"role": "assistant", "tool_calls": [_call("c1")]},
+        {"role": "tool", "tool_call_id": "c1", "content": "all is well, but the check says it is not"},
+    ]
+    with ScriptedProvider(ANSWER) as provider:
+        low = provider.target(model="low", tier="budget", price=replace(PRICE, output=Decimal(1)))
+        high = provider.target(model="high", tier="premium", price=PRICE)
+        router = router_of([low, high], told, checks={"tool:run": lambda _: False})
+        router.complete({"messages": asked}, constraints={"target": "low"})
+        assert router.complete({"messages": done}).decision.target == "high"  # type: ignore[union-attr]
+    assert [notice.message for notice in told] == [
+        "'high' (premium) takes over from 'low' (budget): the check 'tool:run' failed"
+    ]
