@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import re
 from decimal import Decimal
@@ -43,6 +44,9 @@ context_window = 8192
 price = { input = 0.1, output = "0.2", cache_read = 0.01 }
 capabilities = { tools = true, vision = false, documents = true, audio = false }
 """
+
+
+KEY = f'[[gateway.key]]\nname = "alice"\nsha256 = "{"a" * 64}"\n'
 
 
 @pytest.fixture
@@ -92,6 +96,19 @@ def test_a_whole_file(folder: Path) -> None:
         (('name = "house"', 'name = "big"'), "two targets are named 'big'"),
         (('"table.toml"', '"gone.toml"'), "gone.toml"),
         (("[timeouts]", "[timeouts"), "cannot be read"),
+        (("[timeouts]", "[gateway]\nport = 70000\n[timeouts]"), "gateway.port: give a whole number from 0 to 65535"),
+        (("[timeouts]", "[gateway]\nmax_body = 0\n[timeouts]"), "gateway.max_body: give a whole number of bytes"),
+        (("[timeouts]", "[gateway]\nmax_depth = 1.5\n[timeouts]"), "gateway.max_depth: give a whole number, above 0"),
+        (("[timeouts]", "[gateway]\nhold_s = nan\n[timeouts]"), "gateway.hold_s: give seconds, above 0"),
+        (("[timeouts]", '[gateway]\nown_keys = "yes"\n[timeouts]'), "gateway.own_keys: give true or false"),
+        (("[timeouts]", '[gateway]\ncors_origins = "x"\n[timeouts]'), "gateway.cors_origins: give a list of origins"),
+        (("[timeouts]", "[gateway.key]\nname = 1\n[timeouts]"), "gateway.key: write [[gateway.key]], in two brackets"),
+        (("[timeouts]", "[gateway.models]\nx = 1\n[timeouts]"), "gateway.models: give a table of texts"),
+        (("[timeouts]", f"{KEY}rate_per_minute = 0\n[timeouts]"), "gateway.key.1.rate_per_minute: give a whole number"),
+        (("[timeouts]", f"{KEY}concurrency = true\n[timeouts]"), "gateway.key.1.concurrency: give a whole number"),
+        (("[timeouts]", f'{KEY}strategies = ["x"]\n[timeouts]'), "give one of 'cheapest', 'balanced', 'best'"),
+        (("[timeouts]", f'{KEY}strategies = "x"\n[timeouts]'), "gateway.key.1.strategies: give a list of strategies"),
+        (("[timeouts]", f'{KEY}strateges = ["best"]\n[timeouts]'), "did you mean 'strategies'"),
     ],
 )
 def test_what_is_wrong_is_named(folder: Path, change: tuple[str, str], names: str) -> None:
@@ -130,7 +147,7 @@ PLAIN = TARGET + 'base_url = "http://llm.shop.com/v1"\n'
         ('[[target]]\nmodel = "m"', "target.1.provider: is missing"),
         (
             "stratgy = 1\n" + TARGET,
-            "unknown key 'stratgy'; did you mean 'strategy'? known are baseline, cert, deadline_s,",
+            "unknown key 'stratgy'; did you mean 'strategy'? known are baseline, budget, cert, checks,",
         ),
         (TARGET + 'nmae = "x"', "unknown key 'target.1.nmae'; did you mean 'name'? known are api_key,"),
         (
@@ -458,3 +475,31 @@ def test_rules_in_the_file_change_single_ones_of_the_catalog(tmp_path: Path) -> 
         with pytest.raises(ConfigError) as caught:
             load(path)
         assert said in str(caught.value)
+
+
+class TestExamples:
+    def write(self, tmp_path: Path, table: str) -> Path:
+        rows = [{"text": f"Where is parcel {n}?", "task": "tool_use"} for n in range(10)]
+        (tmp_path / "asks.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        path = tmp_path / "agentroute.toml"
+        path.write_text(table + "\n" + TARGET, encoding="utf-8")
+        return path
+
+    def test_they_are_read_beside_the_file(self, tmp_path: Path) -> None:
+        router = Router.from_config(self.write(tmp_path, '[examples]\nfile = "asks.jsonl"'))
+        assert router.route("Where is parcel 7?").reasons[0].startswith("most like the example line ")
+
+    @pytest.mark.parametrize(
+        ("table", "says"),
+        [
+            ("examples = 3", 'examples: give a table: [examples], with file = "examples.jsonl"'),
+            ("[examples]", "examples.file: is missing"),
+            ('[examples]\nfile = "gone.jsonl"', "gone.jsonl"),
+            ('[examples]\nfile = "asks.jsonl"\nencoder = "word2vec"', "encoder: 'word2vec' is none"),
+            ('[examples]\nfiles = "asks.jsonl"', "file"),
+        ],
+    )
+    def test_what_cannot_be(self, tmp_path: Path, table: str, says: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Router.from_config(self.write(tmp_path, table))
+        assert says in str(caught.value)

@@ -6,6 +6,7 @@ the program; a `text` block after a Python block is a part of what that one prin
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -104,13 +105,14 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 def test_the_configuration_of_a_page_is_read(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in KEYS:
         monkeypatch.setenv(key, "sk-of-a-page")
+    asks = [{"text": f"Where is my parcel {number}?", "task": "tool_use"} for number in range(10)]
+    (tmp_path / "examples.jsonl").write_text("\n".join(map(json.dumps, asks)), encoding="utf-8")
     for block in blocks_of(page):
         if block.language == "toml" and block.why_not_run is None:
             file = tmp_path / "agentroute.toml"
             # A page may show a part of a file.
             whole = block.text if "[[target]]" in block.text else f"{_ONE_TARGET}{block.text}"
             file.write_text(whole, encoding="utf-8")
-            (tmp_path / "strategy.toml").write_text("", encoding="utf-8")
             Router.from_config(file).close()
 
 
@@ -119,7 +121,6 @@ def test_a_page_runs(page: Path, tmp_path: Path) -> None:
     blocks = [block for block in blocks_of(page) if block.why_not_run is None]
     configured = next((block.text for block in blocks if block.language == "toml"), None)
     (tmp_path / "agentroute.toml").write_text(configured or _ONE_TARGET, encoding="utf-8")
-    (tmp_path / "strategy.toml").write_text("", encoding="utf-8")
     program = [NO_NETWORK, *(block.text for block in blocks if block.language == "python"), CALL_TESTS]
     strict = [] if page.name in _WARNS else ["-W", "error"]
     said = run([sys.executable, *strict, "-c", "\n".join(program)], tmp_path)

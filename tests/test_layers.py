@@ -21,9 +21,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "decisions",
     ),
     ("catalog", "failover", "formats", "routing", "history", "native"),
-    ("transport", "ledger"),
+    ("transport", "ledger", "recording"),
     ("config", "accounting", "call", "router"),
-    ("replay", "testing", "gateway", "cli", "__main__"),
+    ("replay", "learning", "testing", "gateway", "cli", "__main__"),
 )
 """Within a floor the order counts, but for the top one, whose parts are independent."""
 
@@ -59,6 +59,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "caches",
         "runs",
         "affinity",
+        "cache_breaks",
         "reasoning_state",
         "frames",
         "actions",
@@ -75,17 +76,23 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "rules",
         "learned",
         "classifier",
+        "encoders",
+        "examples",
         "economics",
         "strategy",
         "policies",
+        "checks",
+        "profiles",
         "selection",
     ),
+    "learning": ("agreement", "bounds", "outcomes", "outcome_files", "trial", "calibrate", "policy_file"),
 }
 """The order inside a room: a file imports only earlier ones."""
 
 CONFINED = {
     "httpx2": {"transport"},
     "httpcore2": {"transport"},
+    "httptools": {"transport"},
     "httpx": set(),
     "httpcore": set(),
     "pydantic": {"config"},
@@ -95,6 +102,11 @@ CONFINED = {
     "rich": {"cli"},
     "platformdirs": {"cli"},
     "genai_prices": {"catalog"},
+    "jsonschema": {"routing"},
+    "numpy": {"routing"},
+    "safetensors": {"routing"},
+    "tokenizers": {"routing"},
+    "sentence_transformers": {"routing"},
     "langchain": set(),
     "langchain_core": set(),
     "langgraph": set(),

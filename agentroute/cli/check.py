@@ -13,6 +13,7 @@ from rich.text import Text
 
 from agentroute.catalog import why_no_price
 from agentroute.catalog.checking import address_doubt, address_problem, key_problem, model_doubt, part_problem
+from agentroute.config import load_gateway
 from agentroute.decisions import Constraints
 from agentroute.errors import ConfigError
 from agentroute.figures import count
@@ -37,18 +38,28 @@ def command(
     Makes no call. Ends with 1 if the file is wrong or no target can be called, else with 0: a warning is no error.
     """
     with _silence():
-        router = Router() if config is None else Router.from_config(config, ledger=None)
+        router = Router() if config is None else Router.from_config(config, ledger=None, recording=None)
+    served = [] if config is None else list(_gateway(config, router))
     console = stdout(soft_wrap=True)
     for target in router.pool:
         console.print(Text("\n").join(_shown(target)), end="\n\n")
-    console.print(Text("\n").join(_settings(router)), end="\n\n")
+    settings = [*_settings(router), *(Text(line) for line, doubted in served if not doubted)]
+    console.print(Text("\n").join(settings), end="\n\n")
     warnings = [(target.name, text) for target in router.pool for text in _warnings(target)]
+    if router.budget is not None:
+        unpriced = (target.name for target in router.pool if target.price is None)
+        warnings += [
+            (name, "it does not serve a step that has a budget, as nobody could count it") for name in unpriced
+        ]
     warnings += [
         (pair.target, f"never the first choice beside {pair.by!r} (dearer, no higher tier)")
         for pair in router.pool.dominated
     ]
     for name, text in warnings:
         console.print(Text(f"warning: target {name!r}: {text}", style="yellow"))
+    for line, doubted in served:
+        if doubted:
+            console.print(Text(f"warning: {line}", style="yellow"))
     targets = count(len(router.pool), "target")
     callable_ = [t for t in router.pool if not any(problem(t) for problem in _BLOCKING)]
     if not callable_:
@@ -117,6 +128,30 @@ def _settings(router: Router) -> Iterator[Text]:
     yield Text(f"strategy {router.strategy}; savings are counted against {router.baseline.name}")
     for name, policy in router.roles.items():
         yield Text(f"role {name}: {_policy(policy)}")
+    if router.budget is not None:
+        yield Text(f"budget: {router.budget}")
+
+
+def _gateway(config: Path, router: Router) -> Iterator[tuple[str, bool]]:
+    """What `agentroute serve` would do with the file, and what is doubtful in it. Raises ConfigError as that would."""
+    facts = load_gateway(config)
+    if not any(facts.values()):
+        return
+    try:
+        from agentroute.gateway.checking import check, doubts
+        from agentroute.gateway.settings import GatewaySettings
+    except ModuleNotFoundError as error:
+        yield f"gateway: not checked, since {error.name} is not installed: pip install 'agentroute-llm[gateway]'", True
+        return
+    try:
+        settings = GatewaySettings.of(facts)
+        check(settings, router)
+    except ConfigError as error:
+        raise ConfigError(f"{config}: {error}") from None
+    keys = ", ".join(key.name for key in settings.keys) or "none, for programs of this machine only"
+    yield f"gateway http://{settings.host}:{settings.port}; keys: {keys}", False
+    for doubt in doubts(settings, router):
+        yield doubt, True
 
 
 def _policy(policy: Constraints) -> str:

@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from agentroute import __version__
 from agentroute.decisions import Decision
-from agentroute.errors import AgentRouteError, RequestError, UnknownTarget
+from agentroute.errors import AgentRouteError, RequestError, UnknownTarget, unknown_key
+from agentroute.ledger import Budget
 from agentroute.providers.keys import Secret
 from agentroute.router import Router
 from agentroute.routing.prefix import Prefix
@@ -27,7 +28,8 @@ from agentroute.routing.tokens import estimate
 
 from . import compaction
 from .answers import Answer, Receive, Scope, Send, error_headers, send_json
-from .bodies import parse, read_body
+from .bodies import bound_size, parse, read_body
+from .checking import check, elsewhere
 from .doors import Asked, Door
 from .doors.anthropic_messages import DOOR as MESSAGES
 from .doors.gemini import DOOR as GEMINI
@@ -69,11 +71,13 @@ class Gateway:
         *,
         background: Callable[[Gateway], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        check(settings, router)
         self.router = router
         self.settings = settings
         self._background = background
         self._running: Counter[Router] = Counter()
         self.gate = Gate(settings)
+        self._budget = self._kept(settings)
         self.metrics = Metrics()
         self.memory = Memory(settings.kept_answers)
         self.ready = True
@@ -86,29 +90,29 @@ class Gateway:
             door("/v1/chat/completions", CHAT),
             door("/chat/completions", CHAT),
             door("/v1/messages", MESSAGES),
-            Route("/v1/messages/count_tokens", _Endpoint(self, MESSAGES, self._count_messages), methods=["POST"]),
-            door("/v1/responses", RESPONSES),
-            Route("/v1/responses", _Endpoint(self, RESPONSES, self._websocket), methods=["GET"]),
-            Route("/v1beta/models/{call:path}", _Endpoint(self, GEMINI, self._gemini), methods=["POST"]),
-            Route("/models/{call:path}", _Endpoint(self, GEMINI, self._gemini), methods=["POST"]),
+            Route("/v1/messages/count_tokens", _Endpoint(self, MESSAGES, self._count_messages)),
+            Route("/v1/responses", _Endpoint(self, RESPONSES, self._responses, methods=("POST", "GET"))),
+            Route("/v1beta/models/{call:path}", _Endpoint(self, GEMINI, self._gemini, methods=("POST", "GET"))),
+            Route("/models/{call:path}", _Endpoint(self, GEMINI, self._gemini)),
             get("/v1/models", self._models),
             get("/v1/models/{name:path}", self._model),
             get("/v1beta/models", self._gemini_models),
             get("/v1/decisions/{id}", self._decision),
+            Route("/v1/decisions/{id}/outcome", _Endpoint(self, CHAT, self._outcome)),
             get("/metrics", self._metrics),
-            Route("/healthz", _Endpoint(self, CHAT, self._health, open_to_all=True), methods=["GET"]),
-            Route("/readyz", _Endpoint(self, CHAT, self._readiness, open_to_all=True), methods=["GET"]),
-            Route("/{path:path}", _Endpoint(self, CHAT, self._unknown)),
+            Route("/healthz", _Endpoint(self, CHAT, self._health, methods=_GET, open_to_all=True)),
+            Route("/readyz", _Endpoint(self, CHAT, self._readiness, methods=_GET, open_to_all=True)),
+            Route("/{path:path}", _Endpoint(self, CHAT, self._unknown, methods=())),
         ]
 
     def _door(self, path: str, door: Door) -> Route:
         async def call(request: _Request) -> int:
             return await self.call(request, door)
 
-        return Route(path, _Endpoint(self, door, call), methods=["POST"])
+        return Route(path, _Endpoint(self, door, call))
 
     def _get(self, path: str, handle: Callable[[_Request], Awaitable[int]]) -> Route:
-        return Route(path, _Endpoint(self, CHAT, handle), methods=["GET"])
+        return Route(path, _Endpoint(self, CHAT, handle, methods=_GET))
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -125,10 +129,18 @@ class Gateway:
         self.settings = settings
         self.gate.reload(settings)
         old, self.router = self.router, router or self.router
+        self._budget = self._kept(settings)
         if router is not None:
             while self._running[old]:
                 await asyncio.sleep(0.1)
             await old.aclose()
+
+    def _kept(self, settings: GatewaySettings) -> Budget | None:
+        """What the keys may spend, counted by the router from now on."""
+        budget = settings.budget
+        if budget is not None:
+            self.router.keep(budget)
+        return budget
 
     # -- a model call ----------------------------------------------------------------------------------------------
 
@@ -155,8 +167,7 @@ class Gateway:
         except RecursionError:
             raise RequestError("the body is nested too deep; flatten it") from None
         del body, raw
-        witness = Witness(router.async_performer, self._own_keys(request.headers))
-        held = self.gate.reserve(request.passed, call.decision)
+        witness = Witness(router.async_performer, self._own_keys(router, request.headers))
         self._running[router] += 1
         try:
             answer = Answer(call, asked, door, witness, router.pool, settings, codex)
@@ -166,18 +177,23 @@ class Gateway:
             return await answer(request.receive, request.send)
         finally:
             self._running[router] -= 1
-            held.settle(call.decision)
+            self.metrics.told(call.notices)
             self._keep(call.decision, request.passed.key)
 
     def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Any, Asked, bool]:
         context = context_from(request.headers, asked.metadata)
+        key = request.passed.key
+        if key is not None:
+            context = replace(context, key=key.name)
         model, words = meaning(asked.request.model, self.settings.models, router)
-        constraints = constraints_of(request.headers, asked.metadata, words, request.passed.key)
+        constraints = constraints_of(request.headers, asked.metadata, words, key)
         asked = replace(asked, request=replace(asked.request, model=model))
-        call = router.prepare(asked.request, context=context, constraints=constraints, stream=asked.stream)
+        call = router.prepare(
+            asked.request, context=context, constraints=constraints, stream=asked.stream, budget=self._budget
+        )
         return call, asked, (context.agent or "").startswith("codex")
 
-    def _own_keys(self, headers: Mapping[str, str]) -> dict[str, Secret] | None:
+    def _own_keys(self, router: Router, headers: Mapping[str, str]) -> dict[str, Secret] | None:
         found = {
             name.removeprefix(_OWN_KEY): Secret(value)
             for name, value in headers.items()
@@ -187,15 +203,26 @@ class Gateway:
             raise Refused(
                 403, "own_keys_not_allowed", "keys of your own are not taken here (own_keys = true allows it)"
             )
+        for provider in found:
+            targets = [target for target in router.pool if target.provider == provider]
+            if not targets:
+                known = ", ".join(sorted({target.provider for target in router.pool}))
+                raise RequestError(f"no target here is of the provider {provider[:60]!r}; the pool has {known}")
+            if any(elsewhere(target) for target in targets):
+                message = f"a key of {provider!r} is not taken: a target here has another address than its provider"
+                raise Refused(403, "own_keys_not_allowed", message)
         return found or None
 
     def _keep(self, decision: Decision, key: ClientKey | None) -> None:
-        self.metrics.count(decision)
+        if decision.outcome != "planned":
+            self.metrics.count(decision)
         self._decisions[decision.id] = (None if key is None else key.name, decision)
         while len(self._decisions) > self.settings.kept_decisions:
             self._decisions.popitem(last=False)
 
     async def _gemini(self, request: _Request) -> int:
+        if request.scope["method"] == "GET":
+            return await self._gemini_model(request)
         name, _, verb = unquote(str(request.params.get("call", ""))).rpartition(":")
         if verb == "countTokens":
             return await self._count_gemini(request)
@@ -221,10 +248,12 @@ class Gateway:
         counted = await self._tokens(request, GEMINI, inner if isinstance(inner, dict) else body)
         return await request.answer({"totalTokens": counted})
 
-    async def _websocket(self, request: _Request) -> int:
+    async def _responses(self, request: _Request) -> int:
+        if request.scope["method"] == "POST":
+            return await self.call(request, RESPONSES)
         if request.headers.get("upgrade", "").lower() == "websocket":
             raise Refused(426, "upgrade_required", "there is no websocket here; POST to this address")
-        raise Refused(404, "not_found", "answers are not kept; POST to this address")
+        raise _not_allowed(request, ("POST",))
 
     async def _models(self, request: _Request) -> int:
         names = listed(self.router, self.settings.models)
@@ -234,20 +263,22 @@ class Gateway:
         return await request.answer({"object": "list", "data": [_model(name) for name in names]})
 
     async def _model(self, request: _Request) -> int:
-        name = str(request.params["name"])
-        if name not in listed(self.router, self.settings.models):
-            raise UnknownTarget(f"no target is named {name!r}, and none has that model; GET /v1/models lists them")
+        name = self._listed(str(request.params["name"]))
         if "anthropic-version" in request.headers:
             return await request.answer({"type": "model", "id": name, "display_name": name, "created_at": _EPOCH})
         return await request.answer(_model(name))
 
     async def _gemini_models(self, request: _Request) -> int:
-        methods = ["generateContent", "streamGenerateContent", "countTokens"]
         names = listed(self.router, self.settings.models)
-        found = [
-            {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods} for name in names
-        ]
-        return await request.answer({"models": found})
+        return await request.answer({"models": [_gemini_model(name) for name in names]})
+
+    async def _gemini_model(self, request: _Request) -> int:
+        return await request.answer(_gemini_model(self._listed(unquote(str(request.params["call"])))))
+
+    def _listed(self, name: str) -> str:
+        if name not in listed(self.router, self.settings.models):
+            raise UnknownTarget(f"no target is named {name!r}, and none has that model; GET /v1/models lists them")
+        return name
 
     async def _decision(self, request: _Request) -> int:
         owner, decision = self._decisions.get(str(request.params["id"]), (None, None))
@@ -256,7 +287,23 @@ class Gateway:
             raise Refused(404, "decision_not_found", "this decision is not kept (any more); the ledger has every one")
         return await request.answer(decision.to_dict())
 
+    async def _outcome(self, request: _Request) -> int:
+        """What the client says of a step: `ok`, `score`, `source` and `name`, as `Router.outcome` takes them."""
+        told = await request.body(self.settings)
+        for field in told:
+            if field not in _OUTCOME:
+                raise RequestError(unknown_key(field, _OUTCOME))
+        found, key = str(request.params["id"]), request.passed.key
+        owner, decision = self._decisions.get(found, (None, None))
+        if (decision is None and self.settings.keys) or owner != (None if key is None else key.name):
+            raise Refused(404, "decision_not_found", "this decision is not kept (any more)")
+        self.router.outcome(found, **told)
+        return await request.answer({"noted": True})
+
     async def _metrics(self, request: _Request) -> int:
+        key = request.passed.key
+        if key is not None and not key.metrics:
+            raise Refused(403, "metrics_not_allowed", f"the key {key.name!r} may not; metrics = true lets it")
         text = self.metrics.text().encode()
         kind = (b"content-type", b"text/plain; version=0.0.4")
         await request.send({"type": "http.response.start", "status": 200, "headers": [kind]})
@@ -277,6 +324,7 @@ class Gateway:
         )
 
 
+_OUTCOME: Final = ("ok", "score", "source", "name")
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
 _REFUSED: Final = {
@@ -294,6 +342,19 @@ _REFUSED: Final = {
 }
 
 
+_GET: Final = ("GET", "HEAD")
+
+
+def _not_allowed(request: _Request, methods: tuple[str, ...]) -> Refused:
+    method, path = str(request.scope["method"]), str(request.scope["path"])
+    return Refused(405, "method_not_allowed", f"{method[:20]} does nothing at {path[:100]!r}; {methods[0]} to it")
+
+
+def _gemini_model(name: str) -> dict[str, Any]:
+    methods = ["generateContent", "streamGenerateContent", "countTokens"]
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
+
+
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "agentroute"}
 
@@ -301,7 +362,8 @@ def _model(name: str) -> dict[str, Any]:
 def _cors(settings: GatewaySettings) -> list[Middleware]:
     if not settings.cors_origins:
         return []
-    exposed = ["x-request-id", "x-agentroute-decision-id", "x-agentroute-target", "x-agentroute-savings-usd"]
+    told = ("decision-id", "target", "savings-usd", "notices")
+    exposed = ["x-request-id", *(f"x-agentroute-{name}" for name in told)]
     return [
         Middleware(
             CORSMiddleware,
@@ -336,22 +398,33 @@ class _Request:
 
 
 class _Endpoint:
-    """An ASGI application around one handler: the gate before it, and errors in the words of its door."""
+    """An ASGI application around one handler: the gate before it, and errors in the words of its door. No `methods` are
+    all."""
 
     def __init__(
-        self, gateway: Gateway, door: Door, handle: Callable[[_Request], Awaitable[int]], *, open_to_all: bool = False
+        self,
+        gateway: Gateway,
+        door: Door,
+        handle: Callable[[_Request], Awaitable[int]],
+        *,
+        methods: tuple[str, ...] = ("POST",),
+        open_to_all: bool = False,
     ) -> None:
         self._gateway = gateway
         self._door = door
         self._handle = handle
+        self._methods = methods
         self._open = open_to_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _Request(scope, receive, send)
         gateway = self._gateway
         try:
+            bound_size(scope, gateway.settings)
             if not self._open:
                 request.passed = gateway.gate.admit(client_key(request.headers, request.query), request.headers)
+            if self._methods and scope["method"] not in self._methods:
+                raise _not_allowed(request, self._methods)
             status = await self._handle(request)
         except AgentRouteError as error:
             status = await self._refuse(request, error)
@@ -366,5 +439,8 @@ class _Endpoint:
         agent = request.headers.get("user-agent", "") + request.headers.get("originator", "")
         told = tell(error, self._gateway.router.pool, codex=agent.lower().startswith("codex"))
         status, body = self._door.error(told)
-        await send_json(request.send, status, body, error_headers(told))
+        headers = error_headers(told)
+        if status == 405:
+            headers.append((b"allow", ", ".join(self._methods).encode()))
+        await send_json(request.send, status, body, headers)
         return status

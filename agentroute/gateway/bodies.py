@@ -1,4 +1,4 @@
-"""Reads a request's body within its limits of size, time and depth, as a JSON object."""
+"""Reads a request within its limits of size, time and depth; its body is a JSON object."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from typing import Any, Final
 
 from agentroute.errors import RequestError
 
-from .answers import Receive
+from .answers import Receive, Scope
 from .refusals import Refused
 from .settings import GatewaySettings
 
-__all__ = ["parse", "read_body"]
+__all__ = ["bound_size", "parse", "read_body"]
+
+
+def bound_size(scope: Scope, settings: GatewaySettings) -> None:
+    """Raises Refused with 431 for headers and a query that are too large; most are stopped earlier (`connections`)."""
+    size = sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["query_string"])
+    if size > settings.max_headers:
+        raise Refused(431, "headers_too_large", f"the headers are larger than {settings.max_headers:,} bytes")
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], settings: GatewaySettings) -> bytes:

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from agentroute.decisions import Constraints, Decision, StepContext
 from agentroute.errors import ConfigError, RequestError
+from agentroute.ledger.notices import Notice
 from agentroute.routing.roles import context_of
 from agentroute.targets import Target, Tier
 
 from .settings import ClientKey
 
-__all__ = ["RawHeaders", "client_key", "constraints_of", "context_from", "decision_headers", "read_headers"]
+__all__ = [
+    "RawHeaders",
+    "client_key",
+    "constraints_of",
+    "context_from",
+    "decision_headers",
+    "notice_headers",
+    "read_headers",
+]
 
-RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 def read_headers(raw: RawHeaders) -> dict[str, str]:
-    """Names are lower-case already (ASGI); of a name that comes twice the last one holds."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    """Names are lower-case already (ASGI). A name that comes twice is one list (RFC 9110, 5.3), so that a second `host`
+    or key makes both unknown."""
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(found) < len(raw):
+        lists: dict[str, list[str]] = {}
+        for name, value in raw:
+            lists.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        return {name: ", ".join(values) for name, values in lists.items()}
+    return found
 
 
 def client_key(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
@@ -116,10 +132,18 @@ def decision_headers(decision: Decision, served: Target | None, attempts: int) -
     return [(name.encode(), _ascii(value)) for name, value in facts.items() if value is not None]
 
 
+def notice_headers(notices: Sequence[Notice]) -> list[tuple[bytes, bytes]]:
+    """Of what somebody should be told of the call, which kinds it is."""
+    kinds = ", ".join(dict.fromkeys(notice.kind for notice in notices))
+    return [(b"x-agentroute-notices", kinds.encode())] if kinds else []
+
+
 def _usd(value: Decimal | None) -> str | None:
     return None if value is None else f"{value:.8f}"
 
 
 def _ascii(value: str) -> bytes:
     """A name of the operator's choice as a header may carry it."""
+    if value.isascii() and value.isprintable():
+        return value.encode()
     return "".join(sign if " " <= sign <= "~" else "?" for sign in value).encode()

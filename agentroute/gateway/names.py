@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from agentroute.errors import UnknownTarget, nearest
 from agentroute.router import Router
 from agentroute.targets import Tier
 
@@ -15,31 +16,41 @@ _CHOICE: Final = frozenset({"", AUTO, "agentroute", "agentroute-auto", "agentrou
 """`agentroute-auto` is for the Gemini CLI, which keeps `auto` for Google's own."""
 
 _STRATEGIES: Final = ("cheapest", "balanced", "best")
+_TIERS: Final = tuple(tier.value for tier in Tier)
 
 
 def meaning(model: str | None, names: Mapping[str, str], router: Router) -> tuple[str | None, dict[str, Any]]:
     """The model of the request (None leaves the choice to the router) and the constraints that its name stands for.
 
-    `auto:cheapest` is a strategy, `tier:mid` a tier; anything else is a target's name or its model.
+    `auto:cheapest` is a strategy, `tier:mid` a tier; anything else is a target's name or its model. Raises
+    UnknownTarget for a word behind `auto:` or `tier:` that is none.
     """
     word = (model or "").removeprefix("models/")
     if word in names:
         word = names[word]
-    elif "*" in names and not _known(word, router):
+    elif "*" in names and not (_ours(word) or _known(word, router)):
         word = names["*"]
     if word in _CHOICE:
         return None, {}
     head, colon, rest = word.partition(":")
     if colon and head in _CHOICE and rest in _STRATEGIES:
         return None, {"strategy": rest}
-    if head == "tier" and rest in {tier.value for tier in Tier}:
+    if head == "tier" and rest in _TIERS:
         return None, {"tier": rest}
+    if colon and head in {*_CHOICE, "tier"} and not _known(word, router):
+        words = [f"{head}:{each}" for each in (_TIERS if head == "tier" else _STRATEGIES)]
+        kind = "tier" if head == "tier" else "strategy"
+        raise UnknownTarget(f"{rest[:60]!r} is no {kind}{nearest(word, words) or ';'} known are {', '.join(words)}")
     return word, {}
 
 
-def _known(word: str, router: Router) -> bool:
+def _ours(word: str) -> bool:
     head = word.partition(":")[0]
-    return head in _CHOICE or head == "tier" or word in router.pool or any(t.model == word for t in router.pool)
+    return head in _CHOICE or head == "tier"
+
+
+def _known(word: str, router: Router) -> bool:
+    return word in router.pool or any(target.model == word for target in router.pool)
 
 
 def listed(router: Router, names: Mapping[str, str]) -> list[str]:

@@ -131,3 +131,49 @@ def test_the_environment_alone_gives_a_pool(check: Any, monkeypatch: pytest.Monk
 def test_nothing_is_said_twice(check: Any, caplog: pytest.LogCaptureFixture) -> None:
     check(POOL.replace("HOUSE_KEY", "NOPE"))
     assert caplog.records == []
+
+
+KEY = f"""
+[[gateway.key]]
+name = "alice"
+sha256 = "{"a" * 64}"
+"""
+
+
+def test_the_gateway_s_part_is_shown(check: Any) -> None:
+    result = check(POOL + KEY)
+    assert result.exit_code == 0
+    assert "gateway http://127.0.0.1:4180; keys: alice" in result.output
+    assert "aaaa" not in result.output
+    assert "gateway" not in check().output
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ('[gateway]\nhost = "0.0.0.0"\n', "open to other machines"),
+        (KEY + KEY, "two client keys are named 'alice'"),
+        (f'{KEY}providers = ["opneai"]\n', "did you mean 'openai'"),
+        ('[gateway.models]\n"gpt-4o" = "auto:chepest"\n', "did you mean 'auto:cheapest'"),
+    ],
+    ids=["host", "twice", "provider", "model"],
+)
+def test_what_serve_would_refuse_is_refused(check: Any, part: str, told: str) -> None:
+    result = check(POOL + part)
+    assert result.exit_code == 1
+    assert told in str(result.exception)
+    assert "agentroute.toml" in str(result.exception)
+
+
+def test_what_is_doubtful_in_the_gateway_s_part_is_a_warning(check: Any) -> None:
+    result = check(f'{POOL}{KEY}providers = ["anthropic"]\n')
+    assert result.exit_code == 0
+    assert "warning: gateway: no target of the pool is within the bounds of the key 'alice'" in result.output
+
+
+def test_a_budget_is_shown_and_what_it_shuts_out_is_a_warning(check: Any) -> None:
+    unpriced = POOL.replace("price = { input = 0.4, output = 1.6 }\n", "")
+    result = check(unpriced + "[budget]\nday = 50\nagent = { writer = 2 }\n")
+    assert result.exit_code == 0
+    assert "budget: $50.00 a day for all steps; $2.0000 a day for the agent 'writer'" in result.output
+    assert "warning: target 'house': it does not serve a step that has a budget" in " ".join(result.output.split())

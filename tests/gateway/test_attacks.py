@@ -179,11 +179,12 @@ async def test_canaries_of_three_kinds_show_nowhere(opened: Any, caplog: pytest.
     ours, theirs, prompt = "sk-canary-provider-111111", "ar-canary-client-222222", "canary prompt 333333"
     with ScriptedProvider(ScriptedReply("fine", (tool_call("f"),)), api_key=ours) as provider:
         targets = [provider.target(model="m", tier="mid"), provider.target(model="gone", tier="budget")]
-        client = await opened(targets, GatewaySettings(keys=(ClientKey("alice", hash_key(theirs)),)))
+        client = await opened(targets, GatewaySettings(keys=(ClientKey("alice", hash_key(theirs), metrics=True),)))
         sent = {"authorization": f"Bearer {theirs}"}
         answer = await client.post("/v1/chat/completions", json=Client("openai_chat").body(prompt), headers=sent)
         kept = await client.get(f"/v1/decisions/{answer.headers['x-request-id']}", headers=sent)
         metrics = await client.get("/metrics", headers=sent)
+        assert "agentroute_steps_total" in metrics.text
     shown = "\n".join([str(answer.headers), kept.text, metrics.text])
     ours_logged = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("agentroute"))
     for canary in (ours, theirs, prompt, hash_key(theirs)):

@@ -110,6 +110,21 @@ async def test_an_unknown_model_is_a_404_that_names_the_known_ones(opened: Any, 
     assert not provider.requests
 
 
+@pytest.mark.parametrize(
+    ("model", "near"),
+    [("auto:chepest", "auto:cheapest"), ("agentroute:bets", "agentroute:best"), ("tier:midd", "tier:mid")],
+)
+@pytest.mark.parametrize("names", [{}, {"*": "auto"}], ids=["no names", "any name"])
+async def test_a_misspelt_strategy_or_tier_is_told_the_nearest(
+    opened: Any, door: Client, model: str, near: str, names: dict[str, str]
+) -> None:
+    with ScriptedProvider("hello") as provider:
+        client = await opened([provider.target(model="m", tier="mid")], GatewaySettings(models=names))
+        answer = await client.post(door.path(model=model), json=door.body(model=model))
+    assert answer.status_code == 404
+    assert f"did you mean {near!r}" in door.error(answer.json())["message"]
+
+
 async def test_hints_bind_one_request(opened: Any, door: Client) -> None:
     with ScriptedProvider("hello") as provider:
         targets = [provider.target(model="s", tier="budget"), provider.target(model="p", tier="premium")]
@@ -249,13 +264,16 @@ async def test_models_are_listed_as_each_client_reads_them(opened: Any) -> None:
         gemini = (await client.get("/v1beta/models")).json()
         one = await client.get("/v1/models/m")
         none = await client.get("/v1/models/nothing")
+        gemini_one = await client.get("/v1beta/models/m")
+        gemini_none = await client.get("/v1beta/models/nothing")
     ids = [model["id"] for model in plain["data"]]
     assert ids[0] == "auto"
     assert "m" in ids
     assert [model["id"] for model in anthropic["data"]] == ids
     assert [model["name"] for model in gemini["models"]] == [f"models/{name}" for name in ids]
     assert one.json()["id"] == "m"
-    assert none.status_code == 404
+    assert gemini_one.json()["name"] == "models/m"
+    assert none.status_code == gemini_none.status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/batches", "/v1/files", "/v1/assistants", "/v1/audio/speech"])

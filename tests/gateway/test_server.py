@@ -92,6 +92,38 @@ def test_a_body_that_comes_too_slowly_or_too_large() -> None:
     assert large.json()["error"]["type"] == "request_too_large"
 
 
+@pytest.mark.parametrize("place", ["headers", "address"])
+def test_headers_that_are_too_large(place: str) -> None:
+    filler = "x" * 100_000
+    path, more = ("/v1/models", f"x-filler: {filler}\r\n") if place == "headers" else (f"/v1/models?a={filler}", "")
+    with ScriptedProvider("hello") as provider, Served([provider.target(model="m", tier="mid")]) as gateway:
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n".encode())
+            status = _read_until(client, b"\r\n").split(b" ")[1]
+        well = httpx.get(gateway.url + "/v1/models", headers={"x-filler": filler[:60_000]})
+    assert status in (b"431", b"400")  # of an address that is too long the parser itself says 400
+    assert well.status_code == 200
+
+
+def test_headers_without_an_end_are_neither_kept_nor_waited_for() -> None:
+    settings = GatewaySettings(port=0, body_s=0.3)
+    head = b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\n"
+    with ScriptedProvider("hello") as provider, Served([provider.target(model="m", tier="mid")], settings) as gateway:
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+            client.sendall(head + b"x-filler: " + b"x" * 70_000)
+            assert b" 431 " in _read_until(client, b"\r\n")
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+            client.sendall(head)
+            assert b" 408 " in _read_until(client, b"\r\n")
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+            assert _read_until(client, b"\r\n") == b""  # nothing was sent, nothing is answered: closed
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:  # kept, and slow at the second request
+            client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert b'"ok"' in _read_until(client, b"}")
+            client.sendall(head)
+            assert b" 408 " in _read_until(client, b"\r\n")
+
+
 def test_streams_are_drained_before_the_end() -> None:
     door = Client("openai_chat")
     with (
@@ -154,9 +186,11 @@ def test_a_config_that_changes_is_in_force_without_a_restart(tmp_path: Path, mon
                 return httpx.post(url + "/v1/chat/completions", json=body, headers={"x-api-key": key})
 
             assert ask("one").headers["x-agentroute-target"] == "first"
-            path.write_text("broken [")
-            time.sleep(0.7)
-            assert ask("one").status_code == 200
+            config = CONFIG.format(name="second", url=provider.base_url, key=hash_key("two"))
+            for wrong in ("broken [", f'{config}providers = ["scritped"]\n', f'{config}[gateway.models]\nx = "y"\n'):
+                path.write_text(wrong)
+                time.sleep(0.7)
+                assert ask("one").headers["x-agentroute-target"] == "first"
             path.write_text(CONFIG.format(name="second", url=provider.base_url, key=hash_key("two")))
             assert patiently(lambda: ask("one").status_code == 401, 3)
             assert ask("two").headers["x-agentroute-target"] == "second"
@@ -177,6 +211,22 @@ def test_without_keys_and_config_it_says_what_to_set(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "OPENAI_API_KEY" in run.stderr
     assert "--demo" in run.stderr
+
+
+def test_a_file_that_is_not_there_is_told_what_else_works(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.endswith(("_KEY", "_TOKEN"))}
+    environ |= {"PYTHONPATH": os.pathsep.join(sys.path), "AGENTROUTE_LEDGER": str(tmp_path / "l.db")}
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "agentroute", "serve", *arguments]
+        ran = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+        assert ran.returncode == 1
+        return " ".join(f"{ran.stdout} {ran.stderr}".split())
+
+    assert "there is no file 'gone.toml'" in (said := run("gone.toml"))
+    assert "--demo" in said
+    (tmp_path / "agentroute.toml").write_text("")
+    assert "`agentroute serve agentroute.toml` serves it" in run()
 
 
 def test_importing_agentroute_loads_no_server() -> None:
