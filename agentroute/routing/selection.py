@@ -498,6 +498,7 @@ def _weighed(
     if the price is unknown, which ranks behind) and reason. What is too weak for the step comes behind what is not. The
     run stays where it is, unless a move is worth it."""
     known = [usd for option in options if (usd := _usd(option)) is not None]
+    proven = frozenset[str]() if situation.known is None else situation.known.licensed
     again = float(strongest.cost) if strongest.cost is not None else max(known, default=0.0)
     n, (failure, why) = situation.n, situation.failure(again)
     grown = growth(situation.input_tokens, situation.seen_tokens)
@@ -517,7 +518,7 @@ def _weighed(
         reason = f"${spent:.5f}{over} + risk ${risk:.5f} (P {p:.2f}, {why}{cached})"
         weighed = replace(option, spend=spent, risk=risk)
         reason += _losing(option)
-        weak = option.tier is too_weak
+        weak = option.tier is too_weak and option.target.name not in proven
         if weak:
             reason += "; it acts with tools, and nothing is known of the role yet: not the weakest"
         entries.append(((0.0, float(weak), score, -p), weighed, score, reason))

@@ -28,6 +28,7 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.routing.profiles import Known
 from agentroute.routing.reasoning_state import LiveState
 from agentroute.routing.runs import Run
 from agentroute.routing.selection import Selection, Situation, select
@@ -69,6 +70,7 @@ def choose(
     kind: StepKind | None = None,
     reasoning_setting: ReasoningSetting | None = None,
     run: Run | None = None,
+    known: Known | None = None,
     **request: Any,
 ) -> Selection:
     said = (Message("user", (Text("do it"),)),)
@@ -88,6 +90,7 @@ def choose(
         opened=opened or {},
         reasoning=reasoning,
         run=run,
+        known=known,
     )
     return select(situation, pool)
 
@@ -551,6 +554,14 @@ def test_an_agent_that_may_change_something_is_not_left_to_the_weakest(tools: tu
 )
 def test_the_weakest_serves_if_it_is_standard_or_nothing_stronger_is_there(pool: list[Target], first: str) -> None:
     assert names(choose(EASY, pool=Pool(pool), tools=(Tool("book"),)))[0] == first
+
+
+@pytest.mark.parametrize(("licensed", "first"), [({"budget"}, "budget"), (set(), "mid")])
+def test_the_weakest_serves_a_role_of_which_outcomes_have_licensed_it(licensed: set[str], first: str) -> None:
+    known = Known(
+        "r", dict.fromkeys(("budget", "mid", "standard", "premium"), 0.99), frozenset(licensed), frozenset(), ()
+    )
+    assert names(choose(EASY, tools=(Tool("book"),), known=known))[0] == first
 
 
 def test_the_weakest_is_a_fallback_and_serves_once_the_others_are_down() -> None:
