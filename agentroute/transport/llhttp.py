@@ -36,6 +36,7 @@ class LlhttpConnection:
         self._parser = httptools.HttpResponseParser(self)
         self._keeps = True
         self._surplus = False
+        self._cut = False
         self._begin()
 
     def _begin(self) -> None:
@@ -55,7 +56,8 @@ class LlhttpConnection:
             try:
                 await self._socket.write(written(request), watch)
             except httpcore2.WriteError:
-                pass  # The server may have said why.
+                # The server may have said why. What it did not read of this request would stand before the next one.
+                self._cut = True
             while not self._head_whole:
                 await self._read(watch)
         except BaseException:
@@ -105,8 +107,9 @@ class LlhttpConnection:
         self._whole = True
 
     def is_idle(self) -> bool:
-        """Whether the answer was read to its end, nothing came behind it, and the server keeps the connection."""
-        return self._whole and self._keeps and not self._surplus
+        """Whether request and answer were written and read to their ends, nothing came behind, and the server keeps the
+        connection."""
+        return self._whole and self._keeps and not self._surplus and not self._cut
 
     # -- what the parser tells ---------------------------------------------------------------------------------------
 
