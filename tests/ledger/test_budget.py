@@ -328,18 +328,38 @@ def test_what_is_in_flight_may_cost_more_than_expected_and_nobody_else_is_let_in
 
 
 def test_what_the_caller_allows_is_set_aside(provider: ScriptedProvider) -> None:
-    router = router_of(provider, {"day": COST * 10})
+    router = router_of(provider, {"day": 1})
     asked = ChatRequest.of({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 500})
     with router.stream(asked) as stream:
         next(iter(stream))
         assert router.spending.spent(DAY) == (0, 0, Decimal("0.05"))
-    with router.stream(replace(asked, sampling=replace(asked.sampling, max_output_tokens=100_000))) as stream:
+    wide = replace(asked, sampling=replace(asked.sampling, max_output_tokens=100_000))
+    with router.stream(wide) as stream:
         next(iter(stream))
-        assert router.spending.spent(DAY)[2] == COST * 10 - router.spending.spent(DAY)[0]
-        with pytest.raises(BudgetExceeded, match="set aside for calls in flight") as refused:
-            router.complete("hello")
-        assert refused.value.passing
-    router.complete("hello")
+        assert router.spending.spent(DAY) == (COST, COST, (1 - COST) / 10)
+
+
+def test_a_call_that_may_write_much_does_not_shut_out_the_others() -> None:
+    spending = Spending()
+    five = [(DAY, Decimal(5))]
+    held = [spending.reserve(five, Decimal("0.03"), Decimal("0.8"), NOW, 0.0) for _ in range(20)]
+    assert spending.spent(DAY)[2] <= 5
+    with pytest.raises(BudgetExceeded) as refused:
+        held += [spending.reserve(five, Decimal("0.03"), Decimal("0.8"), NOW, 0.0) for _ in range(200)]
+    assert refused.value.passing
+    assert "set aside for calls in flight" in str(refused.value)
+    assert "wait until one of those has ended" in str(refused.value)
+
+
+def test_free_calls_pass_where_all_is_spent() -> None:
+    spending = Spending()
+    spending.reserve([(DAY, COST)], COST, COST, NOW, 0.0).settle(
+        replace(DECISION, outcome="ok", cost=COST * 2, attempts=(_ATTEMPT,))
+    )
+    free = Decimal(0)
+    spending.reserve([(DAY, COST)], free, free, NOW, 0.0)
+    with pytest.raises(BudgetExceeded):
+        spending.reserve([(DAY, COST)], Decimal("0.0001"), free, NOW, 0.0)
 
 
 # -- what counts -------------------------------------------------------------------------------------------------------
