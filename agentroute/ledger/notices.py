@@ -109,6 +109,7 @@ class Notices:
             *_escalation(decision, before, check),
             *_circuits(decision, opened or {}),
             *_unknown_price(decision),
+            *_broken_cache(decision),
             *_budget(decision, hold),
             *_floor(decision),
             *self._run(decision),
@@ -187,7 +188,12 @@ _LOGGED: Final = frozenset({"fallback", "circuit"})
 
 _LEVELS: Final[Mapping[str, int]] = {"escalation": logging.INFO}
 
-_AGAIN_S: Final[Mapping[str, float]] = {"circuit": 60.0, "unknown_price": 3600.0, "floor_missed": 3600.0}
+_AGAIN_S: Final[Mapping[str, float]] = {
+    "circuit": 60.0,
+    "unknown_price": 3600.0,
+    "broken_cache": 3600.0,
+    "floor_missed": 3600.0,
+}
 """Seconds after which the same is told once more; what is not here is told once."""
 
 _REMEMBERED: Final = 10_000
@@ -298,6 +304,19 @@ def _unknown_price(decision: Decision) -> Iterator[_Found]:
     yield (
         ("unknown_price", decision.target, problem),
         _notice("unknown_price", decision, message, remedy, target=decision.target),
+    )
+
+
+def _broken_cache(decision: Decision) -> Iterator[_Found]:
+    broken = decision.cache_broken
+    if broken is None:
+        return
+    message = f"the prompt cache of {decision.target!r} broke: {broken}"
+    remedy = "`agentroute doctor` on the ledger says what to change, by money"
+    whose = decision.context.agent or decision.context.conversation_id or ""
+    yield (
+        ("broken_cache", whose, broken.kind),
+        _notice("broken_cache", decision, message, remedy, target=decision.target, usd=broken.cost),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agentroute import BudgetExceeded, ConfigError, Notice, Price, Router, StepContext, Target, Usage
-from agentroute.decisions import Decision, StepKind
+from agentroute.decisions import BreakKind, CacheBreak, Decision, StepKind
 from agentroute.failover.breaker import Open
 from agentroute.ledger.notices import Notices
 from agentroute.targets import Tier
@@ -156,6 +156,26 @@ def test_an_unknown_price_is_told_of_once_an_hour(told: Told, caplog: pytest.Log
     assert told[0].usd is None
     assert "price = {" in told[0].remedy
     assert sum("unknown_price: " in record.getMessage() for record in caplog.records) == 2
+
+
+def test_a_broken_cache_is_told_of_once_an_hour_for_each_agent_and_kind(told: Told) -> None:
+    notices = Notices(told)
+    broken = CacheBreak("message_changed", 3, 40_000, Decimal("0.18"))
+
+    def one(agent: str, kind: BreakKind, now: float) -> None:
+        context = StepContext(agent=agent)
+        notices.of(replace(OK, context=context, cache_broken=replace(broken, kind=kind)), now)
+
+    one("coder", "message_changed", 0.0)
+    one("coder", "message_changed", 60.0)
+    assert told.kinds == ["broken_cache"]
+    assert told[0].usd == Decimal("0.18")
+    assert "message_changed at message 3, 40,000 tokens paid again" in told[0].message
+    assert "agentroute doctor" in told[0].remedy
+    one("coder", "tools_changed", 61.0)
+    one("writer", "message_changed", 62.0)
+    one("coder", "message_changed", 3600.0)
+    assert told.kinds == ["broken_cache"] * 4
 
 
 def test_usage_that_nobody_counted_is_told_of(told: Told) -> None:
