@@ -110,7 +110,6 @@ class Notices:
             *_circuits(decision, opened or {}),
             *_unknown_price(decision),
             *_broken_cache(decision),
-            *_broken_cache(decision),
             *_budget(decision, hold),
             *_floor(decision),
             *self._run(decision),
@@ -305,19 +304,6 @@ def _unknown_price(decision: Decision) -> Iterator[_Found]:
     yield (
         ("unknown_price", decision.target, problem),
         _notice("unknown_price", decision, message, remedy, target=decision.target),
-    )
-
-
-def _broken_cache(decision: Decision) -> Iterator[_Found]:
-    broken = decision.cache_broken
-    if broken is None:
-        return
-    message = f"the prompt cache of {decision.target!r} broke: {broken}"
-    remedy = "`agentroute doctor` on the ledger says what to change, by money"
-    whose = decision.context.agent or decision.context.conversation_id or ""
-    yield (
-        ("broken_cache", whose, broken.kind),
-        _notice("broken_cache", decision, message, remedy, target=decision.target, usd=broken.cost),
     )
 
 
