@@ -314,7 +314,6 @@ class Spending:
         self._epoch = 0
         self._sums: OrderedDict[Place, _Sum] = OrderedDict()
         self._day = ""
-        self._began: datetime | None = None
         self.begin_anew()
         renew_in_child(self)
 
@@ -339,6 +338,7 @@ class Spending:
         """Counts what this budget limits, from now on and as far back as the ledger tells (an SqliteLedger does)."""
         kinds = budget.kinds()
         with self._lock:
+            self._drain()
             new = kinds - self._kinds
             self._kinds |= kinds
             if isinstance(ledger, SpendingLedger) and all(each.ledger.path != ledger.path for each in self._ledgers):

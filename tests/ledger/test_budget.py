@@ -539,6 +539,29 @@ def test_routers_that_share_a_file_see_each_other(provider: ScriptedProvider, tm
             assert router.spending.spent(DAY) == (COST * 3, 0, 0)
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_another_kind_of_limit_reads_the_ledger_again_and_counts_nothing_twice(
+    provider: ScriptedProvider, tmp_path: Path, interrupted: bool
+) -> None:
+    month = Place("all", "", "month", "2026-11")
+    with router_of(provider, 1, ledger=tmp_path / "l.db") as router:
+        assert isinstance(router.ledger, SqliteLedger)
+        router.complete("hello")
+        with router.stream("hello") as stream:
+            list(stream)
+            in_flight = router.spending.reserve([(DAY, Decimal(1))], COST, COST, NOW, 0.0)
+        if interrupted:  # it ends while another thread is inside, and is in the file before that is noticed
+            done = replace(DECISION, id="x", created_at=NOW, outcome="ok", cost=COST, attempts=(_ATTEMPT,))
+            with router.spending._lock:
+                in_flight.settle(done)
+            router.ledger.append(done)
+        router.ledger.flush()
+        router.keep(Budget(month=1))
+        spent, held = (COST * 3, 0) if interrupted else (COST * 2, COST)
+        assert router.spending.spent(DAY) == (spent, 0, held)
+        assert router.spending.spent(month)[0] == spent
+
+
 def test_a_router_that_shares_what_was_spent(provider: ScriptedProvider) -> None:
     one = router_of(provider, COST)
     one.complete("hello")
