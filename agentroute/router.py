@@ -371,7 +371,7 @@ class Router:
 
     def keep(self, budget: Budget) -> None:
         """Counts from now on what this budget limits, and reads in the ledger what was spent before."""
-        self.spending.follow(budget, self.ledger)
+        self.spending.follow(budget, self.ledger, self._clock.now(), self._clock.monotonic())
 
     def decided(self, look: Look, constraints: Constraints, stream: bool = True, budget: Budget | None = None) -> Call:
         """`prepare`, for a request that was looked at before."""

@@ -309,7 +309,7 @@ def test_a_file_of_the_second_version_keeps_its_decisions_and_counts_in_budgets(
     with SqliteLedger(path) as ledger:
         assert list(ledger.decisions) == [replace(DONE, propensity=None)]
         spending = Spending()
-        spending.follow(Budget(day=5), ledger)
+        spending.follow(Budget(day=5), ledger, DONE.created_at, 0.0)
         day = Place("all", "", "day", f"{DONE.created_at:%Y-%m-%d}")
         hold = spending.reserve([(day, Decimal(5))], Decimal(0), Decimal(0), DONE.created_at, 0.0)
         assert spending.spent(day) == (DONE.cost, 0, 0)
