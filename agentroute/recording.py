@@ -327,9 +327,27 @@ def _body(taken: _Taken) -> dict[str, Any]:
         "step_kind": decision.step_kind.value,
         "cost": None if decision.cost is None else str(decision.cost),
         **({"failed_results": failed} if failed else {}),
-        "request": openai_chat.encode_request(taken.request).body,
+        "request": _request(taken.request),
         "response": openai_chat.encode_response(taken.response),
     }
+
+
+_FIELDS: Final = frozenset(
+    "model messages tools tool_choice parallel_tool_calls response_format max_tokens max_completion_tokens "
+    "temperature top_p stop seed reasoning_effort".split()
+)
+"""What is recorded of a request: a field that nobody knows here may be a header, and that a key."""
+
+_OF_A_TOOL: Final = frozenset(("type", "name", "function", "custom", "parameters", "input_schema", "description"))
+"""The same of a tool: one that the provider runs may carry the token of a server."""
+
+
+def _request(request: ChatRequest) -> dict[str, Any]:
+    body = openai_chat.encode_request(request).body
+    kept = {name: value for name, value in body.items() if name in _FIELDS}
+    if "tools" in kept:
+        kept["tools"] = [{key: value for key, value in tool.items() if key in _OF_A_TOOL} for tool in kept["tools"]]
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,28 @@ def test_neither_keys_nor_prompts_stand_where_they_do_not_belong(provider: Scrip
     assert b"sk-learn stays" not in kept
 
 
+def test_headers_and_tokens_that_stand_in_a_request_are_left_out(provider: ScriptedProvider, tmp_path: Path) -> None:
+    body = {
+        "messages": [{"role": "user", "content": "hello"}],
+        "temperature": 0.5,
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "f", "parameters": {"properties": {"token": {"type": "string"}}}},
+            },
+            {"type": "mcp", "server_url": "https://x", "authorization": "canary-1", "headers": {"x-key": "canary-2"}},
+        ],
+        "extra_headers": {"Authorization": "Bearer canary-3"},
+        "mcp_servers": [{"url": "https://x", "authorization_token": "canary-4"}],
+    }
+    with Router([provider.target(model="m", tier="mid")], recording=tmp_path / "r") as router:
+        router.complete(body)
+    (line,) = lines(tmp_path / "r")
+    assert "canary" not in json.dumps(line)
+    assert line["request"]["temperature"] == 0.5
+    assert line["request"]["tools"][0] == body["tools"][0]  # type: ignore[index]
+
+
 def test_a_key_of_no_known_form_is_masked_too(tmp_path: Path) -> None:
     secret = 'house"key\\1'
     with ScriptedProvider("ok", provider="openai", api_key=secret) as provider:

@@ -219,16 +219,25 @@ class Result:
 
 def results(found: Counted) -> list[Result]:
     """By role and the target assigned, in the order of their names."""
-    keys = {(each.role, each.target) for each in (*found.outcomes, *found.judged)}
-    return [_result(role, target, found) for role, target in sorted(keys, key=lambda key: (key[0] or "", key[1]))]
+    groups: defaultdict[tuple[str | None, str], tuple[list[Outcome], list[Outcome]]] = defaultdict(lambda: ([], []))
+    for place, outcomes in enumerate((found.outcomes, found.judged)):
+        for each in outcomes:
+            groups[each.role, each.target][place].append(each)
+    keys = sorted(groups, key=lambda key: (key[0] or "", key[1]))
+    return [_result(*key, *groups[key], found.costs) for key in keys]
 
 
-def _result(role: str | None, target: str, found: Counted) -> Result:
-    mine = [each for each in found.outcomes if (each.role, each.target) == (role, target)]
+def _result(
+    role: str | None,
+    target: str,
+    mine: list[Outcome],
+    opinions: list[Outcome],
+    costs: Mapping[Outcome, Decimal | None],
+) -> Result:
     decided = [each for each in mine if each.ok is not None]
     scores = [each.score for each in mine if each.score is not None]
-    judged = [each for each in found.judged if (each.role, each.target) == (role, target) and each.ok is not None]
-    bills = [found.costs[each] for each in decided]
+    judged = [each for each in opinions if each.ok is not None]
+    bills = [costs[each] for each in decided]
     ok = sum(each.ok is True for each in decided)
     return Result(
         role=role,

@@ -32,6 +32,9 @@ Check: TypeAlias = (
     Callable[[Any], Any] | Mapping[str, Any] | re.Pattern[str] | Sequence[str] | str | int | Literal[True]
 )
 
+_LONGEST_NAME = 256
+"""Characters of a name that an outcome keeps."""
+
 _LINES = 12
 """Lines at either end of a result in which an exit code may stand."""
 
@@ -43,6 +46,9 @@ class Verdict:
     name: str
     ok: bool
     person: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name[:_LONGEST_NAME])
 
 
 @dataclass(frozen=True, slots=True)
