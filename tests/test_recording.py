@@ -455,3 +455,36 @@ def test_a_newer_recording_is_refused_line_by_line(tmp_path: Path) -> None:
     (problem,) = traces(path)
     assert isinstance(problem, Problem)
     assert "version 9" in problem.reason
+
+
+def test_threads_write_whole_lines(provider: ScriptedProvider, tmp_path: Path) -> None:
+    with Router([provider.target(model="m", tier="mid")], recording=tmp_path / "r") as router:
+        threads = [threading.Thread(target=lambda: [plain(router) for _ in range(10)]) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len({line["id"] for line in lines(tmp_path / "r")}) == 80
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_killed_process_loses_half_a_second_at_most_and_spoils_no_other_line(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, time
+from agentroute import Router
+from agentroute.testing import ScriptedProvider
+with ScriptedProvider("hi", provider="openai") as provider:
+    router = Router([provider.target(model="m", tier="mid")], recording={str(tmp_path / "r")!r})
+    for number in range(50):
+        router.complete(f"hello {{number}}")
+    assert router.recording.flush()
+    for number in range(50):
+        router.complete(f"late {{number}}")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert ended.returncode == -9
+    found = traces(tmp_path / "r")
+    texts = {item.request.messages[0].text for item in found if isinstance(item, Trace)}
+    assert {f"hello {number}" for number in range(50)} <= texts
+    assert sum(isinstance(item, Problem) for item in found) <= 1
