@@ -56,6 +56,7 @@ class Situation:
     targets (by name) whose circuit is open. `reasoning`: what any model but its origin would have to think again.
     `run`: what the steps before have shown; `seen_tokens`: how long the prompt of the last one was. `known`: what
     outcomes have shown of the role that asks. `above`: a check failed on this tier, so higher ones come first.
+    `budgeted`: a budget has to be kept.
     """
 
     request: ChatRequest
@@ -72,6 +73,7 @@ class Situation:
     reasoning: LiveState | None = None
     run: Run | None = None
     seen_tokens: int = 0
+    budgeted: bool = False
     known: Known | None = None
     above: Tier | None = None
 
@@ -379,6 +381,8 @@ def _why_not(
     most = target.max_input_tokens
     if most is not None and situation.input_tokens > most:
         return f"about {situation.input_tokens:,} tokens of input are above its limit of {most:,}"
+    if situation.budgeted and target.price is None:
+        return "its price is unknown, so the budget cannot be kept"
     if constraints.max_cost is not None:
         cost = situation.cost_on(target).cost
         if cost is None:
