@@ -31,7 +31,7 @@ from .formats import openai_chat
 from .messages import ChatRequest, ChatResponse, Message
 from .providers.keys import Secret, hide_keys
 
-__all__ = ["VERSION", "Recorder"]
+__all__ = ["Recorder"]
 
 logger = logging.getLogger("agentroute")
 

@@ -251,7 +251,7 @@ def _ended_with(text: str, wanted: int) -> bool | None:
     """None if no exit code is told: that is no verdict."""
     value = _parsed(text) if text[:1] == "{" else None
     if isinstance(value, Mapping):
-        for key in ("exit_code", "exitCode", "returncode", "return_code", "code", "status"):
+        for key in ("exit_code", "exitCode", "returncode", "return_code"):
             if isinstance(value.get(key), int) and not isinstance(value.get(key), bool):
                 return bool(value[key] == wanted)
     lines = text.splitlines()
