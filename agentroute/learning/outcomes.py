@@ -55,12 +55,14 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Counted:
     """`outcomes` count; `judged` are those of a judge, shown beside them also where something better is known.
-    `noticed` are the outcomes of episodes in which a check failed at any time, however they ended. `costs` is what each
+    `checked` are the outcomes of episodes in which a check spoke, `noticed` those in which one failed at any time,
+    however they ended. `costs` is what each
     episode cost in its role, all of its steps and whoever served them; None if one of them is unknown. `unmatched`
     labels are of steps or conversations that are not here (any more). `began` is when each (episode, role) did."""
 
     outcomes: tuple[Outcome, ...] = ()
     judged: tuple[Outcome, ...] = ()
+    checked: frozenset[Outcome] = frozenset()
     noticed: frozenset[Outcome] = frozenset()
     costs: Mapping[Outcome, Decimal | None] = field(default_factory=dict)
     began: Mapping[tuple[str, str | None], datetime] = field(default_factory=dict)
@@ -99,19 +101,22 @@ def counted(assignments: Iterable[Assignment], labels: Iterable[Label]) -> Count
             said[key].append(label)
     matched = {id(label) for found in said.values() for label in found}
     unmatched -= sum(id(label) in matched for found in of_conversation.values() for label in found)
-    outcomes, judged, noticed, costs = [], [], set(), {}
+    outcomes, judged, checked, noticed, costs = [], [], set(), set(), {}
     for key, found in said.items():
         source = next((each for each in _BEST_FIRST if any(label.source == each for label in found)), None)
         if source is not None:
             outcome = _outcome(key, starts[key], [label for label in found if label.source == source])
             outcomes.append(outcome)
             costs[outcome] = spent[key]
-            if any(label.source == "check" and label.ok is False for label in found):
+            checks = {label.ok for label in found if label.source == "check"} - {None}
+            if checks:
+                checked.add(outcome)
+            if False in checks:
                 noticed.add(outcome)
         if opinions := [label for label in found if label.source == "judge"]:
             judged.append(_outcome(key, starts[key], opinions))
     began = {key: starts[key].at for key in said}
-    return Counted(tuple(outcomes), tuple(judged), frozenset(noticed), costs, began, unmatched)
+    return Counted(tuple(outcomes), tuple(judged), frozenset(checked), frozenset(noticed), costs, began, unmatched)
 
 
 def from_traces(traces: Iterable[Trace], name: str, *, source: Source = "judge", least: float = 1.0) -> list[Outcome]:
@@ -146,6 +151,7 @@ def within(found: Counted, since: datetime | None, until: datetime | None) -> Co
         found,
         outcomes=tuple(filter(kept, found.outcomes)),
         judged=tuple(filter(kept, found.judged)),
+        checked=frozenset(filter(kept, found.checked)),
         noticed=frozenset(filter(kept, found.noticed)),
     )
 
@@ -255,8 +261,8 @@ def _result(
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """How good a role's checks are, measured against persons and benchmarks: of `failed` episodes a check failed at
-    some time in `noticed`; of `succeeded` ones in `alarmed`. Episodes of which checks alone speak say nothing of it."""
+    """How good a role's checks are, where a person or a benchmark has spoken too: of `failed` episodes a check failed
+    at some time in `noticed`; of `succeeded` ones in `alarmed`."""
 
     role: str | None
     failed: int
@@ -274,8 +280,8 @@ class Sensitivity:
 
 
 def sensitivities(found: Counted) -> list[Sensitivity]:
-    """By role, for roles of which a person or a benchmark has spoken."""
-    better = [each for each in found.outcomes if each.source != "check" and each.ok is not None]
+    """By role, for roles with checks of which a person or a benchmark has spoken too."""
+    better = [each for each in found.checked if each.source != "check" and each.ok is not None]
     roles = sorted({each.role for each in better}, key=lambda role: role or "")
     return [_sensitivity(role, [each for each in better if each.role == role], found.noticed) for role in roles]
 

@@ -159,6 +159,17 @@ def test_checks_are_measured_against_persons_only() -> None:
     assert (row.failed, row.noticed, row.succeeded, row.alarmed) == (3, 2, 2, 1)
 
 
+def test_where_no_check_has_spoken_none_is_measured() -> None:
+    steps = [step(n, conversation_id=f"c{n}") for n in range(3)]
+    found = counted(steps, [label(conversation_id=f"c{n}", ok=n > 0, source="person") for n in range(3)])
+    assert sensitivities(found) == []
+    assert sensitivities(counted(steps, [label(conversation_id="c1", score=0.5, ok=None), *_person(steps)])) == []
+
+
+def _person(steps: list[Assignment]) -> list[Label]:
+    return [label(conversation_id=each.conversation_id, ok=False, source="person") for each in steps]
+
+
 def test_a_failure_that_was_repaired_is_noticed_all_the_same() -> None:
     found = counted([step(1), step(2)], [label(0, decision_id="d1", ok=False), label(1, decision_id="d2")])
     assert [each.ok for each in found.outcomes] == [True]
