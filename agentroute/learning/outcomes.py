@@ -37,8 +37,8 @@ _BEST_FIRST: tuple[Source, ...] = ("person", "benchmark", "check")
 class Outcome:
     """How the work of one role in one episode went: one conversation, or one chain of steps that has no id of its own.
 
-    `target` is the one that the episode's first step of that role was meant for, whoever worked later (intention to
-    treat: else hard work that was escalated would count for the strong target). `ok` is None if there is a score only.
+    `target` is the one that the episode's first step of that role was meant for (side calls of a client aside), whoever
+    worked later (intention to treat: else hard work that was escalated would count for the strong target). `ok` is None if there is a score only.
     `at` is when it was last said, `decision_id` the first step.
     """
 
@@ -94,6 +94,8 @@ def counted(assignments: Iterable[Assignment], labels: Iterable[Label]) -> Count
             for label in of_conversation.get(step.conversation_id or "", ()):
                 if label.role in (None, step.role):
                     said[key].append(label)
+        elif starts[key].side and not step.side:
+            starts[key] = step
         before = spent[key]
         spent[key] = None if before is None or step.cost is None else before + step.cost
         for label in of_step.pop(step.id, ()):

@@ -56,6 +56,15 @@ def test_an_escalated_run_counts_for_the_target_it_began_on() -> None:
     assert counted(steps, [label()]).costs[outcome] == Decimal("0.04")
 
 
+def test_a_side_call_assigns_nothing() -> None:
+    """A client's title or probe goes to the cheapest target before the work begins."""
+    steps = [step(1, "small", side=True), step(2, "strong"), step(3, "small", side=True), step(4, "small")]
+    outcome = one(steps, [label()])
+    assert (outcome.target, outcome.decision_id) == ("strong", "d2")
+    assert counted(steps, [label()]).costs[outcome] == Decimal("0.04")
+    assert one(steps[:1], [label()]).target == "small", "unless there is nothing else"
+
+
 @pytest.mark.parametrize("n_labels", [1, 2, 7])
 def test_many_labels_of_one_episode_count_once(n_labels: int) -> None:
     steps = [step(number) for number in range(5)]
