@@ -38,8 +38,8 @@ class Outcome:
     """How the work of one role in one episode went: one conversation, or one chain of steps that has no id of its own.
 
     `target` is the one that the episode's first step of that role was meant for (side calls of a client aside), whoever
-    worked later (intention to treat: else hard work that was escalated would count for the strong target). `ok` is None if there is a score only.
-    `at` is when it was last said, `decision_id` the first step.
+    worked later (intention to treat: else hard work that was escalated would count for the strong target). `ok` is None
+    if there is a score only. `at` is when it was last said, `decision_id` the first step.
     """
 
     episode: str
