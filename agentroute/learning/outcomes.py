@@ -32,6 +32,8 @@ __all__ = [
 _BEST_FIRST: tuple[Source, ...] = ("person", "benchmark", "check")
 """Whose word holds if several speak of the same work. A judge is not among them: it certifies nothing."""
 
+_RANK: Mapping[Source, int] = {source: rank for rank, source in enumerate((*_BEST_FIRST, "judge"))}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -56,9 +58,9 @@ class Outcome:
 class Counted:
     """`outcomes` count; `judged` are those of a judge, shown beside them also where something better is known.
     `checked` are the outcomes of episodes in which a check spoke, `noticed` those in which one failed at any time,
-    however they ended. `costs` is what each
-    episode cost in its role, all of its steps and whoever served them; None if one of them is unknown. `unmatched`
-    labels are of steps or conversations that are not here (any more). `began` is when each (episode, role) did."""
+    however they ended. `costs` is what each episode cost in its role, all of its steps and whoever served them; None if
+    one of them is unknown. `began` is when each (episode, role) did. `unmatched` labels are of steps or conversations
+    that are not here (any more)."""
 
     outcomes: tuple[Outcome, ...] = ()
     judged: tuple[Outcome, ...] = ()
@@ -72,8 +74,8 @@ class Counted:
 def counted(assignments: Iterable[Assignment], labels: Iterable[Label]) -> Counted:
     """Labels as outcomes, at most one for each episode and role.
 
-    Of several labels those of the best source hold (person, benchmark, check), of these the ones of the whole
-    conversation before those of single steps; then the latest of each name. It went well if all of these say so.
+    Of several labels those of the whole conversation hold before those of single steps, of these the ones of the best
+    source (person, benchmark, check), then the latest of each name. It went well if all of these say so.
     `assignments` come in the order of time.
     """
     said: defaultdict[tuple[str, str | None], list[Label]] = defaultdict(list)
@@ -105,9 +107,8 @@ def counted(assignments: Iterable[Assignment], labels: Iterable[Label]) -> Count
     unmatched -= sum(id(label) in matched for found in of_conversation.values() for label in found)
     outcomes, judged, checked, noticed, costs = [], [], set(), set(), {}
     for key, found in said.items():
-        source = next((each for each in _BEST_FIRST if any(label.source == each for label in found)), None)
-        if source is not None:
-            outcome = _outcome(key, starts[key], [label for label in found if label.source == source])
+        if known := [label for label in found if label.source in _BEST_FIRST]:
+            outcome = _outcome(key, starts[key], known)
             outcomes.append(outcome)
             costs[outcome] = spent[key]
             checks = {label.ok for label in found if label.source == "check"} - {None}
@@ -170,8 +171,9 @@ def _by_subject(labels: Iterable[Label]) -> tuple[dict[str, list[Label]], dict[s
 
 
 def _outcome(key: tuple[str, str | None], start: Assignment, labels: Sequence[Label]) -> Outcome:
-    """`labels` are of one source."""
     whole = [label for label in labels if label.conversation_id is not None] or labels
+    source = min((label.source for label in whole), key=_RANK.__getitem__)
+    whole = [label for label in whole if label.source == source]
     latest: dict[str | None, Label] = {}
     for label in sorted(whole, key=lambda label: label.at):
         latest[label.name] = label
@@ -183,7 +185,7 @@ def _outcome(key: tuple[str, str | None], start: Assignment, labels: Sequence[La
         target=start.target,
         ok=all(verdicts) if verdicts else None,
         score=math.fsum(scores) / len(scores) if scores else None,
-        source=labels[0].source,
+        source=source,
         at=max(label.at for label in labels),
         decision_id=start.id,
     )

@@ -118,6 +118,14 @@ def test_of_one_check_the_latest_holds_and_all_checks_must_pass() -> None:
     assert one(steps, [failed, passed, other, label(1)]).ok is True, "what is said of the whole conversation holds"
 
 
+def test_what_is_said_of_the_whole_holds_before_a_person_s_word_on_one_call() -> None:
+    rejected = label(decision_id="d1", ok=False, source="person", name="person:send")
+    assert one([step(1)], [rejected]).ok is False
+    for order in permutations([rejected, label(ok=True, source="check")]):
+        outcome = one([step(1)], list(order))
+        assert (outcome.ok, outcome.source) == (True, "check")
+
+
 def test_a_judge_is_shown_and_certifies_nothing() -> None:
     found = counted([step(1)], [label(source="judge", ok=True)])
     assert found.outcomes == ()
