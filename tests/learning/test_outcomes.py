@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from agentroute import ChatRequest
-from agentroute.learning.outcome_files import read_outcomes
 from agentroute.learning.outcomes import (
     Outcome,
     counted,
@@ -26,10 +25,9 @@ from agentroute.learning.outcomes import (
     sensitivities,
     within,
 )
-from agentroute.ledger import Assignment, Label, SqliteLedger
+from agentroute.ledger import Assignment, Label
 from agentroute.replay.records import RecordedCall, Trace
 from agentroute.replay.traces import Traces
-from tests.ledger.test_sqlite import DONE
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -264,13 +262,3 @@ def test_langfuse_scores_become_outcomes(tmp_path: Path) -> None:
     read = [item for _, _, item in Traces([path]) if isinstance(item, Trace)]
     (outcome,) = from_traces(read, "thumb", source="person")
     assert (outcome.target, outcome.ok, outcome.source) == ("gpt-6-luna", True, "person")
-
-
-def test_calibrate_reads_a_ledger(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with SqliteLedger(path) as ledger:
-        ledger.append(DONE)
-        ledger.append_label(Label(NOON, decision_id=DONE.id, ok=True, source="person"))
-        ledger.append_label(Label(NOON, decision_id=DONE.id, ok=False, source="judge"))
-    (outcome,) = read_outcomes([path])
-    assert (outcome.target, outcome.ok, outcome.source) == ("small", True, "person")
