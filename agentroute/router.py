@@ -531,7 +531,7 @@ class Router:
     def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
         """What the checks say of the results in this request, and whether its turn goes on higher."""
         before = self._steps.before(look.prefix, look.context)
-        verdicts = tuple(checks.results(look.request, before))
+        verdicts = checks.results(look.request, before)
         failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
         if failed is None:
             return _Checked(before, verdicts, None if before is None else before.active(look.step))
