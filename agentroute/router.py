@@ -28,7 +28,7 @@ from .failover.breaker import Breakers
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
-from .ledger import Ledger, MemoryLedger
+from .ledger import Label, Ledger, MemoryLedger
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
 from .providers.keys import Secret
@@ -47,6 +47,7 @@ from .targets import Pool, Target, Tier
 
 if TYPE_CHECKING:
     from .ledger import SqliteLedger
+    from .ledger.labels import Source
 
 __all__ = ["AsyncResponseStream", "Call", "Look", "ResponseStream", "Router"]
 
@@ -140,6 +141,7 @@ class Router:
         if isinstance(ledger, str | Path):
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
+        self._told_of_labels = False
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -496,6 +498,49 @@ class Router:
         anchors the next estimate."""
         tokens = estimated.input_tokens or 0 if counted is None else counted
         self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=counted is not None)
+
+    # -- outcomes ------------------------------------------------------------------------------------------------
+
+    def outcome(
+        self,
+        decision: Decision | str | None = None,
+        *,
+        conversation_id: str | None = None,
+        role: str | None = None,
+        ok: bool | None = None,
+        score: float | None = None,
+        source: Source = "check",
+        name: str | None = None,
+    ) -> None:
+        """Notes in the ledger how a step (its decision, or the id of it) or a whole conversation went. Returns at once.
+
+        `ok`, `score` (any finite number) or both. `source` says who knows: `check` (code that can tell: tests, a
+        schema, a guardrail), `person`, `benchmark` or `judge` (a model's opinion: shown, and certifies nothing). `role`
+        narrows what is said of a conversation to one that took part; `name` tells several checks from each other.
+        Raises RequestError for what cannot be meant; a fault of the ledger is logged and never raised.
+
+        >>> router = Router(["openai/gpt-4.1-nano"])
+        >>> router.outcome("a1b2", ok=False, source="person")
+        """
+        label = Label(
+            at=self._clock.now(),
+            decision_id=decision.id if isinstance(decision, Decision) else decision,
+            conversation_id=conversation_id,
+            role=role,
+            ok=ok,
+            score=score,
+            source=source,
+            name=name,
+        )
+        try:
+            append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
+            if append is not None:
+                append(label)
+            elif not self._told_of_labels:
+                self._told_of_labels = True
+                logger.warning("the ledger %s keeps no outcomes (no `append_label`)", type(self.ledger).__name__)
+        except Exception:
+            logger.exception("the ledger did not take an outcome")
 
     # -- what is held --------------------------------------------------------------------------------------------
 

@@ -20,11 +20,13 @@ from rich.text import Text
 
 from agentroute.errors import ConfigError, printable
 from agentroute.figures import count, percent, usd
+from agentroute.learning.outcomes import Counted, counted, within
 from agentroute.ledger.entries import KEYS
-from agentroute.ledger.reading import read_entries, read_gaps
+from agentroute.ledger.reading import read_assignments, read_entries, read_gaps, read_labels
 from agentroute.ledger.report import Figures, Report, report
 
 from .options import LEDGER_VARIABLE, ledger_path, stdout
+from .outcomes_console import outcomes_dict, render_outcomes
 from .tables import fitted
 
 __all__ = ["command", "render", "to_csv"]
@@ -82,14 +84,18 @@ def command(
     if not found.totals.steps:
         when = " in that time" if since or until else " yet"
         raise ConfigError(f"the ledger {str(path)!r} holds no decision{when}")
+    labels = list(read_labels(path))
+    known = within(counted(read_assignments(path), labels), start, end) if labels else Counted()
     if as_json:
-        typer.echo(json.dumps({"ledger": str(path), **found.to_dict()}, indent=2))
+        typer.echo(json.dumps({"ledger": str(path), **found.to_dict(), "outcomes": outcomes_dict(known)}, indent=2))
     elif as_csv:
         typer.echo(to_csv(found), nl=False)
     else:
         console = stdout()
         console.print(Text(str(path), style="dim"), soft_wrap=True)
         console.print(render(found, width=console.width))
+        if labels:
+            console.print(render_outcomes(known))
 
 
 def _time(text: str | None, option: str, now: datetime) -> datetime | None:

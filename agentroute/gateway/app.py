@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from agentroute import __version__
 from agentroute.decisions import Decision
-from agentroute.errors import AgentRouteError, RequestError, UnknownTarget
+from agentroute.errors import AgentRouteError, RequestError, UnknownTarget, unknown_key
 from agentroute.providers.keys import Secret
 from agentroute.router import Router
 from agentroute.routing.prefix import Prefix
@@ -96,6 +96,7 @@ class Gateway:
             get("/v1/models/{name:path}", self._model),
             get("/v1beta/models", self._gemini_models),
             get("/v1/decisions/{id}", self._decision),
+            Route("/v1/decisions/{id}/outcome", _Endpoint(self, CHAT, self._outcome)),
             get("/metrics", self._metrics),
             Route("/healthz", _Endpoint(self, CHAT, self._health, methods=_GET, open_to_all=True)),
             Route("/readyz", _Endpoint(self, CHAT, self._readiness, methods=_GET, open_to_all=True)),
@@ -271,6 +272,19 @@ class Gateway:
             raise Refused(404, "decision_not_found", "this decision is not kept (any more); the ledger has every one")
         return await request.answer(decision.to_dict())
 
+    async def _outcome(self, request: _Request) -> int:
+        """What the client says of a step: `ok`, `score`, `source` and `name`, as `Router.outcome` takes them."""
+        told = await request.body(self.settings)
+        for field in told:
+            if field not in _OUTCOME:
+                raise RequestError(unknown_key(field, _OUTCOME))
+        found, key = str(request.params["id"]), request.passed.key
+        owner, decision = self._decisions.get(found, (None, None))
+        if (decision is None and self.settings.keys) or owner != (None if key is None else key.name):
+            raise Refused(404, "decision_not_found", "this decision is not kept (any more)")
+        self.router.outcome(found, **told)
+        return await request.answer({"noted": True})
+
     async def _metrics(self, request: _Request) -> int:
         key = request.passed.key
         if key is not None and not key.metrics:
@@ -295,6 +309,7 @@ class Gateway:
         )
 
 
+_OUTCOME: Final = ("ok", "score", "source", "name")
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
 _REFUSED: Final = {

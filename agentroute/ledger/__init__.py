@@ -1,17 +1,18 @@
-"""Where decisions are kept: appended once per step, off the way of the call."""
+"""Where decisions are kept, and what is said of them: appended once per step, off the way of the call."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from .base import Ledger
+from .labels import Assignment, Label
 from .memory import MemoryLedger
 from .totals import Gap, Totals
 
 if TYPE_CHECKING:
     from .sqlite import SqliteLedger
 
-__all__ = ["Gap", "Ledger", "MemoryLedger", "SqliteLedger", "Totals"]
+__all__ = ["Assignment", "Gap", "Label", "Ledger", "MemoryLedger", "SqliteLedger", "Totals"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""Reads a ledger's file: decisions and entries one by one, gaps, totals. Never writes, and may run beside a writer."""
+"""Reads a ledger's file: decisions, entries and labels one by one, gaps, totals.
+
+Never writes, and may run beside a writer.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,20 @@ from agentroute.decisions import Decision
 from agentroute.errors import ConfigError, printable
 
 from .entries import COLUMNS, KEYS, Entry, moment
+from .labels import Assignment, Label
 from .schema import connect_reading, open_reading
 from .totals import Gap, Totals
 
-__all__ = ["StoredDecisions", "is_ledger", "read_decisions", "read_entries", "read_gaps", "read_totals"]
+__all__ = [
+    "StoredDecisions",
+    "is_ledger",
+    "read_assignments",
+    "read_decisions",
+    "read_entries",
+    "read_gaps",
+    "read_labels",
+    "read_totals",
+]
 
 
 def is_ledger(path: str | Path) -> bool:
@@ -94,6 +107,24 @@ def read_entries(path: str | Path, *, since: datetime | None = None, until: date
         yield _made(path, _entry, row)
 
 
+def read_labels(path: str | Path) -> Iterator[Label]:
+    """What was said of steps and conversations, in the order in which it came."""
+    query = "SELECT at, decision_id, conversation_id, role, ok, score, source, name FROM labels ORDER BY seq"
+    for row in _rows(path, query, []):
+        yield _made(path, _label, row)
+
+
+def read_assignments(path: str | Path) -> Iterator[Assignment]:
+    """Which target each step was meant for, oldest first."""
+    query = (
+        "SELECT id, created_at, conversation_id, json_extract(decision, '$.context.previous_id'), "
+        "COALESCE(role, agent), COALESCE(json_extract(decision, '$.candidates[0].target'), target), cost "
+        "FROM decisions ORDER BY created_at, seq"
+    )
+    for row in _rows(path, query, []):
+        yield _made(path, _assignment, row)
+
+
 def read_gaps(path: str | Path, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[Gap]:
     """Gaps that reach into the time from `since` to before `until`, each whole."""
     query = "SELECT since, until, steps, unpriced, cost, baseline_cost, savings FROM gaps ORDER BY since, seq"
@@ -150,6 +181,23 @@ _MONEY = ("cost", "baseline_cost", "savings")
 _COUNTS = ("attempts", "fallbacks", "duplicates")
 _SECONDS = ("duration_s", "first_content_s")
 _WORDS = tuple(name for name in COLUMNS if name not in (*_MONEY, *_COUNTS, *_SECONDS))
+
+
+def _label(row: Any) -> Label:
+    at, decision_id, conversation_id, role, ok, score, source, name = row
+    return Label(
+        datetime.fromisoformat(at), decision_id, conversation_id, role, None if ok is None else bool(ok), score, source,
+        name,
+    )  # fmt: skip
+
+
+def _assignment(row: Any) -> Assignment:
+    step, at, conversation_id, previous_id, role, target, cost = row
+    words = (step, conversation_id, previous_id, role, target)
+    if not all(isinstance(word, str | None) for word in words) or step is None or target is None:
+        raise TypeError("no text")
+    when, spent = datetime.fromisoformat(at), None if cost is None else _money(cost)
+    return Assignment(step, when, conversation_id, previous_id, role, target, spent)
 
 
 def _number(value: Any, kind: type[int] | type[float]) -> Any:

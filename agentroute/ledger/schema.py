@@ -84,6 +84,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE decisions ADD COLUMN cost_source TEXT",
         "ALTER TABLE decisions ADD COLUMN cost_problem TEXT",
     ),
+    (
+        """CREATE TABLE labels (
+             seq INTEGER PRIMARY KEY,
+             writer TEXT NOT NULL,
+             at TEXT NOT NULL,
+             decision_id TEXT,
+             conversation_id TEXT,
+             role TEXT,
+             ok INTEGER,
+             score REAL,
+             source TEXT NOT NULL,
+             name TEXT)""",
+    ),
 )
 """Script n brings a file from version n to n + 1. A script that was released is never edited."""
 

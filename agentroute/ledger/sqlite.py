@@ -18,7 +18,8 @@ from typing import Self
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
 
-from .reading import StoredDecisions, read_decisions, read_gaps, read_totals
+from .labels import Assignment, Label
+from .reading import StoredDecisions, read_assignments, read_decisions, read_gaps, read_labels, read_totals
 from .schema import connect, identity, leave, prepare
 from .totals import Gap, Tally, Totals
 from .writing import write
@@ -73,13 +74,14 @@ class SqliteLedger:
     def _begin(self) -> None:
         """The state of one process. A forked child begins anew: what the parent queued, the parent will write."""
         self.failures = 0
+        self.lost_labels = 0
         self._writer = secrets.token_hex(8)
         self._written = Totals()
         self._file: tuple[int, int] | None = None
         # Not a Condition: an append may interrupt another one of its own thread, from the finalizer of a stream that
         # was given up, and must not wait for it. Both queues let it in. Looked up at
         # this moment, since gevent puts its own there.
-        self._queue: queue.SimpleQueue[Decision | _Token | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Decision | Label | _Token | None] = queue.SimpleQueue()
         self._hurry: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._dropped: Tally[Gap] = Tally()
         self._starting = False
@@ -103,6 +105,18 @@ class SqliteLedger:
         if self._thread is None:
             self._start()
 
+    def append_label(self, label: Label) -> None:
+        """Queues what is said of a step or a conversation. Where the queue is full it is lost, counted in
+        `lost_labels` and logged once."""
+        if self._queue.qsize() >= self._queue_size:
+            self.lost_labels += 1
+            if self.lost_labels == 1:
+                logger.warning("the ledger %s has no room for outcomes; `lost_labels` counts them", self.path)
+        else:
+            self._queue.put(label)
+        if self._thread is None:
+            self._start()
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is not None or self._starting:
@@ -122,7 +136,7 @@ class SqliteLedger:
     def _run(self) -> None:
         # The connection is a local of this frame: after a fork the child cannot reach it, and so cannot close it.
         connection: sqlite3.Connection | None = None
-        batch: list[Decision] = []
+        batch: list[Decision | Label] = []
         tokens: list[_Token] = []
         last = False
         while not (last and self._queue.empty()):
@@ -171,7 +185,7 @@ class SqliteLedger:
         """Another file: what was written before is in the totals of that one."""
         self._writer, self._written, self._file = secrets.token_hex(8), Totals(), None
 
-    def _collect(self, batch: list[Decision], tokens: list[_Token]) -> None:
+    def _collect(self, batch: list[Decision | Label], tokens: list[_Token]) -> None:
         """Waits for the first decision, then for a while, then takes what is there. A failed batch is still there."""
         if not batch:
             self._keep(self._queue.get(), batch, tokens)
@@ -183,7 +197,9 @@ class SqliteLedger:
             except queue.Empty:
                 return
 
-    def _keep(self, item: Decision | _Token | None, batch: list[Decision], tokens: list[_Token]) -> None:
+    def _keep(
+        self, item: Decision | Label | _Token | None, batch: list[Decision | Label], tokens: list[_Token]
+    ) -> None:
         if isinstance(item, _Token):
             tokens.append(item)
         elif item is not None:
@@ -195,10 +211,13 @@ class SqliteLedger:
         except queue.Empty:
             pass
 
-    def _give_up(self, batch: list[Decision]) -> None:
+    def _give_up(self, batch: list[Decision | Label]) -> None:
         """The ledger is being closed and the file cannot be written: what waits is a gap, should it go on."""
-        for decision in batch:
-            self._dropped.add(Gap.of(decision))
+        for item in batch:
+            if isinstance(item, Label):
+                self.lost_labels += 1
+            else:
+                self._dropped.add(Gap.of(item))
         gap = self._dropped.sum
         steps = 0 if gap is None else gap.totals.steps
         logger.error("the ledger %s was closed with decisions that could not be written: %d", self.path, steps)
@@ -262,6 +281,18 @@ class SqliteLedger:
         """Some of `decisions`, by time or by any key of a report: `select(target="small")`."""
         self.flush()
         return read_decisions(self.path, since=since, until=until, newest_first=newest_first, **equal)
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """What was said of steps and conversations, also by other processes, in the order in which it came."""
+        self.flush()
+        return tuple(read_labels(self.path))
+
+    @property
+    def assignments(self) -> Iterator[Assignment]:
+        """Which target each step was meant for, oldest first."""
+        self.flush()
+        return read_assignments(self.path)
 
     @property
     def gaps(self) -> tuple[Gap, ...]:

@@ -1,4 +1,4 @@
-"""One batch of decisions as one transaction: rows, the gap before them, and the writer's totals after them."""
+"""One batch as one transaction: decisions, labels, the gap before them, and the writer's totals after them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from agentroute.decisions import Decision
 
 from .entries import COLUMNS, Entry, moment
+from .labels import Label
 from .totals import Gap, Totals
 
 __all__ = ["write"]
@@ -20,6 +21,10 @@ logger = logging.getLogger("agentroute")
 
 _INSERT = (
     f"INSERT INTO decisions (writer, {', '.join(COLUMNS)}, decision) VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"
+)
+_INSERT_LABEL = (
+    "INSERT INTO labels (writer, at, decision_id, conversation_id, role, ok, score, source, name) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _NOT_STORABLE = (
     AttributeError,
@@ -35,7 +40,7 @@ _MONEY = frozenset({"cost", "baseline_cost", "savings"})
 
 
 def write(
-    connection: sqlite3.Connection, writer: str, decisions: Iterable[Decision], gap: Gap | None, before: Totals
+    connection: sqlite3.Connection, writer: str, batch: Iterable[Decision | Label], gap: Gap | None, before: Totals
 ) -> Totals:
     """Commits all of it or nothing, and returns the writer's totals, which were `before`.
 
@@ -45,13 +50,19 @@ def write(
     totals = before
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for decision in decisions:
+        for item in batch:
             try:
-                connection.execute(_INSERT, _row(writer, decision))
-                totals += Totals.of(decision)
+                if isinstance(item, Label):
+                    connection.execute(_INSERT_LABEL, _label(writer, item))
+                    continue
+                connection.execute(_INSERT, _row(writer, item))
+                totals += Totals.of(item)
             except _NOT_STORABLE as error:
-                logger.warning("decision %r cannot be stored: %s", decision.id, type(error).__name__)
-                gap = Gap.of(decision) if gap is None else gap + Gap.of(decision)
+                if isinstance(item, Label):
+                    logger.warning("an outcome cannot be stored: %s", type(error).__name__)
+                    continue
+                logger.warning("decision %r cannot be stored: %s", item.id, type(error).__name__)
+                gap = Gap.of(item) if gap is None else gap + Gap.of(item)
         if gap is not None:
             connection.execute(
                 "INSERT INTO gaps (writer, since, until, steps, unpriced, cost, baseline_cost, savings) "
@@ -72,6 +83,11 @@ def _row(writer: str, decision: Decision) -> tuple[Any, ...]:
     entry = Entry.of(decision)
     values = (_text(getattr(entry, name)) if name in _MONEY else getattr(entry, name) for name in COLUMNS)
     return (writer, *values, json.dumps(decision.to_dict(), separators=(",", ":")))
+
+
+def _label(writer: str, label: Label) -> tuple[Any, ...]:
+    about = label.decision_id, label.conversation_id, label.role
+    return (writer, moment(label.at), *about, label.ok, label.score, label.source, label.name)
 
 
 def _sums(totals: Totals) -> tuple[int, int, str, str, str]:

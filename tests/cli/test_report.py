@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from agentroute.cli import app, main
 from agentroute.cli.options import ledger_path
 from agentroute.decisions import Decision, StepContext
-from agentroute.ledger import SqliteLedger
+from agentroute.ledger import Label, SqliteLedger
 from tests.ledger.test_sqlite import DONE, locked
 
 Run = Callable[..., str]
@@ -213,3 +213,31 @@ def test_a_narrow_table_leaves_columns_out_and_names_them(tmp_path: Path, run: R
     shown = run("--ledger", path)
     assert any(line.startswith("anthropic/claude-sonnet-5-5 ") for line in map(str.strip, shown.splitlines()))
     assert "Left out at this width: dup" in shown
+
+
+def test_outcomes_stand_by_role_and_the_target_assigned(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "ledger.db"
+    with SqliteLedger(path) as ledger:
+        for number in range(10):
+            context = StepContext(conversation_id=f"c{number}", role="coder")
+            ledger.append(step(number, context=context, cost=Decimal("0.01")))
+            at = datetime(2026, 11, 25, tzinfo=UTC)
+            ledger.append_label(Label(at, conversation_id=f"c{number}", ok=number > 1, source="person"))
+            ledger.append_label(Label(at, decision_id=f"d{number}", ok=number != 1, source="check", name="tests"))
+        ledger.append_label(Label(at, conversation_id="c3", ok=True, source="judge"))
+        ledger.append_label(Label(at, decision_id="gone", ok=True))
+    shown = run("--ledger", path)
+    assert "coder small 10 80% 44%-97%" in " ".join(shown.split())
+    assert "checks of coder: noticed 1 of 2 failures (95 %: 1%-99%)" in shown
+    assert "1 label of steps or conversations that this ledger does not hold" in shown
+    assert max(map(len, shown.splitlines()[1:])) <= 80  # the first line is the path
+    told = json.loads(run("--ledger", path, "--json"))["outcomes"]
+    (row,) = told["by_role_and_target"]
+    assert (row["role"], row["target"], row["n"], row["ok"], row["judged"]) == ("coder", "small", 10, 8, 1)
+    assert (row["cost"], row["cost_per_success"], told["unmatched"]) == ("0.10", "0.012500", 1)
+    since = json.loads(run("--ledger", path, "--json", "--since", "2026-11-21"))["outcomes"]
+    assert since["by_role_and_target"][0]["n"] == 6
+
+
+def test_without_outcomes_nothing_is_said_of_them(ledger: Path, run: Run) -> None:
+    assert "assigned to" not in run("--ledger", ledger)

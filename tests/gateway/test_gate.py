@@ -56,6 +56,7 @@ ROUTES = [
     ("GET", "/v1/models/m"),
     ("GET", "/v1beta/models"),
     ("GET", "/v1/decisions/x"),
+    ("POST", "/v1/decisions/x/outcome"),
     ("GET", "/metrics"),
     ("GET", "/"),
     ("GET", "/unknown"),

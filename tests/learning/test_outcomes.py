@@ -1,0 +1,182 @@
+"""Outcomes: once per episode and role, for the target assigned at the start; a judge certifies nothing."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from agentroute.learning.outcomes import Outcome, counted, exact_interval, results, sensitivities, within
+from agentroute.ledger import Assignment, Label
+
+NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+def step(number: int, target: str = "small", **facts: Any) -> Assignment:
+    known: dict[str, Any] = {"conversation_id": "c", "previous_id": None, "role": "coder", "cost": Decimal("0.01")}
+    return Assignment(id=f"d{number}", at=NOON + timedelta(minutes=number), target=target, **{**known, **facts})
+
+
+def label(minute: int = 0, **facts: Any) -> Label:
+    facts = facts if "decision_id" in facts or "conversation_id" in facts else {"conversation_id": "c", **facts}
+    return Label(at=NOON + timedelta(hours=1, minutes=minute), **{"ok": True, **facts})
+
+
+def one(steps: list[Assignment], labels: list[Label]) -> Outcome:
+    (outcome,) = counted(steps, labels).outcomes
+    return outcome
+
+
+def test_an_escalated_run_counts_for_the_target_it_began_on() -> None:
+    steps = [step(1), step(2), step(3, "strong"), step(4, "strong")]
+    outcome = one(steps, [label()])
+    assert (outcome.target, outcome.ok, outcome.decision_id, outcome.episode) == ("small", True, "d1", "c")
+    assert counted(steps, [label()]).costs[outcome] == Decimal("0.04")
+
+
+@pytest.mark.parametrize("n_labels", [1, 2, 7])
+def test_many_labels_of_one_episode_count_once(n_labels: int) -> None:
+    steps = [step(number) for number in range(5)]
+    found = counted(steps, [label(decision_id=f"d{number % 5}") for number in range(n_labels)])
+    assert (len(found.outcomes), found.unmatched) == (1, 0)
+
+
+def test_each_role_of_a_conversation_has_its_own_outcome() -> None:
+    steps = [step(1, "strong", role="lead"), step(2), step(3, role="lead"), step(4, "strong")]
+    both = counted(steps, [label(ok=False)]).outcomes
+    assert {(each.role, each.target, each.ok) for each in both} == {
+        ("lead", "strong", False),
+        ("coder", "small", False),
+    }
+    assert one(steps, [label(role="coder")]).role == "coder"
+    assert one(steps, [label(decision_id="d3")]).target == "strong"
+
+
+def test_steps_without_a_conversation_are_chained_by_what_came_before() -> None:
+    steps = [step(number, "small" if number == 1 else "strong", conversation_id=None) for number in (1, 2, 3)]
+    steps = [steps[0], *(replace(each, previous_id=f"d{n}") for n, each in enumerate(steps[1:], 1))]
+    assert one(steps, [label(decision_id="d3")]).target == "small"
+    alone = one([step(9, conversation_id=None)], [label(decision_id="d9")])
+    assert alone.episode == "d9"
+
+
+@pytest.mark.parametrize(
+    ("labels", "ok", "source"),
+    [
+        ([label(source="check", ok=True), label(source="person", ok=False)], False, "person"),
+        ([label(source="person", ok=True), label(1, source="check", ok=False)], True, "person"),
+        ([label(source="benchmark", ok=True), label(1, source="check", ok=False)], True, "benchmark"),
+        ([label(source="person", ok=False), label(1, source="benchmark", ok=True)], False, "person"),
+        ([label(source="judge", ok=True), label(1, source="check", ok=False)], False, "check"),
+    ],
+)
+def test_the_best_source_holds(labels: list[Label], ok: bool, source: str) -> None:
+    for order in permutations(labels):
+        outcome = one([step(1)], list(order))
+        assert (outcome.ok, outcome.source) == (ok, source)
+
+
+def test_of_one_check_the_latest_holds_and_all_checks_must_pass() -> None:
+    failed = label(0, decision_id="d1", name="tests", ok=False)
+    passed = label(5, decision_id="d2", name="tests")
+    other = label(3, decision_id="d1", name="schema", ok=False)
+    steps = [step(1), step(2)]
+    for order in permutations([failed, passed]):
+        assert one(steps, list(order)).ok
+    assert one(steps, [failed, passed, other]).ok is False
+    assert one(steps, [failed, passed, other, label(1)]).ok is True, "what is said of the whole conversation holds"
+
+
+def test_a_judge_is_shown_and_certifies_nothing() -> None:
+    found = counted([step(1)], [label(source="judge", ok=True)])
+    assert found.outcomes == ()
+    assert [each.ok for each in found.judged] == [True]
+    (row,) = results(found)
+    assert (row.n, row.judged, row.judged_ok, row.interval, row.cost) == (0, 1, 1, (0.0, 1.0), None)
+
+
+def test_a_score_alone_is_no_verdict() -> None:
+    found = counted([step(1)], [Label(NOON, conversation_id="c", score=0.25)])
+    (row,) = results(found)
+    assert (found.outcomes[0].ok, row.n, row.scored, row.score) == (None, 0, 1, 0.25)
+
+
+def test_what_names_nothing_here_is_unmatched() -> None:
+    labels = [label(decision_id="gone"), label(conversation_id="gone"), label(role="nobody"), label()]
+    assert counted([step(1)], labels).unmatched == 3
+    assert counted([], [label()]).unmatched == 1
+    assert counted([step(1)], []).outcomes == ()
+
+
+def test_sums_by_role_and_target_with_what_a_success_costs() -> None:
+    steps = [step(n, conversation_id=f"c{n}", target="small" if n % 2 else "strong") for n in range(8)]
+    steps[0] = replace(steps[0], cost=None)
+    labels = [label(conversation_id=f"c{n}", ok=n not in (1, 3)) for n in range(8)]
+    small, strong = results(counted(steps, labels))
+    assert (small.target, small.n, small.ok, small.cost, small.cost_per_success) == (
+        "small",
+        4,
+        2,
+        Decimal("0.04"),
+        Decimal("0.02"),
+    )
+    assert (strong.n, strong.ok, strong.cost) == (4, 4, None), "one bill is unknown"
+    assert small.to_dict()["interval"] == list(exact_interval(2, 4))
+
+
+def test_checks_are_measured_against_persons_only() -> None:
+    def run(number: int, person: bool | None, check: bool) -> Iterator[Label]:
+        yield label(conversation_id=f"c{number}", ok=check, source="check")
+        if person is not None:
+            yield label(1, conversation_id=f"c{number}", ok=person, source="person")
+
+    runs = [(False, False), (False, False), (False, True), (True, True), (True, False), (None, False)]
+    steps = [step(n, conversation_id=f"c{n}") for n in range(len(runs))]
+    found = counted(steps, [each for n, (person, check) in enumerate(runs) for each in run(n, person, check)])
+    (row,) = sensitivities(found)
+    assert (row.failed, row.noticed, row.succeeded, row.alarmed) == (3, 2, 2, 1)
+
+
+def test_a_failure_that_was_repaired_is_noticed_all_the_same() -> None:
+    found = counted([step(1), step(2)], [label(0, decision_id="d1", ok=False), label(1, decision_id="d2")])
+    assert [each.ok for each in found.outcomes] == [True]
+    assert found.noticed == set(found.outcomes)
+
+
+def test_a_span_of_time_is_that_of_the_episodes_beginnings() -> None:
+    found = counted([step(1), step(500, conversation_id="later")], [label(), label(conversation_id="later")])
+    late = within(found, NOON + timedelta(minutes=400), None)
+    assert [each.episode for each in late.outcomes] == ["later"]
+    assert [each.episode for each in within(found, None, NOON + timedelta(minutes=400)).outcomes] == ["c"]
+
+
+@pytest.mark.parametrize(("ok", "n"), [(0, 1), (1, 1), (0, 29), (59, 59), (8, 10), (230, 250), (3, 1000)])
+def test_the_interval_is_exact(ok: int, n: int) -> None:
+    """Each end is the rate at which so much or more (so little or less) has a chance of 2.5 %."""
+    low, high = exact_interval(ok, n)
+
+    def chance(p: float, least: int, most: int) -> float:
+        return math.fsum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(least, most + 1))
+
+    assert low <= ok / n <= high
+    if ok:
+        assert chance(low, ok, n) == pytest.approx(0.025, rel=1e-4)
+    if ok < n:
+        assert chance(high, 0, ok) == pytest.approx(0.025, rel=1e-4)
+
+
+def test_the_interval_covers() -> None:
+    rng = random.Random(7)
+    held = 0
+    for _ in range(400):
+        ok = sum(rng.random() < 0.9 for _ in range(40))
+        low, high = exact_interval(ok, 40)
+        held += low <= 0.9 <= high
+    assert held / 400 >= 0.95
