@@ -142,7 +142,7 @@ class TooLongOnce:
         if request.model in self._told or not any(message.tool_results for message in asked.messages):
             return None
         self._told.add(request.model)
-        message = "prompt has 450000 tokens, 400000 are allowed"
+        message = "prompt is too long: 450000 tokens > 400000 maximum"
         return Fault.error(400, code="context_length_exceeded", message=message)
 
 
