@@ -48,7 +48,8 @@ SHELLS = ("exec_command", "shell", "bash", "run_shell_command", "list_directory"
 @dataclass(frozen=True)
 class Tooling:
     """How one coding tool is started. `{url}` is the gateway's. `closed_proxy`: it leaves loopback out of its proxy;
-    `compacts` and `compacting`: arguments and variables that make it compact early."""
+    `compacts` and `compacting`: arguments and variables that make it compact early; `resumed`: the command of a second turn,
+    for a tool that compacts before one."""
 
     upstream: str
     command: tuple[str, ...]
@@ -57,6 +58,7 @@ class Tooling:
     closed_proxy: bool = True
     compacts: tuple[str, ...] = ()
     compacting: Mapping[str, str] = field(default_factory=dict)
+    resumed: tuple[str, ...] = ()
 
 
 CODEX = """model = "auto"
@@ -114,6 +116,7 @@ TOOLS: dict[str, Tooling] = {
         ("gemini", "-m", "agentroute-auto", "-p", ASK, "--yolo"),
         {"GEMINI_API_KEY": "any", "GOOGLE_GEMINI_BASE_URL": "{url}", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
         {".gemini/settings.json": json.dumps(GEMINI)},
+        resumed=("gemini", "-m", "agentroute-auto", "--resume", "latest", "-p", "Say it again.", "--yolo"),
     ),
     "qwen": Tooling(
         "gemini",
@@ -159,6 +162,7 @@ SUMMARY = (
     "detailed summary of the conversation",
     "anchored context summarization",
     "state_snapshot",
+    "Here is the conversation so far:",
 )
 
 
@@ -204,19 +208,21 @@ def run(
     path = f"{npm}/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"
     quiet = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "TERM": "dumb", "LANG": "C.UTF-8"}
     command = [*tool.command[:-1], *more, tool.command[-1]] if more else list(tool.command)
-    try:
-        ran = subprocess.run(
-            command,
-            cwd=work,
-            env={"HOME": str(home), "PATH": path, **closed, **quiet, **known},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        return False, f"not done after {seconds:g} s"
-    said = f"{ran.stdout}\n{ran.stderr}"
+    said = ""
+    for each in [command, list(tool.resumed)] if early and tool.resumed else [command]:
+        try:
+            ran = subprocess.run(
+                each,
+                cwd=work,
+                env={"HOME": str(home), "PATH": path, **closed, **quiet, **known},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            return False, f"not done after {seconds:g} s"
+        said = f"{ran.stdout}\n{ran.stderr}"
     return SIGN in said, said.strip()[-200:].replace("\n", " / ")
 
 
@@ -240,7 +246,7 @@ def main() -> None:
             if compact and name == "opencode":
                 fault = TooLongOnce()
             more = tool.compacts if compact else ()
-            results = 3 if compact and name in ("claude", "gemini", "qwen") else 1
+            results = 3 if compact and name in ("claude", "qwen") else 1
             script = partial(reply, results=results)
             with ScriptedProvider(script, fault=fault) as provider, tempfile.TemporaryDirectory() as folder:
                 targets = [

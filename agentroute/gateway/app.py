@@ -29,6 +29,7 @@ from . import compaction
 from .answers import Answer, Receive, Scope, Send, error_headers, send_json
 from .bodies import bound_size, parse, read_body
 from .checking import check, elsewhere
+from .context_edits import edited
 from .doors import Asked, Door
 from .doors.anthropic_messages import DOOR as MESSAGES
 from .doors.gemini import DOOR as GEMINI
@@ -148,6 +149,8 @@ class Gateway:
                 compacting = compaction.asks(body)
                 body = compaction.as_request(body) if compacting else body
             asked = door.read(body, request.headers)
+            if door is MESSAGES:
+                asked = replace(asked, request=edited(asked.request, router.pool))
             if model is not None or stream is not None:
                 chat = replace(asked.request, model=model if model is not None else asked.request.model)
                 asked = replace(asked, request=chat, stream=bool(stream))
