@@ -48,8 +48,8 @@ SHELLS = ("exec_command", "shell", "bash", "run_shell_command", "list_directory"
 @dataclass(frozen=True)
 class Tooling:
     """How one coding tool is started. `{url}` is the gateway's. `closed_proxy`: it leaves loopback out of its proxy;
-    `compacts` and `compacting`: arguments and variables that make it compact early; `resumed`: the command of a second turn,
-    for a tool that compacts before one."""
+    `compacts` and `compacting`: arguments and variables that make it compact early; `resumed`: the command of a second
+    turn, for a tool that compacts before one."""
 
     upstream: str
     command: tuple[str, ...]
