@@ -34,6 +34,7 @@ __all__ = [
     "default_models",
     "facts",
     "iter_models",
+    "maker_of",
     "next_change",
     "price_of",
     "read_on",
@@ -136,6 +137,19 @@ def default_models(provider: str, on: date | None = None) -> tuple[str, ...]:
     """One model for each tier of this provider that has one, from budget to premium; empty where we name none."""
     rows = (row for row in served(on) if row.default and _key(row.provider) == _key(provider))
     return tuple(row.model for row in sorted(rows, key=lambda row: row.tier.rank))
+
+
+def maker_of(model: str) -> str | None:
+    """The provider that a model's bare name is of: by its row here, else as genai-prices tells names; None if neither
+    knows it.
+
+    >>> maker_of("claude-opus-5-5"), maker_of("house-model")
+    ('anthropic', None)
+    """
+    name = model.lower()
+    row = next((row for row in facts() if row.model.lower() == name), None)
+    found = prices.provider_of(name) if row is None else row.provider
+    return next((known for known in PROVIDERS if found in (known, prices.price_id(known))), None)
 
 
 def tier_of_output_price(output: Decimal) -> Tier:
@@ -292,8 +306,15 @@ def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Ta
         max_input_tokens=_first(target.max_input_tokens, row and row.max_input_tokens, rules.max_input_tokens),
         max_output_tokens=limit,
         capabilities=capabilities,
-        cache_ttl_s=_first(target.cache_ttl_s, ttl, _table().cache_ttl_s.get(_key(target.provider))),
+        cache_ttl_s=_first(target.cache_ttl_s, ttl, _cache_ttl_s(target.provider, price)),
     )
+
+
+def _cache_ttl_s(provider: str, price: Price | None) -> float | None:
+    """How long this provider's caches hold: its own row, else the assumption for all that have a price for them."""
+    known = _table().cache_ttl_s
+    cached = price is not None and price.cache_read is not None
+    return known.get(_key(provider), known["*"] if cached else None)
 
 
 def _rules(target: Target, capabilities: Capabilities) -> ModelRules:

@@ -38,7 +38,7 @@ def command(
     Makes no call. Ends with 1 if the file is wrong or no target can be called, else with 0: a warning is no error.
     """
     with _silence():
-        router = Router() if config is None else Router.from_config(config, ledger=None)
+        router = Router() if config is None else Router.from_config(config, ledger=None, recording=None)
     served = [] if config is None else list(_gateway(config, router))
     console = stdout(soft_wrap=True)
     for target in router.pool:
@@ -46,6 +46,11 @@ def command(
     settings = [*_settings(router), *(Text(line) for line, doubted in served if not doubted)]
     console.print(Text("\n").join(settings), end="\n\n")
     warnings = [(target.name, text) for target in router.pool for text in _warnings(target)]
+    if router.budget is not None:
+        unpriced = (target.name for target in router.pool if target.price is None)
+        warnings += [
+            (name, "it does not serve a step that has a budget, as nobody could count it") for name in unpriced
+        ]
     warnings += [
         (pair.target, f"never the first choice beside {pair.by!r} (dearer, no higher tier)")
         for pair in router.pool.dominated
@@ -123,6 +128,8 @@ def _settings(router: Router) -> Iterator[Text]:
     yield Text(f"strategy {router.strategy}; savings are counted against {router.baseline.name}")
     for name, policy in router.roles.items():
         yield Text(f"role {name}: {_policy(policy)}")
+    if router.budget is not None:
+        yield Text(f"budget: {router.budget}")
 
 
 def _gateway(config: Path, router: Router) -> Iterator[tuple[str, bool]]:

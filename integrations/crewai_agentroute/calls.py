@@ -13,12 +13,13 @@ from agentroute import AgentRouteError, BadResponse, Constraints, StreamInterrup
 from agentroute.call import Call
 from agentroute.events import Event, fold
 
-from .answers import made_call, tool_calls, written_usage
+from .answers import made_call, read_native, tool_calls, written_usage
 from .attempts import Attempts, NativeAnswer, cut
 from .context import context_of
 from .errors import told_to_crewai
 from .events import Announcer
 from .failures import told_of_failure
+from .guardrails import answered_by
 from .requests import Asked, read_request
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class RoutedCall:
             constraints=Constraints.of(llm.constraints),
             stream=bool(self._stream),
         )
+        call.on_notice = self._announcer.noticed
         attempts = Attempts(
             router=llm.router,
             asked=asked,
@@ -84,6 +86,8 @@ class RoutedCall:
     def result(self) -> Any:
         """What the caller gets. Raises BadResponse where that would be nothing."""
         self._count()
+        if self._native is not None and self._call is not None:
+            self._call.answered(lambda: read_native(self._native))
         value, call_type = self._value()
         self._completed(value, call_type)
         if isinstance(value, str) and call_type is LLMCallType.LLM_CALL:
@@ -149,6 +153,7 @@ class RoutedCall:
     def _decided(self) -> None:
         decision = self._decision()
         if decision is not None and decision.outcome != "planned":
+            answered_by(self._llm.router, decision)
             self._announcer.decided(decision, self._model())
 
     def _decision(self) -> Any:
