@@ -265,10 +265,10 @@ MODES = ("sync", "async")
 
 
 @contextmanager
-def opened(name: str, mode: str, url: str, gemini_version: str) -> Iterator[Any]:
+def opened(name: str, mode: str, url: str) -> Iterator[Any]:
     """One SDK's client. `url` is without `/v1`."""
     if name == "gemini":
-        options = types.HttpOptions(base_url=url, api_version=gemini_version)
+        options = types.HttpOptions(base_url=url)
         with genai.Client(api_key="k", http_options=options) as client:
             yield client if mode == "sync" else client.aio
         return
@@ -308,10 +308,10 @@ def comparable(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-async def run(name: str, mode: str, url: str, gemini_version: str) -> dict[str, Any]:
+async def run(name: str, mode: str, url: str) -> dict[str, Any]:
     """What each case gave. An exception is a result too."""
     found: dict[str, Any] = {}
-    with opened(name, mode, url, gemini_version) as client:
+    with opened(name, mode, url) as client:
         for case in CASES:
             try:
                 found[case] = comparable(await CLIENTS[name](client, case))
@@ -340,8 +340,8 @@ def gateway(upstream: str) -> Iterator[tuple[str, str]]:
 
 def compare(urls: tuple[str, str], name: str, mode: str) -> dict[str, str]:
     """For each case nothing if both results are equal, else what differs."""
-    one = asyncio.run(run(name, mode, urls[0], "v1"))
-    other = asyncio.run(run(name, mode, urls[1], "v1beta"))
+    one = asyncio.run(run(name, mode, urls[0]))
+    other = asyncio.run(run(name, mode, urls[1]))
     return {case: difference(one[case], other[case]) for case in CASES}
 
 
