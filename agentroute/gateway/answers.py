@@ -174,7 +174,7 @@ class Answer:
                 await out.end(self._ending(encoder.encode(last)))
             return 200
         except Exception as error:
-            if not out.begun:
+            if not (out.begun or out.first):
                 return await self._refuse(send, error)
             await out.end(self.door.failed(self._tell(error), out.first, out.last))
             return 200

@@ -30,6 +30,7 @@ from . import compaction
 from .answers import Answer, Receive, Scope, Send, error_headers, send_json
 from .bodies import bound_size, parse, read_body
 from .checking import check, elsewhere
+from .context_edits import edited
 from .doors import Asked, Door
 from .doors.anthropic_messages import DOOR as MESSAGES
 from .doors.gemini import DOOR as GEMINI
@@ -93,8 +94,10 @@ class Gateway:
             Route("/v1/messages/count_tokens", _Endpoint(self, MESSAGES, self._count_messages)),
             Route("/v1/responses", _Endpoint(self, RESPONSES, self._responses, methods=("POST", "GET"))),
             Route("/v1beta/models/{call:path}", _Endpoint(self, GEMINI, self._gemini, methods=("POST", "GET"))),
+            Route("/v1alpha/models/{call:path}", _Endpoint(self, GEMINI, self._gemini, methods=("POST", "GET"))),
             Route("/models/{call:path}", _Endpoint(self, GEMINI, self._gemini)),
             get("/v1/models", self._models),
+            Route("/v1/models/{call:path}", _Endpoint(self, GEMINI, self._gemini), methods=["POST"]),
             get("/v1/models/{name:path}", self._model),
             get("/v1beta/models", self._gemini_models),
             get("/v1/decisions/{id}", self._decision),
@@ -158,6 +161,8 @@ class Gateway:
                 compacting = compaction.asks(body)
                 body = compaction.as_request(body) if compacting else body
             asked = door.read(body, request.headers)
+            if door is MESSAGES:
+                asked = replace(asked, request=edited(asked.request, router.pool))
             if model is not None or stream is not None:
                 chat = replace(asked.request, model=model if model is not None else asked.request.model)
                 asked = replace(asked, request=chat, stream=bool(stream))

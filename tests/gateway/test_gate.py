@@ -53,6 +53,8 @@ ROUTES = [
     ("POST", "/v1/responses"),
     ("GET", "/v1/responses"),
     ("POST", "/v1beta/models/auto:generateContent"),
+    ("POST", "/v1/models/auto:generateContent"),
+    ("POST", "/v1alpha/models/auto:generateContent"),
     ("POST", "/models/auto:streamGenerateContent"),
     ("POST", "/v1beta/models/auto:countTokens"),
     ("GET", "/v1/models"),
