@@ -251,8 +251,9 @@ def _attempt(
                     for payload in held:
                         yield Emit(payload)
                     held.clear()
-                    yield Emit(reply.payload)
-                elif first_content is None or not held:
+                    reply = yield Emit(reply.payload, and_next=True)
+                    continue
+                if first_content is None or not held:
                     held.append(reply.payload)
                 else:
                     yield Emit(held.pop())
