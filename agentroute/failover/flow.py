@@ -316,11 +316,12 @@ def _timeouts(plan: Plan, target: Target, more: bool, now: float) -> Timeouts:
     half = max(plan.deadline - now, 0.0) / 2
     if half >= given.connect and half >= given.first_content and half >= given.whole_answer:
         return given
-    return replace(
-        given,
-        connect=min(given.connect, half),
-        first_content=min(given.first_content, half),
-        whole_answer=min(given.whole_answer, half),
+    return Timeouts(
+        min(given.connect, half),
+        min(given.first_content, half),
+        given.between_events,
+        min(given.whole_answer, half),
+        given.reasoning,
     )
 
 
