@@ -19,7 +19,7 @@ from agentroute.targets import Pool
 
 from .doors import Asked, Door
 from .errors import Told, tell
-from .headers import decision_headers
+from .headers import decision_headers, notice_headers
 from .performing import Witness
 from .settings import GatewaySettings
 
@@ -138,7 +138,8 @@ class Answer:
         if self.keep is not None:
             self.keep(body)
         _told_figures(body, self.door.usage_path[-1:], decision)
-        await send_json(send, 200, body, decision_headers(decision, self.witness.target, self.witness.attempts))
+        headers = decision_headers(decision, self.witness.target, self.witness.attempts)
+        await send_json(send, 200, body, [*headers, *notice_headers(self.call.notices)])
         return 200
 
     async def _refuse(self, send: Send, error: Exception) -> int:

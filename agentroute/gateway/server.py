@@ -100,12 +100,12 @@ class _Source:
         return settings, router
 
     def _router(self, old: Router) -> Router | None:
-        """A new one if anything but the gateway's own part has changed. What is known of sick targets and of warm
-        prefixes goes on."""
+        """A new one if anything but the gateway's own part has changed. What is known of sick targets, of warm
+        prefixes and of money spent goes on."""
         part = self._routing_part()
         if part == self._routing:
             return None
-        router = Router.from_config(self._path, breakers=old.breakers, affinity=old.affinity)
+        router = Router.from_config(self._path, breakers=old.breakers, affinity=old.affinity, spending=old.spending)
         self._routing = part
         return router
 
