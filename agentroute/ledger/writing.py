@@ -36,6 +36,7 @@ _NOT_STORABLE = (
     sqlite3.ProgrammingError,
 )
 """What the decision itself is to blame for, such as an agent's name that is half of a surrogate pair."""
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _MONEY = frozenset({"cost", "baseline_cost", "savings", "broken_cost"})
 
 
@@ -82,7 +83,7 @@ def write(
 def _row(writer: str, decision: Decision) -> tuple[Any, ...]:
     entry = Entry.of(decision)
     values = (_text(getattr(entry, name)) if name in _MONEY else getattr(entry, name) for name in COLUMNS)
-    return (writer, *values, json.dumps(decision.to_dict(), separators=(",", ":")))
+    return (writer, *values, _ENCODE(decision.to_dict()))
 
 
 def _label(writer: str, label: Label) -> tuple[Any, ...]:
