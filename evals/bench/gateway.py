@@ -219,8 +219,11 @@ def rss(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def load(port: int, *, stream: bool, connections: int, seconds: float) -> tuple[int, list[float]]:
-    """How many calls were answered, and of streams the times between their pieces."""
+async def load(
+    port: int, *, stream: bool, connections: int, seconds: float, over_s: float = 0.0
+) -> tuple[int, list[float]]:
+    """How many calls were answered, and of streams the times between their pieces. The first calls begin one after the
+    other, in `over_s` seconds: streams in step would all end and begin at once."""
     until, done, gaps = time.monotonic() + seconds, 0, []
     body = {"model": "auto", "messages": MESSAGES, "stream": stream, "stream_options": {"include_usage": True}}
     if not stream:
@@ -228,8 +231,9 @@ async def load(port: int, *, stream: bool, connections: int, seconds: float) -> 
     headers = {"authorization": f"Bearer {KEY}"}
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
 
-    async def worker(session: aiohttp.ClientSession) -> None:
+    async def worker(session: aiohttp.ClientSession, begin: float) -> None:
         nonlocal done
+        await asyncio.sleep(begin)
         while time.monotonic() < until:
             async with session.post(url, json=body, headers=headers) as answer:
                 last, raw = time.monotonic(), b""
@@ -243,7 +247,7 @@ async def load(port: int, *, stream: bool, connections: int, seconds: float) -> 
 
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
-        await asyncio.gather(*(worker(session) for _ in range(connections)))
+        await asyncio.gather(*(worker(session, over_s * at / connections) for at in range(connections)))
     return done, gaps
 
 
@@ -332,13 +336,13 @@ def main() -> None:
     OUT.write_text(text + "\n", encoding="utf-8")
 
 
-GAP_S = 0.02
+GAP_S = 0.05
 
 
 def slow_streams(name: str, to: int, seconds: float) -> str:
     with contender(name, to) as (port, pid, _):
         before = cpu(pid)
-        _, gaps = asyncio.run(load(port, stream=True, connections=200, seconds=seconds))
+        _, gaps = asyncio.run(load(port, stream=True, connections=200, seconds=seconds, over_s=len(EVENTS) * GAP_S))
         used = (cpu(pid) - before) / seconds
     added = sorted(gap - GAP_S for gap in gaps)
     p50, p99 = (added[int(len(added) * share)] * 1000 for share in (0.5, 0.99))
