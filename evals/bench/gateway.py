@@ -315,7 +315,7 @@ def main() -> None:
     found = Found()
     to, slow = free_port(), free_port()
     lines = [f"{date.today()}  {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-             f"load {os.getloadavg()[0]:.1f} before", ""]  # fmt: skip
+             f"load {os.getloadavg()[0]:.1f} before, nice {os.nice(0)}", ""]  # fmt: skip
     with process(upstream, to, 0.0, 0.0), process(upstream, slow, 0.0, GAP_S):
         wait_for(to, 0)
         wait_for(slow, 0)
