@@ -44,6 +44,7 @@ class LlhttpConnection:
         self.headers: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._head_bytes = 0
+        self._field_bytes = 0
         self._head_whole = False
         self._whole = False
         self._problem: Exception | None = None
@@ -92,8 +93,8 @@ class LlhttpConnection:
                 self._problem = httpcore2.RemoteProtocolError(str(error))
         if not self._head_whole:
             self._head_bytes += len(data)
-        if self._head_bytes > _MAX_HEAD:
-            self._problem = httpcore2.RemoteProtocolError("the head of the answer is too large")
+        if self._head_bytes > _MAX_HEAD or self._field_bytes > _MAX_HEAD:
+            raise httpcore2.RemoteProtocolError("the head of the answer is too large")
         if self._problem is not None and not self._pieces:
             raise self._problem
 
@@ -118,7 +119,7 @@ class LlhttpConnection:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_whole:
-            self._head_bytes += len(name) + len(value)
+            self._field_bytes += len(name) + len(value)
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
