@@ -79,7 +79,18 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "profiles",
         "selection",
     ),
-    "learning": ("agreement", "bounds", "outcomes", "outcome_files", "trial", "calibrate", "policy_file"),
+    "learning": (
+        "agreement",
+        "bounds",
+        "outcomes",
+        "outcome_files",
+        "trial",
+        "calibrate",
+        "policy_file",
+        "samples",
+        "shadow",
+        "screening",
+    ),
 }
 """The order inside a room: a file imports only earlier ones."""
 
