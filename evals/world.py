@@ -25,7 +25,7 @@ from typing import Any
 
 from agentroute.learning.agreement import Act, agrees
 from agentroute.learning.bounds import needed
-from agentroute.learning.calibrate import Plan, Policy, from_trial, proposed
+from agentroute.learning.calibrate import Plan, Policy, from_trial, narrowed, proposed
 from agentroute.learning.trial import Arm, Trial
 from agentroute.messages import ChatRequest
 
@@ -36,6 +36,12 @@ CHECKED = ("triage", "coder", "reviewer")
 
 EXPLORE, CERTIFY, JUDGED = 4_000, 8_000, 1_500
 """Tasks of live traffic for the two trials, and tasks on which the result is judged."""
+
+FIRST = 0.4
+"""Share of the first trial in which all arms are tried; the rest is for the three of each role that are worth more."""
+
+REVIEWED = 3
+"""One of so many runs without a checker is reviewed while arms are looked for: reviews cost calls of the strongest."""
 
 SHADOWED = 40
 FOUND = 0.85
@@ -230,9 +236,16 @@ def learned(world: Any, arms: Any, strongest: Arm, alarm: float, options: dict[s
     most = max((len(each) for each in arms.values()), default=0)
     if not most:
         return Policy(strongest.target, date.today(), (), (), ""), told
-    first = Trial(strongest.target, arms, share=0.9 / (most + 1), salt="explore")
-    run_trial(world, first, options["explore"], 1_000, reviews, told)
-    plans = proposed(first.runs, strongest, kept=KEPT, ahead=options["certify"])
+    first = Trial(strongest.target, arms, share=0.9 / (most + 1), salt="all")
+    tried = round(FIRST * options["explore"])
+    run_trial(world, first, tried, 1_000, reviews, told, every=REVIEWED)
+    fewer = narrowed(first.runs, strongest, kept=KEPT)
+    runs = list(first.runs)
+    if fewer:
+        more = Trial(strongest.target, fewer, share=0.9 / (max(map(len, fewer.values())) + 1), salt="fewer")
+        run_trial(world, more, options["explore"] - tried, 1_000 + tried, reviews, told, every=REVIEWED)
+        runs += more.runs
+    plans = proposed(runs, strongest, kept=KEPT, ahead=options["certify"])
     told["declared"] = str(plans[-1]) if plans else ""
     if not plans:
         return Policy(strongest.target, date.today(), (), (), ""), told
@@ -244,8 +257,10 @@ def learned(world: Any, arms: Any, strongest: Arm, alarm: float, options: dict[s
     return policy, told
 
 
-def run_trial(world: Any, trial: Trial, n: int, start: int, reviews: Reviews, told: dict[str, Any]) -> None:
-    for task in world.tasks(n, start):
+def run_trial(
+    world: Any, trial: Trial, n: int, start: int, reviews: Reviews, told: dict[str, Any], every: int = 1
+) -> None:
+    for number, task in enumerate(world.tasks(n, start)):
         given = trial.assign(task.role, task.id)
 
         def arm_of(context: dict[str, Any], given: Any = given) -> Arm:
@@ -256,9 +271,13 @@ def run_trial(world: Any, trial: Trial, n: int, start: int, reviews: Reviews, to
                 return sub[0] if given.treated and sub else trial.strongest
             return given.arm  # type: ignore[no-any-return]
 
-        run = world.run(task, Served(trial.strongest.target, arm_of), observe=reviews.observe)
+        looked = task.role in CHECKED or number % every == 0
+        observe = reviews.observe if looked else None
+        run = world.run(task, Served(trial.strongest.target, arm_of), observe=observe)
         told["review_usd"] += run.shadow
         told["trial_usd"] += run.cost
+        if not looked:
+            continue
         checked = task.role in CHECKED
         if not checked and given.arm == trial.strongest:
             reviews.steps.pop(task.id, None)

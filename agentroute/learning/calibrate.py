@@ -14,7 +14,7 @@ from .bounds import CONFIDENCE, at_least, at_most, drift_limit, fixed_sequence, 
 from .outcomes import Outcome
 from .trial import Arm, Run
 
-__all__ = ["Plan", "Policy", "Refused", "certified", "from_outcomes", "from_trial", "proposed"]
+__all__ = ["Plan", "Policy", "Refused", "certified", "from_outcomes", "from_trial", "narrowed", "proposed"]
 
 KEPT = 0.97
 """Share of the strongest target's success that is promised, if nobody says another."""
@@ -78,6 +78,7 @@ class _Seen:
     squares: float
     cost: float
     steps: float
+    reviewed: bool
 
     @property
     def error(self) -> float:
@@ -100,9 +101,27 @@ def _seen(runs: Iterable[Run]) -> dict[tuple[str, Arm], _Seen]:
             math.fsum(run.harm**2 for run in each) / len(each),
             math.fsum(run.cost for run in each) / len(each),
             sum(run.steps for run in each) / len(each),
+            any(run.reviewed for run in each),
         )
         for key, each in groups.items()
     }
+
+
+def narrowed(runs: Iterable[Run], strongest: Arm, *, kept: float = KEPT, most: int = 3) -> dict[str, list[Arm]]:
+    """The arms of each role that are worth more runs: those that would save most, if they are as good as they may be
+    (a standard error better than seen), with failures at the price at which the promise gives out."""
+    seen = _seen(runs)
+    found: dict[str, list[tuple[float, Arm]]] = defaultdict(list)
+    for (role, arm), each in seen.items():
+        strong = seen.get((role, strongest))
+        if arm == strongest or strong is None or each.cost >= strong.cost:
+            continue
+        usual = 0.0 if each.reviewed else strong.harm
+        worse = max(each.harm - each.error - usual, 0.0)
+        worth = 1 - each.cost / strong.cost - worse / (1 - kept) / 2
+        if worth > 0:
+            found[role].append((worth, arm))
+    return {role: [arm for _, arm in sorted(each, key=lambda one: -one[0])[:most]] for role, each in found.items()}
 
 
 def proposed(
