@@ -44,6 +44,7 @@ from .routing.selection import Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
 from .routing.tokens import Anchor, estimate
+from .routing.trials import LiveTrial, Tried
 from .targets import Pool, Target, Tier
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class Router:
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
     step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
-    the file). Raises ConfigError for an empty pool or a name that is not in it.
+    the file); `trial` draws whole runs of a role for a candidate (`agentroute trial` writes the file).
+    Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -114,6 +116,7 @@ class Router:
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
         policy: Profiles | str | Path | None = None,
+        trial: Tried | str | Path | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
@@ -139,6 +142,11 @@ class Router:
         self.policy = Profiles.load(policy) if isinstance(policy, str | Path) else policy
         if self.policy is not None:
             self.policy.check(self.pool)
+        if isinstance(trial, str | Path):
+            trial = Tried.load(trial)
+        self.trial = None if trial is None else LiveTrial(trial)
+        if trial is not None:
+            trial.check(self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -256,6 +264,7 @@ class Router:
             "deadline_s": self._deadline_s,
             "roles": self.roles,
             "policy": self.policy,
+            "trial": None if self.trial is None else self.trial.tried,
         }
         return _unpickled, (type(self), settings)
 
@@ -318,8 +327,9 @@ class Router:
         opened = {
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
-        known = None
-        if self.policy is not None:
+        drawn = None if self.trial is None else self.trial.drawn(context)
+        known = None if drawn is None else drawn.known
+        if known is None and self.policy is not None:
             known = self.policy.of(context, request, created_at.date(), self._model)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         situation = Situation(
@@ -394,8 +404,9 @@ class Router:
     def _finished(self, prefix: Prefix, decision: Decision) -> None:
         """Records the step, and remembers which target has read its prefix."""
         _log(decision)
-        if self.policy is not None:
-            self.policy.began(decision)
+        for held in (self.policy, self.trial):
+            if held is not None:
+                held.began(decision)
         try:
             self.ledger.append(decision)
         except Exception:
@@ -551,10 +562,11 @@ class Router:
             source=source,
             name=name,
         )
-        if self.policy is not None and ok is not None and source != "judge":
-            told = self.policy.ended(label.decision_id or label.conversation_id or "", ok, role)
-            if told is not None:
-                logger.warning("%s", told)
+        for held in (self.policy, self.trial):
+            if held is not None and ok is not None and source != "judge":
+                told = held.ended(label.decision_id or label.conversation_id or "", ok, role)
+                if told is not None:
+                    logger.warning("%s", told)
         try:
             append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
             if append is not None:

@@ -77,6 +77,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "strategy",
         "policies",
         "profiles",
+        "trials",
         "selection",
     ),
     "learning": (
@@ -86,6 +87,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "outcome_files",
         "trial",
         "calibrate",
+        "tried",
         "policy_file",
         "samples",
         "shadow",

@@ -78,7 +78,7 @@ def command(
         raise ConfigError("a shadow asks your own targets; name the config that has them with --config")
     if sample < 1 or parallel < 1:
         raise ConfigError(f"--sample is {sample} and --parallel {parallel}; give whole numbers, 1 or more")
-    limit = _limit(max_spend)
+    limit, pairs = _limit(max_spend), _pairs(same or ())
     # In no ledger: these steps are no traffic, and would count as savings.
     with Router.from_config(config, ledger=None) as router:
         names = _against(router, against)
@@ -94,7 +94,7 @@ def command(
             _say(found, told, kept, limit)
         if asked and yes:
             with _progress() as on_progress:
-                run = Shadow(router.pool, _asker(router), kept, limit, _pairs(same or ()), parallel, on_progress)
+                run = Shadow(router.pool, _asker(router), kept, limit, pairs, parallel, on_progress)
                 counts = run.run(found.samples, asked)
             if not as_json:
                 typer.echo(", ".join(f"{number:,} {word}" for word, number in counts.items() if number), err=True)
@@ -128,7 +128,8 @@ def review(state: State) -> None:
 def _key(prompt: str) -> str:
     while True:
         typer.echo(prompt, nl=False)
-        key = click.getchar().lower()
+        # Piped keys are keys too.
+        key = (click.getchar() if sys.stdin.isatty() else sys.stdin.read(1)).lower()
         typer.echo(key)
         if key in ("y", "n", "s", "q"):
             return key

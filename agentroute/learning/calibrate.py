@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from agentroute.routing.profiles import Profile, Profiles
@@ -14,7 +14,7 @@ from .bounds import CONFIDENCE, at_least, at_most, drift_limit, fixed_sequence, 
 from .outcomes import Outcome
 from .trial import Arm, Run
 
-__all__ = ["Plan", "Policy", "Refused", "certified", "from_outcomes", "from_trial", "narrowed", "proposed"]
+__all__ = ["Plan", "Policy", "Refused", "certified", "from_outcomes", "from_trial", "narrowed", "proposed", "with_more"]
 
 KEPT = 0.97
 """Share of the strongest target's success that is promised, if nobody says another."""
@@ -25,7 +25,7 @@ LASTS = timedelta(days=90)
 _UNSEEN = 0.8
 """Success that the strongest target is taken to have, at least, in roles of which no outcome is known."""
 
-_HORIZON = 1_000
+DRIFTS_WITHIN = 1_000
 """Outcomes of a role within which its drift test raises a false alarm in at most 5 % of policies."""
 
 
@@ -64,6 +64,16 @@ class Policy:
     def live(self) -> Profiles:
         """As the router uses it."""
         return Profiles(self.profiles, strongest=self.strongest, promise=self.promise, made=self.made)
+
+
+def with_more(policy: Policy, profiles: Iterable[Profile], promise: str) -> Policy:
+    """The policy with more profiles, where it has none of that role and target, and one more promise."""
+    held = {(each.role, each.target) for each in policy.profiles if each.licensed}
+    more = [each for each in profiles if (each.role, each.target) not in held]
+    new = {(each.role, each.target) for each in more}
+    kept = [each for each in policy.profiles if (each.role, each.target) not in new]
+    said = "; ".join(each for each in (policy.promise, promise) if each)
+    return replace(policy, profiles=(*kept, *more), promise=said)
 
 
 # -- from a trial ----------------------------------------------------------------------------------------------------
@@ -232,7 +242,7 @@ def from_trial(
         low = at_least(min(round(math.fsum(values)), found.n), found.n, confidence)
         mean = min(max(1 - found.harm, 0.0), 1.0)
         normal[role, arm.target] = normal_at_least(values, confidence)
-        weight, limit = drift_limit(low, _HORIZON) if licensed else (0, 0)
+        weight, limit = drift_limit(low, DRIFTS_WITHIN) if licensed else (0, 0)
         profiles.append(
             Profile(
                 role=role,
@@ -322,7 +332,7 @@ def from_outcomes(
         good = round(math.fsum(values))
         low = at_least(good, n, confidence)
         licensed = f"{role}\n{target}" in kept_names
-        weight, limit = drift_limit(low, _HORIZON) if licensed else (0, 0)
+        weight, limit = drift_limit(low, DRIFTS_WITHIN) if licensed else (0, 0)
         normal[role, target] = normal_at_least(values, confidence)
         profiles.append(
             Profile(

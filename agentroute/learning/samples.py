@@ -8,19 +8,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
-from agentroute.decisions import StepContext, StepKind
+from agentroute.decisions import StepContext
 from agentroute.messages import ChatRequest, Message
 from agentroute.replay.records import Problem
 from agentroute.replay.traces import Traces
+from agentroute.routing.profiles import form_of
 from agentroute.routing.roles import fingerprint
 from agentroute.routing.step import Step
 
-__all__ = ["Form", "Sample", "sampled"]
-
-Form: TypeAlias = Literal["one-shot", "side call", "structured", "loop"]
-"""What follows from a step: nothing but its answer (the first three), or more steps that build on it."""
+__all__ = ["Sample", "Sampled", "sampled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class Sample:
     conversation: str
     role: str
     kind: str
-    form: Form
+    form: str
     request: ChatRequest
     answer: Message
     model: str | None
@@ -85,19 +82,10 @@ def sampled(paths: Iterable[str | Path], per_cell: int = 40, *, of: str | None =
             # The largest first, so that a full cell gives up its last choice.
             entry = (-nth, -luck, steps)
             if len(heap) < per_cell or entry > heap[0][:3]:
-                one = Sample(name, role, step.kind.value, _form(request, step), request, call.answer, call.model)
+                one = Sample(name, role, step.kind.value, form_of(step), request, call.answer, call.model)
                 (heapq.heappush if len(heap) < per_cell else heapq.heapreplace)(heap, (*entry, one))
     found = [each[3] for cell in sorted(held) for each in sorted(held[cell], key=lambda e: (-e[0], -e[1]))]
     return Sampled(tuple(found), steps, len(conversations), frozenset(models), tuple(problems))
-
-
-def _form(request: ChatRequest, step: Step) -> Form:
-    if step.kind is StepKind.HOUSEKEEPING:
-        return "side call"
-    if step.kind is StepKind.STRUCTURED:
-        return "structured"
-    acted = any(message.role == "tool" or message.tool_calls for message in request.messages)
-    return "loop" if request.tools or acted or step.kind is StepKind.SUMMARISE else "one-shot"
 
 
 def _luck(text: str) -> int:

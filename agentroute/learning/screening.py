@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Literal, TypeAlias
+
+from agentroute.routing.profiles import Profile
 
 from .bounds import CONFIDENCE, clusters, mean_at_least, normal_at_least
 from .shadow import Answered
 
-__all__ = ["ENOUGH", "SUFFICES", "Screened", "Word", "disagreements", "screened"]
+__all__ = ["ENOUGH", "SUFFICES", "Screened", "Word", "disagreements", "licences", "screened"]
 
 Word: TypeAlias = Literal["licensed", "excluded", "trial", "too few"]
 
@@ -90,6 +93,32 @@ def _screened(role: str, form: str, target: str, rows: Sequence[Answered]) -> Sc
         usd=sum(float(each.usd) for each in rows),
         word=word,
     )
+
+
+def licences(
+    found: Iterable[Screened], strongest: str, made: date, models: Mapping[str, str], *, kept: float, lasts: timedelta
+) -> list[Profile]:
+    """Profiles of what agreement licenses: a role's steps of some forms, never its loops."""
+    forms: dict[tuple[str, str], list[Screened]] = defaultdict(list)
+    for each in found:
+        if each.word == "licensed" and each.target != strongest:
+            forms[each.role, each.target].append(each)
+    return [
+        Profile(
+            role=role,
+            target=target,
+            success=kept,
+            mean=min(each.agreed for each in rows),
+            n=min(each.conversations for each in rows),
+            source="shadow",
+            date=made,
+            expires=made + lasts,
+            licensed=True,
+            model=models.get(target),
+            forms=tuple(sorted(each.form for each in rows)),
+        )
+        for (role, target), rows in sorted(forms.items())
+    ]
 
 
 def disagreements(answers: Iterable[Answered]) -> list[Answered]:
