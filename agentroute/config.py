@@ -15,8 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .catalog import default_models, rules_of
 from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
+from .ledger.budget import Budget
 from .providers import PROVIDERS, Dialect, Provider
 from .providers.addresses import missing
+from .routing.encoders import encoder_named
+from .routing.examples import ExamplesClassifier, read_examples
 from .routing.profiles import Profiles
 from .routing.strategy import StrategyTable
 from .routing.trials import Tried
@@ -27,6 +30,7 @@ __all__ = ["load", "load_gateway", "targets_from_environment"]
 
 _Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _KeyName = Annotated[str, Field(pattern=r"^env:.+")]
 _Proxy = Annotated[str, Field(pattern=r"^(env:.+|direct|http://[^@/?#]+/?)$")]
 _Path = Annotated[str, Field(min_length=1)]
@@ -86,6 +90,17 @@ class _Timeouts(_Section):
     reasoning: _Seconds = Timeouts().reasoning
 
 
+class _Limit(_Section):
+    day: _Money | None = None
+    month: _Money | None = None
+    conversation: _Money | None = None
+
+
+class _Examples(_Section):
+    file: Annotated[str, Field(min_length=1)]
+    encoder: Annotated[str, Field(min_length=1)] = "static"
+
+
 class _ClientKey(_Section):
     name: Annotated[str, Field(min_length=1)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -94,8 +109,7 @@ class _ClientKey(_Section):
     providers: Annotated[list[str], Field(min_length=1)] | None = None
     rate_per_minute: _Count | None = None
     concurrency: _Count | None = None
-    daily_usd: _Money | None = None
-    monthly_usd: _Money | None = None
+    budget: _Limit | None = None
     metrics: Annotated[bool, Field(strict=True)] = False
 
 
@@ -116,6 +130,13 @@ class _Gateway(_Section):
     drain_s: _Seconds | None = None
 
 
+class _Recording(_Section):
+    folder: _Path
+    days: _Above0 = 30.0
+    max_mb: _Above0 = 1_000.0
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+
+
 class _File(_Network):
     target: Annotated[list[_Target], Field(min_length=1)]
     strategy: Literal["cheapest", "balanced", "best"] = "balanced"
@@ -128,7 +149,11 @@ class _File(_Network):
     timeouts: _Timeouts = _Timeouts()
     provider: dict[str, dict[str, Any]] = {}
     role: dict[str, dict[str, Any]] = {}
+    budget: dict[str, Any] | None = None
+    examples: _Examples | None = None
     gateway: _Gateway = _Gateway()
+    recording: _Recording | None = None
+    checks: dict[str, Any] = {}
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -176,12 +201,18 @@ def _read(path: Path) -> dict[str, Any] | str:
             targets.append(_target(entry, providers, path.parent))
         except ConfigError as error:
             problems.append(f"target.{number}: {error}")
+    budget = None
+    try:
+        budget = None if settings.budget is None else Budget.of(settings.budget)
+    except ConfigError as error:
+        problems.append(str(error))
     if problems:
         return f"{path}: {'; '.join(problems)}"
     return {
         "targets": targets,
         "strategy": settings.strategy,
         "baseline": settings.baseline,
+        "classifier": None if settings.examples is None else _classifier(settings.examples, path.parent),
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
         "policy": None if settings.policy is None else Profiles.load(path.parent / settings.policy),
         "trial": None if settings.trial is None else Tried.load(path.parent / settings.trial),
@@ -189,8 +220,15 @@ def _read(path: Path) -> dict[str, Any] | str:
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
+        "budget": budget,
+        "checks": settings.checks or None,
+        "recording": None if settings.recording is None else _recording(settings.recording, path.parent),
         **_network(settings.model_dump(include={"proxy", "verify", "cert"}, exclude_none=True), path.parent),
     }
+
+
+def _recording(given: _Recording, folder: Path) -> dict[str, Any]:
+    return {**given.model_dump(), "folder": folder / Path(given.folder).expanduser()}
 
 
 def _settings(path: Path) -> _File | str:
@@ -202,6 +240,11 @@ def _settings(path: Path) -> _File | str:
         return f"the config {str(path)!r} cannot be read: {error}"
     except (ValueError, RecursionError) as error:
         return f"the config {str(path)!r} cannot be read: it is no TOML: {error}"
+
+
+def _classifier(examples: _Examples, folder: Path) -> ExamplesClassifier:
+    found = read_examples(folder / Path(examples.file).expanduser())
+    return ExamplesClassifier(found, encoder_named(examples.encoder))
 
 
 def _target(entry: _Target, providers: Mapping[str, Provider], folder: Path) -> Target:
@@ -292,8 +335,11 @@ _TABLES: Final[Mapping[str, type[_Section]]] = {
     "price": _Price,
     "capabilities": _Capabilities,
     "timeouts": _Timeouts,
+    "examples": _Examples,
     "gateway": _Gateway,
+    "recording": _Recording,
     "key": _ClientKey,
+    "budget": _Limit,
 }
 _KEYS: Final = frozenset(_File.model_fields).union(*(table.model_fields for table in _TABLES.values()))
 """Every key of the file but names of its user's choice. What else stands in the place of an error is pydantic's own."""
@@ -306,10 +352,13 @@ _WANTED: Final[Mapping[str, str]] = {
     "price": "give a table, like price = { input = 0.4, output = 1.6 }, in USD per million tokens",
     "capabilities": "give a table, like capabilities = { tools = true }",
     "timeouts": "give a table: [timeouts]",
+    "examples": 'give a table: [examples], with file = "examples.jsonl"',
     "settings": "give a table, like settings = { temperature = 0 }",
     "rules": 'give a table, like rules = { refused = ["temperature"] }',
     "provider": "give a text; a provider of your own is a table [provider.NAME]",
     "role": "give tables: [role.NAME]",
+    "budget": "give a table, like { day = 5, month = 100 }, in USD",
+    **dict.fromkeys(("day", "month", "conversation"), "give USD, 0 or more"),
     **dict.fromkeys(("input", "output", "cache_read", "cache_write"), _RATE),
     **dict.fromkeys(("context_window", "max_input_tokens", "max_output_tokens"), _TOKENS),
     **dict.fromkeys(("deadline_s", *_Timeouts.model_fields, "body_s", "hold_s", "keep_alive_s", "drain_s"), _SECONDS),
@@ -318,6 +367,11 @@ _WANTED: Final[Mapping[str, str]] = {
     "proxy": "give 'http://HOST:PORT', 'direct', or, as a password belongs in no file, 'env:NAME' of its address",
     "verify": "give the path of the CA certificates to trust; TLS is always verified",
     "cert": "give the path of a client certificate, or [certificate, key]",
+    "recording": "give a table: [recording], with a `folder`",
+    "folder": "give the path of a folder",
+    "checks": "give a table, like [checks] with 'tool:pytest' = 0",
+    **dict.fromkeys(("days", "max_mb"), "give a number above 0"),
+    "share": "give the share of conversations, above 0 and up to 1",
     "ledger": 'give the path of a file, or "memory"',
     "key": "write [[gateway.key]], in two brackets, above the keys of each client key",
     "gateway": "give a table: [gateway]",
@@ -330,7 +384,6 @@ _WANTED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("own_keys", "metrics"), "give true or false"),
     **dict.fromkeys(("max_body", "max_headers"), "give a whole number of bytes, above 0"),
     **dict.fromkeys(("max_depth", "max_connections", "rate_per_minute", "concurrency"), "give a whole number, above 0"),
-    **dict.fromkeys(("daily_usd", "monthly_usd"), "give USD, 0 or more"),
     "sha256": "give the hash that `agentroute serve --new-key NAME` prints, never the key itself",
 }
 _TYPES: Final[Mapping[str, str]] = {"string_type": "give a text", "string_too_short": "give a text that is not empty"}

@@ -18,6 +18,7 @@ from .targets import Tier
 from .targets.prices import BillSource
 
 __all__ = [
+    "ABOVE_MAX_COST",
     "IMPLAUSIBLE",
     "SCHEMA_VERSION",
     "Attempt",
@@ -35,10 +36,15 @@ __all__ = [
     "Task",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
+"""Version 2 has `explored`, `propensity` and the context's `key`; records of version 1 are read without them."""
 
 IMPLAUSIBLE = "implausible_usage"
 """What a decision's warning begins with if the provider's count of the prompt cannot be right."""
+
+ABOVE_MAX_COST = "above_max_cost"
+"""What a decision's warning begins with if the step cost more than its `max_cost`."""
 
 Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
 Complexity: TypeAlias = Literal["simple", "medium", "complex"]
@@ -85,7 +91,8 @@ class StepContext:
 
     `previous` is the decision of the step before in the same conversation, where the caller has it: its usage anchors
     the token estimate. `failed` is for a caller who knows that the latest call or answer failed, whatever the messages
-    say.
+    say. `key` names who pays (the gateway puts the name of its client's key there, never the key itself): budgets and
+    reports go by it.
     """
 
     conversation_id: str | None = None
@@ -95,17 +102,22 @@ class StepContext:
     parent_id: str | None = None
     failed: bool = field(default=False, repr=False)
     previous: Decision | None = field(default=None, repr=False, compare=False)
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What the caller allows for one step. `target` pins (by name, or by model); `max_cost` is expected USD;
-    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included (20 if
-    you say nothing).
+    """What the caller allows for one step. `target` pins (by name, or by model); `deadline_s` is seconds;
+    `max_attempts` bounds the attempts of the call, the first one included (20 if you say nothing).
+
+    `max_cost` is USD: no target serves that is expected to cost more, and one that serves is asked for no more output
+    than it pays for. A step that cost more all the same has a warning in its decision.
 
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
     Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is
     asked for as many as it writes; with `strict_max_tokens` it may not serve.
+
+    `stakes`: USD that an unnoticed failure of the task costs its owner, in place of the strategy table's.
     """
 
     target: str | None = None
@@ -119,6 +131,7 @@ class Constraints:
     content_filter_fallback: tuple[str, ...] = ()
     max_attempts: int | None = None
     strict_max_tokens: bool = False
+    stakes: Decimal | float | None = None
 
     @classmethod
     def of(
@@ -162,6 +175,14 @@ class Constraints:
             number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value <= 0:
                 raise ConfigError(f"{name} is {value!r}; give a number above 0")
+        stakes = self.stakes
+        if stakes is not None and (
+            isinstance(stakes, bool)
+            or not isinstance(stakes, int | float | Decimal)
+            or not math.isfinite(stakes)
+            or stakes < 0
+        ):
+            raise ConfigError(f"stakes are {stakes!r}; give USD, 0 or more")
         if self.deadline_s is not None:
             object.__setattr__(self, "deadline_s", float(self.deadline_s))
         count = self.max_attempts
@@ -207,7 +228,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target in the order in which it would be tried. Costs are estimates in USD; None is an unknown price."""
+    """A target in the order in which it would be tried. Costs are estimates in USD; None is an unknown price.
+
+    `score` is what is compared, in USD a step. With `balanced` it has `risk` in it: what a failed task costs, times how
+    likely this target makes it fail at this step.
+    """
 
     target: str
     tier: Tier
@@ -216,6 +241,7 @@ class Candidate:
     cached_tokens: int
     score: float | None
     reason: str
+    risk: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +286,9 @@ class Decision:
 
     `target` is the name of the one that answered, or of the first candidate where none has (yet). `savings` is
     `baseline_cost - cost` and may be negative; before the call it compares the expected costs.
+
+    `propensity` is the chance with which the first candidate was chosen: 1.0 unless something was tried at random
+    (`explored`), None in a record of before there was such a field.
     """
 
     id: str
@@ -288,6 +317,8 @@ class Decision:
     cost: Decimal | None = None
     outcome: Outcome = "planned"
     warnings: tuple[str, ...] = ()
+    explored: bool = False
+    propensity: float | None = None
 
     @property
     def savings(self) -> Decimal | None:
@@ -381,6 +412,7 @@ class Decision:
                     "cached_tokens": c.cached_tokens,
                     "score": c.score,
                     "reason": c.reason,
+                    "risk": c.risk,
                 }
                 for c in self.candidates
             ],
@@ -404,13 +436,15 @@ class Decision:
             "savings": _money(self.savings),
             "outcome": self.outcome,
             "warnings": list(self.warnings),
+            "explored": self.explored,
+            "propensity": self.propensity,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Decision:
         """Reads `to_dict` back. Of `previous` only the id is written, for other readers. Raises ConfigError."""
         version = data.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in _READABLE:
             raise ConfigError(
                 f"a decision of schema version {version!r} cannot be read; this is version {SCHEMA_VERSION}"
             )
@@ -455,10 +489,12 @@ class Decision:
             cost=_decimal(data["cost"]),
             outcome=data["outcome"],
             warnings=tuple(data["warnings"]),
+            explored=data.get("explored", False),
+            propensity=data.get("propensity"),
         )
 
 
-_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id")
+_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id", "key")
 _ATTEMPT_FIELDS = (
     "target",
     "outcome",
@@ -531,12 +567,13 @@ def _needed(candidate: Candidate, first: Candidate, decision: Decision) -> float
 
 
 def _breaks_even(candidate: Candidate, other: Candidate) -> float | None:
-    """The P at which the scores of two candidates are equal: a score is a cost and a risk that falls with P."""
-    if candidate.score is None or other.score is None or candidate.expected_cost is None:
+    """The P at which the scores of two candidates are equal: a score is a spend and a risk that falls with P."""
+    if candidate.score is None or other.score is None or candidate.risk is None:
         return None
-    cost, lack = float(candidate.expected_cost), 1 - candidate.sufficiency
-    risk = (candidate.score - cost) / lack if lack > 0 else 0.0
-    return 1 - (other.score - cost) / risk if risk > 0 else None
+    lack = 1 - candidate.sufficiency
+    stakes = candidate.risk / lack if lack > 0 else 0.0
+    spent = candidate.score - candidate.risk
+    return 1 - (other.score - spent) / stakes if stakes > 0 else None
 
 
 _FLOOR = re.compile(r"\b(?:reaches|below) (\d\.\d+)")

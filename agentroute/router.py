@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -23,24 +24,30 @@ from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
 from .catalog.checking import address_problem, doubts
 from .decisions import Constraints, Decision, Prediction, StepContext, Strategy
-from .errors import AgentRouteError, ConfigError, RequestError
-from .failover.breaker import Breakers
+from .errors import AgentRouteError, BudgetExceeded, ConfigError, RequestError
+from .failover.breaker import Breakers, Open
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
 from .ledger import Label, Ledger, MemoryLedger
+from .ledger.budget import Bound, Budget, Hold, Spending
+from .ledger.notices import Notice, Notices, OnNotice
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
+from .providers import NATIVE
 from .providers.keys import Secret
 from .providers.network import Network
-from .routing.affinity import Affinity, Recall
+from .routing.affinity import Affinity, Recall, kept
+from .routing.caches import asked_of, is_loop
+from .routing.checks import Before, Checks, Escalation, Memory, Verdict
 from .routing.classifier import CAUTION, Classifier, StandardClassifier
-from .routing.economics import expected_output, step_cost
+from .routing.economics import StepCost, affordable_output, expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
-from .routing.prefix import Mark, Prefix
+from .routing.prefix import Mark, Prefix, opening_key
 from .routing.profiles import Profiles
 from .routing.reasoning_state import LiveState, live_state
-from .routing.selection import Situation, select
+from .routing.runs import Run, after
+from .routing.selection import Selection, Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
 from .routing.tokens import Anchor, estimate
@@ -50,6 +57,7 @@ from .targets import Pool, Target, Tier
 if TYPE_CHECKING:
     from .ledger import SqliteLedger
     from .ledger.labels import Source
+    from .recording import Recorder
 
 __all__ = ["AsyncResponseStream", "Call", "Look", "ResponseStream", "Router"]
 
@@ -73,6 +81,15 @@ class Look:
     reasoning: LiveState | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The step before, what the checks say of its results, and what follows for this step."""
+
+    before: Before | None
+    verdicts: tuple[Verdict, ...]
+    escalation: Escalation | None
+
+
 class Router:
     """Sends each step to the cheapest target that will do it right. Safe in threads and tasks.
 
@@ -84,8 +101,11 @@ class Router:
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
     step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
-    the file); `trial` draws whole runs of a role for a candidate (`agentroute trial` writes the file).
-    Raises ConfigError for an empty pool or a name that is not in it.
+    the file); `trial` draws whole runs of a role for a candidate (`agentroute trial` writes the file). `recording` (a
+    Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without it they are kept nowhere.
+    `checks` hold results and answers against code of your own: what fails is an outcome, and the rest of the turn goes
+    to a higher tier (docs/outcomes.md); `success_when` says of each answer without tool calls whether it is right, or a
+    score. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -115,13 +135,20 @@ class Router:
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
+        budget: Budget | Mapping[str, Any] | float | None = None,
+        spending: Spending | None = None,
+        on_notice: OnNotice | None = None,
+        recording: Recorder | str | Path | None = None,
         policy: Profiles | str | Path | None = None,
         trial: Tried | str | Path | None = None,
+        checks: Mapping[str, Any] | None = None,
+        success_when: Callable[[ChatResponse], bool | float | None] | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
         cert: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
     ) -> None:
+        """Reads the pool and the budget, opens the ledger; makes no call."""
         # First of all, so that no traceback of what follows can show a password among its locals.
         network, unfit = Network.read(proxy, verify, cert)
         proxy = None
@@ -156,6 +183,18 @@ class Router:
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._told_of_labels = False
+        self.checks = None if checks is None else Checks(checks)
+        if success_when is not None and not callable(success_when):
+            raise ConfigError(f"success_when is a {type(success_when).__name__}; give a function of the answer")
+        self._success_when = success_when
+        self._steps = Memory()
+        self._hears = not (recording is None and checks is None and success_when is None)
+        self.recording = None if recording is None else _recorder(recording, self.pool)
+        self.notices = Notices(on_notice)
+        self.spending = Spending() if spending is None else spending
+        self.budget: Budget | None = None if budget is None else Budget.of(budget)
+        if self.budget is not None:
+            self.keep(self.budget)
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -242,6 +281,18 @@ class Router:
                 f"the router cannot be pickled: its classifier {type(self.classifier).__name__} cannot ({problem}); "
                 f"make it of picklable parts, or build the router where it is used"
             )
+        problem = None if self.notices.on_notice is None else _why_not_pickled(self.notices.on_notice)
+        if problem is not None:
+            raise ConfigError(
+                f"the router cannot be pickled: its on_notice cannot ({problem}); give a function of a module, or "
+                f"build the router where it is used"
+            )
+        for name, given in (("checks", self.checks and self.checks.given), ("success_when", self._success_when)):
+            problem = None if given is None else _why_not_pickled(given)
+            if problem is not None:
+                raise ConfigError(
+                    f"the router cannot be pickled: its `{name}` cannot ({problem}); give named functions"
+                )
         for name, model in self.models.items():
             problem = _why_not_pickled(model)
             if problem is not None:
@@ -263,8 +314,13 @@ class Router:
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
             "roles": self.roles,
+            "budget": self.budget,
+            "on_notice": self.notices.on_notice,
+            "recording": self.recording,
             "policy": self.policy,
             "trial": None if self.trial is None else self.trial.tried,
+            "checks": None if self.checks is None else self.checks.given,
+            "success_when": self._success_when,
         }
         return _unpickled, (type(self), settings)
 
@@ -291,10 +347,15 @@ class Router:
         context: StepContext | None = None,
         constraints: Constraints | Mapping[str, Any] | None = None,
         stream: bool = True,
+        budget: Budget | None = None,
     ) -> Call:
-        """A decided call that has not begun: what integrations build on. See `Call.run`."""
+        """A decided call that has not begun: what integrations build on. See `Call.run`.
+
+        `budget` has to hold the call beside the router's own; `keep` has made it known.
+        """
         with _SEALED:
-            return self.decided(self.look(ChatRequest.of(request), context), Constraints.of(constraints), stream)
+            look = self.look(ChatRequest.of(request), context)
+            return self.decided(look, Constraints.of(constraints), stream, budget)
 
     def look(self, request: ChatRequest, context: StepContext | None = None) -> Look:
         """What every decision about this request begins with, worked out once for as many as are wanted."""
@@ -303,7 +364,7 @@ class Router:
         if not isinstance(context, StepContext):
             raise RequestError(f"`context` is a {type(context).__name__}; give a StepContext")
         try:
-            prefix = Prefix.of(request.messages, request.tools)
+            prefix = Prefix.of_request(request)
         except (AttributeError, TypeError):
             check_parts(request.messages)
             raise
@@ -311,7 +372,11 @@ class Router:
         prediction = self.classifier.predict(step, request)
         return Look(request, context, prefix, step, prediction, live_state(request))
 
-    def decided(self, look: Look, constraints: Constraints, stream: bool = True) -> Call:
+    def keep(self, budget: Budget) -> None:
+        """Counts from now on what this budget limits, and reads in the ledger what was spent before."""
+        self.spending.follow(budget, self.ledger)
+
+    def decided(self, look: Look, constraints: Constraints, stream: bool = True, budget: Budget | None = None) -> Call:
         """`prepare`, for a request that was looked at before."""
         request, context, prefix, step = look.request, look.context, look.prefix, look.step
         prediction = look.prediction
@@ -327,11 +392,13 @@ class Router:
         opened = {
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
+        loop = is_loop(request)
         drawn = None if self.trial is None else self.trial.drawn(context)
         known = None if drawn is None else drawn.known
         if known is None and self.policy is not None:
             known = self.policy.of(context, request, created_at.date(), self._model)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
+        bounds = self._bounds(request, context, created_at, budget)
         situation = Situation(
             request=request,
             step=step,
@@ -342,20 +409,29 @@ class Router:
             input_tokens=tokens.input_tokens,
             output_tokens=output_tokens,
             warm=recall.warm,
+            loop=loop,
             opened=opened,
             reasoning=look.reasoning,
+            run=recall.run,
+            seen_tokens=recall.seen_tokens,
             known=known,
+            budgeted=bool(bounds),
         )
+        checked = None if self.checks is None else self._checked(self.checks, look, recall)
+        if checked is not None and checked.escalation is not None:
+            situation = replace(situation, above=checked.escalation.above)
         selection = select(situation, self.pool)
         first = selection.candidates[0]
         expected = selection.costs[first.target]
         baseline_warm = self._baseline_warm(recall, now)
-        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm)
+        baseline = step_cost(self.baseline, tokens.input_tokens, output_tokens, baseline_warm, loop=loop)
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
         if known is not None:
             reasons = (*(each for each in reasons if not each.endswith(CAUTION)), *known.reasons)
+        if checked is not None and checked.escalation is not None:
+            reasons = (*reasons, checked.escalation.reason)
         decision = Decision(
             id=self._new_id(),
             created_at=created_at,
@@ -378,7 +454,10 @@ class Router:
             expected_cost=expected.cost,
             baseline_target=self.baseline.name,
             baseline_cost=baseline.cost,
+            explored=drawn is not None and drawn.explored and first.target in drawn.known.licensed,
+            propensity=1.0 if drawn is None else drawn.propensity,
         )
+        max_cost = None if constraints.max_cost is None else Decimal(str(constraints.max_cost))
         deadline_s = constraints.deadline_s if constraints.deadline_s is not None else self._deadline_s
         plan = Plan(
             targets=selection.targets,
@@ -389,20 +468,111 @@ class Router:
             breakers=self.breakers,
             content_filter_fallback=selection.content_filter_fallback,
             max_attempts=constraints.max_attempts or MAX_ATTEMPTS,
+            most_output={} if max_cost is None else _paid_for(situation, selection, max_cost),
         )
         alone = recall.last_target in (None, self.baseline.name)
         return Call(
             decision,
             plan,
-            Baseline(self.baseline, baseline_warm, alone=alone),
+            Baseline(self.baseline, baseline_warm, alone=alone, loop=loop),
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            finished=partial(self._finished, prefix),
+            ended=partial(self._ended, look, checked, recall.last_target, opened),
+            refused=self._refused,
+            reserve=partial(self._reserve, bounds, plan, expected) if bounds else None,
+            max_cost=max_cost,
+            heard=partial(self._heard, look) if self._hears else None,
         )
 
-    def _finished(self, prefix: Prefix, decision: Decision) -> None:
-        """Records the step, and remembers which target has read its prefix."""
+    def _bounds(
+        self, request: ChatRequest, context: StepContext, now: datetime, budget: Budget | None
+    ) -> tuple[Bound, ...]:
+        """The limits that hold for this step."""
+        if self.budget is None and budget is None:
+            return ()
+        opening = partial(opening_key, request.messages)
+        both = (each.bounds(context, now, opening) for each in (self.budget, budget) if each is not None)
+        return tuple(bound for bounds in both for bound in bounds)
+
+    def _reserve(self, bounds: tuple[Bound, ...], plan: Plan, expected: StepCost) -> Hold:
+        """Sets aside what the call costs on its first target if it writes all that the caller allows."""
+        first, cost = plan.targets[0], expected.cost or Decimal(0)
+        limits = (plan.request.sampling.max_output_tokens, plan.most_output.get(first.name))
+        allowed = min((limit for limit in limits if limit is not None), default=expected.output_tokens)
+        if first.max_output_tokens is not None:
+            allowed = min(allowed, first.max_output_tokens)
+        more = max(allowed - expected.output_tokens, 0)
+        rate = Decimal(0) if first.price is None else first.price.at(expected.input_tokens).output
+        now = self._clock.now()
+        return self.spending.reserve(bounds, cost, cost + more * rate / 1_000_000, now, self._clock.monotonic())
+
+    def _ended(
+        self,
+        look: Look,
+        checked: _Checked | None,
+        before: str | None,
+        opened: Mapping[str, Open],
+        decision: Decision,
+        hold: Hold | None,
+    ) -> tuple[Notice, ...]:
+        """Records the step, remembers which target has read its prefix, and tells what somebody should know of it."""
+        self._record(look, checked, decision)
+        now = self._clock.monotonic()
+        failed = {a.target for a in decision.attempts if a.outcome == "failed"} - opened.keys()
+        views = ((name, self.breakers.open_until(self.pool[name], now)) for name in failed if name in self.pool)
+        new = {name: view for name, view in views if view is not None} if failed else {}
+        try:
+            return self.notices.of(decision, now, before=before, opened=new, hold=hold)
+        except Exception:
+            logger.exception("nothing could be told of decision %s", decision.id)
+            return ()
+
+    def _refused(self, error: BudgetExceeded, decision: Decision) -> tuple[Notice, ...]:
+        return self.notices.refused(error, decision, self._clock.monotonic())
+
+    def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
+        """What the checks say of the results in this request, and whether its turn goes on higher."""
+        before = self._steps.before(look.prefix, look.context)
+        verdicts = tuple(checks.results(look.request, before))
+        failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
+        if failed is None:
+            return _Checked(before, verdicts, None if before is None else before.active(look.step))
+        last = recall.last_target if before is None else before.target
+        if last is None or last not in self.pool:
+            return _Checked(before, verdicts, None)
+        tier = self.pool[last].tier or Tier.BUDGET
+        return _Checked(before, verdicts, Escalation(failed, last, tier, look.step.n_user_turns))
+
+    def _keep_checked(self, checked: _Checked, look: Look, decision: Decision) -> None:
+        """Notes what the checks said of the step before, and what the next one must know of this one."""
+        previous = look.context.previous
+        step = checked.before.decision_id if checked.before is not None else None if previous is None else previous.id
+        if step is not None:
+            for each in checked.verdicts:
+                self.outcome(step, ok=each.ok, source="person" if each.person else "check", name=each.name)
+        if decision.outcome == "ok":
+            before = Before(decision.id, decision.target, decision.tier, escalation=checked.escalation)
+            self._steps.keep(look.prefix, look.context, before)
+
+    def _heard(self, look: Look, decision: Decision, response: ChatResponse) -> None:
+        """What is done with a whole answer, if anything is."""
+        if self.recording is not None:
+            self.recording.take(decision, look.request, response)
+        if self.checks is not None:
+            failed = None
+            for each in self.checks.answer(look.request, response, look.context):
+                self.outcome(decision, ok=each.ok, name=each.name)
+                failed = failed if each.ok else each.name
+            self._steps.heard(look.prefix, look.step, decision, response, failed)
+        if self._success_when is not None and not response.tool_calls:
+            said = self._success_when(response)
+            if isinstance(said, bool):
+                self.outcome(decision, ok=said, name="success_when")
+            elif said is not None:
+                self.outcome(decision, score=said, name="success_when")
+
+    def _record(self, look: Look, checked: _Checked | None, decision: Decision) -> None:
         _log(decision)
         for held in (self.policy, self.trial):
             if held is not None:
@@ -411,10 +581,13 @@ class Router:
             self.ledger.append(decision)
         except Exception:
             logger.exception("the ledger did not take decision %s", decision.id)
+        if checked is not None:
+            self._keep_checked(checked, look, decision)
         if decision.outcome != "ok":
             return
         try:
-            self.observe(prefix, decision.target, decision.counted_input, decision.estimated_usage)
+            usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
+            self.observe(look.prefix, decision.target, usage, estimated, request=look.request, decision=decision)
         except Exception:
             logger.exception("the affinity did not take decision %s", decision.id)
 
@@ -476,8 +649,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context  # An error's traceback shows this frame, and may show its locals.
         answer = ResponseStream(call)
-        for _ in answer:
-            pass
+        for event in answer:
+            del event  # Nor what came, if the call is interrupted.
         return answer.response
 
     async def acomplete(
@@ -492,8 +665,8 @@ class Router:
             call = self.prepare(request, context=context, constraints=constraints, stream=False)
         del request, context
         answer = AsyncResponseStream(call)
-        async for _ in answer:
-            pass
+        async for event in answer:
+            del event
         return answer.response
 
     def stream(
@@ -523,11 +696,45 @@ class Router:
         with _SEALED:
             return AsyncResponseStream(self.prepare(request, context=context, constraints=constraints))
 
-    def observe(self, prefix: Prefix, target: str, counted: int | None, estimated: Usage) -> None:
-        """Notes that `target` has read this prefix: it is warm there, and its count (None for none that is believed)
-        anchors the next estimate."""
+    def observe(
+        self,
+        prefix: Prefix,
+        target: str,
+        usage: Usage | None,
+        estimated: Usage,
+        *,
+        request: ChatRequest | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
+        none that is believed), and that count anchors the next estimate.
+
+        `request` tells what its markers ask for, `decision` what the step has shown of the run.
+        """
+        counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
-        self.affinity.record(prefix, target, tokens, self._clock.monotonic(), counted=counted is not None)
+        served = self.pool[target]
+        asked, system = asked_of(request, served)
+        left = kept(served, tokens, usage, asked=asked, system=system)
+        now = self._clock.monotonic()
+        run = None if decision is None else self._run(prefix, served, decision, now)
+        self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
+
+    def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
+        """What the conversation has shown once this step is done."""
+        before = self.affinity.recall(prefix, (served,), now).run
+        home = None if before is None else self.pool.get(before.home)
+        rank = served.tier.rank if served.tier is not None else 0
+        was = home.tier.rank if home is not None and home.tier is not None else rank
+        likely = decision.sufficiency
+        return after(
+            before,
+            (likely["budget"], likely["mid"], likely["standard"], likely["premium"]),
+            decision.step_kind,
+            served.name,
+            up=rank > was,
+            down=rank < was,
+        )
 
     # -- outcomes ------------------------------------------------------------------------------------------------
 
@@ -608,6 +815,8 @@ class Router:
             performer.close()
         if self._opened_ledger is not None:
             self._opened_ledger.close()
+        if self.recording is not None:
+            self.recording.close()
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, and those of plain calls."""
@@ -649,6 +858,22 @@ class _Sealed:
 _SEALED = _Sealed()
 
 
+_SURE_OUTPUT = 8_192
+"""Tokens that every model of today writes: a higher limit may be refused by one whose own limit is not known."""
+
+
+def _paid_for(situation: Situation, selection: Selection, max_cost: Decimal) -> dict[str, int]:
+    """By target, the output tokens that `max_cost` pays for, if that is less than its model writes anyway."""
+    found = {}
+    for target in (*selection.targets, *selection.content_filter_fallback):
+        if target.dialect == NATIVE:
+            continue
+        most = affordable_output(target, situation.cost_on(target), max_cost)
+        if most is not None and most < (target.max_output_tokens or _SURE_OUTPUT):
+            found[target.name] = max(most, 1)
+    return found
+
+
 def _unpickled(kind: type[Router], settings: dict[str, Any]) -> Router:
     return kind(**settings)
 
@@ -664,8 +889,11 @@ def _why_not_pickled(value: object) -> str | None:
 def _log(decision: Decision) -> None:
     """One line for a step, DEBUG, or INFO if it was slow: names, counts and times; nothing of what was said."""
     seconds = sum(attempt.duration_s for attempt in decision.attempts)
+    level = logging.INFO if seconds >= SLOW_S else logging.DEBUG
+    if not logger.isEnabledFor(level):
+        return
     logger.log(
-        logging.INFO if seconds >= SLOW_S else logging.DEBUG,
+        level,
         "step %s (%s, %s): %s from %r after %.1f s, %d attempts, cost %s",
         decision.id,
         decision.step_kind.value,
@@ -682,6 +910,16 @@ def _open(path: str | Path) -> SqliteLedger:
     from .ledger import SqliteLedger
 
     return SqliteLedger(path)
+
+
+def _recorder(value: Any, pool: Pool) -> Recorder:
+    from .recording import Recorder
+
+    recorder = Recorder.of(value)
+    recorder.hide(
+        key for target in pool for key in (target.api_key, *target.spare_keys, target.proxy) if isinstance(key, Secret)
+    )
+    return recorder
 
 
 def _cut_off(context: StepContext) -> StepContext:

@@ -36,5 +36,5 @@ with ExitStack() as stack:
     bill = Counter()
     for step in router.ledger.decisions:
         bill[step.context.agent] += step.cost or 0
-        print(f"{step.context.agent}, {step.step_kind.value}: {step.target}, ${step.cost}, saved ${step.savings}")
+        print(f"{step.context.agent}, {step.step_kind.value}: {step.target}, ${step.cost}, saved ${step.savings:f}")
     print("bill:", ", ".join(f"{name} ${cost}" for name, cost in bill.items()))

@@ -30,7 +30,7 @@ async def main(llm: RoutedLLM) -> None:
     writer = FunctionAgent(name="writer", description="Writes", llm=pinned, can_handoff_to=[])
     print(await AgentWorkflow(agents=[research, writer], root_agent="research").run("How is a lamp returned?"))
     for step in llm.router.ledger.decisions:
-        print(f"{step.context.agent or step.context.node}: {step.target}, ${step.cost}, saved ${step.savings}")
+        print(f"{step.context.agent or step.context.node}: {step.target}, ${step.cost}, saved ${step.savings:f}")
     print(f"bill: ${sum(step.cost for step in llm.router.ledger.decisions)}")
 
 

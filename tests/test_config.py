@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import re
 from decimal import Decimal
@@ -50,7 +51,7 @@ KEY = f'[[gateway.key]]\nname = "alice"\nsha256 = "{"a" * 64}"\n'
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "table.toml").write_text('[[row]]\ntask = "qa"\nk = 9\n')
+    (tmp_path / "table.toml").write_text('[[row]]\ntask = "qa"\nstakes = 9\n')
     return tmp_path
 
 
@@ -146,7 +147,7 @@ PLAIN = TARGET + 'base_url = "http://llm.shop.com/v1"\n'
         ('[[target]]\nmodel = "m"', "target.1.provider: is missing"),
         (
             "stratgy = 1\n" + TARGET,
-            "unknown key 'stratgy'; did you mean 'strategy'? known are baseline, cert, deadline_s,",
+            "unknown key 'stratgy'; did you mean 'strategy'? known are baseline, budget, cert, checks,",
         ),
         (TARGET + 'nmae = "x"', "unknown key 'target.1.nmae'; did you mean 'name'? known are api_key,"),
         (
@@ -474,3 +475,31 @@ def test_rules_in_the_file_change_single_ones_of_the_catalog(tmp_path: Path) -> 
         with pytest.raises(ConfigError) as caught:
             load(path)
         assert said in str(caught.value)
+
+
+class TestExamples:
+    def write(self, tmp_path: Path, table: str) -> Path:
+        rows = [{"text": f"Where is parcel {n}?", "task": "tool_use"} for n in range(10)]
+        (tmp_path / "asks.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        path = tmp_path / "agentroute.toml"
+        path.write_text(table + "\n" + TARGET, encoding="utf-8")
+        return path
+
+    def test_they_are_read_beside_the_file(self, tmp_path: Path) -> None:
+        router = Router.from_config(self.write(tmp_path, '[examples]\nfile = "asks.jsonl"'))
+        assert router.route("Where is parcel 7?").reasons[0].startswith("most like the example line ")
+
+    @pytest.mark.parametrize(
+        ("table", "says"),
+        [
+            ("examples = 3", 'examples: give a table: [examples], with file = "examples.jsonl"'),
+            ("[examples]", "examples.file: is missing"),
+            ('[examples]\nfile = "gone.jsonl"', "gone.jsonl"),
+            ('[examples]\nfile = "asks.jsonl"\nencoder = "word2vec"', "encoder: 'word2vec' is none"),
+            ('[examples]\nfiles = "asks.jsonl"', "file"),
+        ],
+    )
+    def test_what_cannot_be(self, tmp_path: Path, table: str, says: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Router.from_config(self.write(tmp_path, table))
+        assert says in str(caught.value)

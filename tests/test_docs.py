@@ -6,6 +6,7 @@ the program; a `text` block after a Python block is a part of what that one prin
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -104,6 +105,8 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 def test_the_configuration_of_a_page_is_read(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in KEYS:
         monkeypatch.setenv(key, "sk-of-a-page")
+    asks = [{"text": f"Where is my parcel {number}?", "task": "tool_use"} for number in range(10)]
+    (tmp_path / "examples.jsonl").write_text("\n".join(map(json.dumps, asks)), encoding="utf-8")
     for block in blocks_of(page):
         if block.language == "toml" and block.why_not_run is None:
             file = tmp_path / "agentroute.toml"

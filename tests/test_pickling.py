@@ -170,7 +170,7 @@ def test_an_unpickled_router_routes_the_same() -> None:
         targets(),
         strategy="cheapest",
         baseline="mid",
-        table=StrategyTable.parse([({"row": [{"task": "tool_use", "complexity": "simple", "k": 90.0}]}, "here")]),
+        table=StrategyTable.parse([({"row": [{"task": "tool_use", "complexity": "simple", "stakes": 90.0}]}, "here")]),
         timeouts=Timeouts(connect=1.5, whole_answer=7.0),
         deadline_s=12.5,
     )

@@ -292,8 +292,15 @@ def _fill(target: Target, row: ModelFacts | None, listing: prices.Listing) -> Ta
         max_input_tokens=_first(target.max_input_tokens, row and row.max_input_tokens, rules.max_input_tokens),
         max_output_tokens=limit,
         capabilities=capabilities,
-        cache_ttl_s=_first(target.cache_ttl_s, ttl, _table().cache_ttl_s.get(_key(target.provider))),
+        cache_ttl_s=_first(target.cache_ttl_s, ttl, _cache_ttl_s(target.provider, price)),
     )
+
+
+def _cache_ttl_s(provider: str, price: Price | None) -> float | None:
+    """How long this provider's caches hold: its own row, else the assumption for all that have a price for them."""
+    known = _table().cache_ttl_s
+    cached = price is not None and price.cache_read is not None
+    return known.get(_key(provider), known["*"] if cached else None)
 
 
 def _rules(target: Target, capabilities: Capabilities) -> ModelRules:

@@ -38,7 +38,7 @@ def command(
     Makes no call. Ends with 1 if the file is wrong or no target can be called, else with 0: a warning is no error.
     """
     with _silence():
-        router = Router() if config is None else Router.from_config(config, ledger=None)
+        router = Router() if config is None else Router.from_config(config, ledger=None, recording=None)
     served = [] if config is None else list(_gateway(config, router))
     console = stdout(soft_wrap=True)
     for target in router.pool:

@@ -218,8 +218,8 @@ def _legend(targets: Sequence[Target]) -> list[str]:
 def render_table(console: Console, strategies: StrategyTable) -> None:
     """Prints one row a task where its complexities agree, else one for each complexity."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    for heading in ("task", "complexity", "floor", "k", "tiers", "prefer"):
-        table.add_column(heading, justify="right" if heading in ("floor", "k") else "left", no_wrap=True)
+    for heading in ("task", "complexity", "floor", "stakes", "tiers", "prefer"):
+        table.add_column(heading, justify="right" if heading in ("floor", "stakes") else "left", no_wrap=True)
     for task in Task:
         rows = [strategies.row(task, complexity) for complexity in _COMPLEXITIES]
         if rows[0] == rows[1] == rows[2]:
@@ -231,7 +231,7 @@ def render_table(console: Console, strategies: StrategyTable) -> None:
     for line in (
         f"version {strategies.version}",
         "cheapest: least cost with P(tier suffices) >= floor",
-        "balanced: least cost + k x (cost of the step on the strongest target) x (1 - P)",
+        "balanced: least spend a step over the steps to come + (1 - P) x stakes (USD that a failed task costs)",
         "best:     the cheapest with P >= the highest P - 0.01",
     ):
         console.print(Text(line, style="dim"))
@@ -242,4 +242,4 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
         tiers = "all"
     else:
         tiers = f"{row.min_tier.value if row.min_tier else ''}..{row.max_tier.value if row.max_tier else ''}"
-    return f"{row.floor:.2f}", f"{row.k:g}", tiers, ", ".join(row.prefer)
+    return f"{row.floor:.2f}", f"${row.stakes:g}", tiers, ", ".join(row.prefer)

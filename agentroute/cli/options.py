@@ -40,7 +40,7 @@ def pool_options(config: Path | None, strategy: str | None = None) -> dict[str, 
     else:
         from agentroute.config import load
 
-        options = {name: value for name, value in load(config).items() if name != "ledger"}
+        options = {name: value for name, value in load(config).items() if name not in ("ledger", "recording")}
     return options if strategy is None else {**options, "strategy": strategy}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Protocol
 from weakref import WeakSet
 
-__all__ = ["Inherited", "renew_in_child"]
+__all__ = ["Inherited", "ProcessLock", "renew_in_child"]
 
 
 class Inherited(Protocol):
@@ -22,6 +23,23 @@ _inherited: WeakSet[Inherited] = WeakSet()
 def renew_in_child(thing: Inherited) -> None:
     """From now on each forked child calls `thing.begin_anew()` before anything else runs there."""
     _inherited.add(thing)
+
+
+class ProcessLock:
+    """A lock of a whole process. A forked child has another one, which no thread of its parent holds."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+        renew_in_child(self)
+
+    def begin_anew(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def _renew() -> None:

@@ -50,22 +50,16 @@ _STATUSES: Final[Mapping[int, type[ProviderError]]] = {
     402: QuotaExhausted,
     403: AuthenticationFailed,
     404: ModelNotFound,
-    405: Unsupported,
-    406: Unsupported,
     408: ProviderTimeout,
     409: Overloaded,
-    410: Unsupported,
     413: ContextTooLong,
-    415: Unsupported,
-    421: Unsupported,
     422: InvalidRequest,
-    424: Unsupported,
     425: Overloaded,
     429: RateLimited,
-    451: Unsupported,
-    498: Unsupported,
+    499: Overloaded,
     504: ProviderTimeout,
 }
+"""Any other 4xx (a moved path, a proxy that wants a password, a region) is about the target, not about the request."""
 
 _TYPES: Final[Mapping[str, type[ProviderError]]] = {
     "resource_exhausted": RateLimited,
@@ -174,7 +168,7 @@ def tells_failure(answer: Mapping[str, Any], answer_fields: Iterable[str]) -> bo
         return True
     if "base_resp" in answer and _refused_by_minimax(answer["base_resp"]):
         return True
-    return not any(name in answer for name in answer_fields) and bool(_reason(answer))
+    return answer.keys().isdisjoint(answer_fields) and bool(_reason(answer))
 
 
 def _refused_by_minimax(told: Any) -> bool:
@@ -208,7 +202,7 @@ def _kind(
         return _STATUSES[status], "status"
     if 300 <= status < 400:
         return BadResponse, "status"
-    return Overloaded if status >= 500 else InvalidRequest, "status"
+    return Overloaded if status >= 500 else Unsupported, "status"
 
 
 _FORBIDDEN: Final = 403

@@ -25,7 +25,7 @@ from agentroute.targets.model_rules import ModelRules
 
 from .changes import Changes
 
-__all__ = ["few_markers", "is_marked", "without_stale_thinking"]
+__all__ = ["few_markers", "without_stale_thinking"]
 
 _DIALECT: Final = "anthropic_messages"
 _MARKER: Final = "cache_control"
@@ -79,11 +79,6 @@ def few_markers(request: ChatRequest, changes: Changes) -> ChatRequest:
                 messages[at] = eraser.message(message)
     tools = tuple(eraser.wipe(tool) for tool in request.tools)
     return replace(request, messages=tuple(messages), tools=tools)
-
-
-def is_marked(request: ChatRequest) -> bool:
-    """Whether the caller has set a cache marker anywhere."""
-    return any(_is_marked(extra) for extra in _extras(request))
 
 
 def _is_marked(extra: Extra | None) -> bool:

@@ -22,6 +22,7 @@ KEYS = (
     "role",
     "node",
     "conversation_id",
+    "key",
     "outcome",
     "cost_source",
     "cost_problem",
@@ -36,7 +37,7 @@ class Entry:
     `duration_s` is from the call's beginning to its end, `first_content_s` to the first content that was passed on:
     what the caller waited, failed attempts included. `duplicates` counts attempts that may have been billed unseen.
     `cost_source` tells who made the figure (`provider`, `list`, `mixed`), `cost_problem` why there is none; a
-    ledger that was written before there were such columns has neither.
+    ledger that was written before there were such columns has neither. `key` is the name of who pays.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Entry:
     first_content_s: float | None
     cost_source: str | None = None
     cost_problem: str | None = None
+    key: str | None = None
 
     @classmethod
     def of(cls, decision: Decision) -> Self:
@@ -94,6 +96,7 @@ class Entry:
             first_content_s=first_content,
             cost_source=decision.cost_source,
             cost_problem=decision.cost_problem,
+            key=context.key,
         )
 
 

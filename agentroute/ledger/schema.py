@@ -97,6 +97,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              source TEXT NOT NULL,
              name TEXT)""",
     ),
+    ("ALTER TABLE decisions ADD COLUMN key TEXT",),
 )
 """Script n brings a file from version n to n + 1. A script that was released is never edited."""
 

@@ -54,9 +54,11 @@ def _of(http_client: Any) -> Any:
             return own.send(request, **options)
 
         def close(self) -> None:
-            """Closes the connections of this process."""
-            if self._own is not None:
-                self._own.close()
+            """Closes the connections of this process; the next request opens others."""
+            with self._lock:
+                own, self._own = self._own, None
+            if own is not None:
+                own.close()
 
         def __del__(self) -> None:
             # As the client does that the SDK would have made. Of a parent's, nothing is closed.

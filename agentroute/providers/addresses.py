@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from agentroute.errors import ConfigError
 
+from .keys import looks_like_key
+
 __all__ = ["Part", "fill", "is_own", "missing", "parts_of", "sends_in_the_clear", "url_problem"]
 
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
@@ -98,6 +100,11 @@ def url_problem(url: object, parts: Iterable[Part] = ()) -> str | None:
         return "has a user or password before the host; put the key into `api_key`"
     if "?" in plain or "#" in plain:
         return "has a query or fragment, where the path of the API would be put behind; put a key into `api_key`"
+    if any(map(looks_like_key, re.split(r"[/.:=]", plain.partition("://")[2]))):
+        return (
+            "holds what looks like a key, which would be shown wherever the address is; put it into `api_key`, or into "
+            "a variable that `parts` names"
+        )
     method = next((path for path in _METHODS if plain.rstrip("/").endswith(path)), None)
     if method is not None:
         return f"ends in {method!r}, which is put behind it for each call; leave that part out"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from agentroute.errors import ConfigError
 
-__all__ = ["GivenKey", "KeyFunction", "Secret", "looks_like_key"]
+__all__ = ["GivenKey", "KeyFunction", "Secret", "hide_keys", "looks_like_key"]
 
 GivenKey: TypeAlias = str | tuple[str, float | datetime | None]
 """A key, alone or with the moment at which it expires: seconds since 1970, or a datetime (UTC if it has no zone)."""
@@ -29,6 +30,25 @@ _KEY_LIKE: Final = re.compile(
 def looks_like_key(text: str) -> bool:
     """Whether this is a key in place of a name, so that no message may show it."""
     return _KEY_LIKE.match(text) is not None
+
+
+_KEY_WITHIN: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:sk-|rk_live_|sk_live_|gsk_|csk-|hf_|r8_|fw_|nvapi-|pplx-|tgp_v1_|AIza|xai-)[A-Za-z0-9_-]{16,}"
+)
+"""The same within a text: longer, since a text may well hold `sk-learn`."""
+
+
+def hide_keys(text: str, known: Iterable[Secret] = ()) -> str:
+    """A text of JSON with `***` for each of these keys and for what looks like a provider's key.
+
+    >>> hide_keys('{"content": "use sk-proj-0123456789abcdef0123"}')
+    '{"content": "use ***"}'
+    """
+    for secret in known:
+        if secret.present and secret.function is None:
+            key = secret.bare()
+            text = text.replace(key, "***").replace(json.dumps(key, ensure_ascii=False)[1:-1], "***")
+    return _KEY_WITHIN.sub("***", text)
 
 
 class Secret:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from .keys import Secret
 
-__all__ = ["Cert", "Network", "Proxy", "ProxyAddress"]
+__all__ = ["Cert", "Network", "Proxy", "ProxyAddress", "is_excepted"]
 
 Proxy: TypeAlias = Secret | Literal["direct"]
 """Its address, which may hold a password, or none where the provider or the router has one."""
@@ -83,6 +85,45 @@ class Network:
             wider.verify if self.verify is None else self.verify,
             wider.cert if self.cert is None else self.cert,
         )
+
+
+_WITH_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*):(\d{1,5})")
+
+
+def is_excepted(host: str, port: int, no_proxy: str) -> bool:
+    """Whether `NO_PROXY` says that this host is reached without a proxy.
+
+    It holds hosts, domains (with all that is below them, a dot before them or not), addresses and networks
+    (`10.0.0.0/8`) with commas or spaces between them, each with a port or without one; `*` is every host.
+    """
+    name = host.lower().strip("[]").rstrip(".")
+    address = _address(name)
+    for entry in re.split(r"[,\s]+", no_proxy.lower()):
+        found = _WITH_PORT.fullmatch(entry)
+        if found is not None and int(found[2]) != port:
+            continue
+        wanted = (entry if found is None else found[1]).strip("[]").removeprefix("*.").strip(".")
+        if wanted == "*":
+            return True
+        if address is not None and _holds(wanted, address):
+            return True
+        if address is None and wanted and (name == wanted or name.endswith(f".{wanted}")):
+            return True
+    return False
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(name)
+    except ValueError:
+        return None
+
+
+def _holds(network: str, address: IPv4Address | IPv6Address) -> bool:
+    try:
+        return address in ip_network(network, strict=False)
+    except ValueError:
+        return False
 
 
 def _proxy(value: object) -> tuple[Proxy | None, str | None]:

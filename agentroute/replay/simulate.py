@@ -17,6 +17,7 @@ from agentroute.messages import ChatRequest, Message, Usage
 from agentroute.providers import NO_AUDIO
 from agentroute.router import Router
 from agentroute.routing.affinity import Affinity
+from agentroute.routing.caches import is_loop
 from agentroute.routing.economics import step_cost
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
@@ -348,13 +349,14 @@ class _Run:
             n_out = _answer_tokens(call.answer) or shown.estimated_usage.output_tokens or 0
         used = Usage(n_in, n_out)
 
+        loop = is_loop(request)
         plain = {target.name: _priced(target, used) for target in self._pool}
-        warmest = {target.name: _cached(target, used, recall.warm.get(target.name, 0)) for target in self._pool}
+        warmest = {target.name: _cached(target, used, recall.warm.get(target.name, 0), loop) for target in self._pool}
         for name, decision in decisions.items():
             target = self._pool[decision.target]
             affinity = caches.by_strategy[name]
             held = affinity.recall(prefix, (target,), now)
-            cached = _cached(target, used, held.warm.get(target.name, 0))
+            cached = _cached(target, used, held.warm.get(target.name, 0), loop)
             tally = self._tallies[name]
             likely = decision.sufficiency[decision.tier.value]
             tally.add(target, decision.tier, likely, trace.needed, plain[target.name], cached)
@@ -364,7 +366,9 @@ class _Run:
                 if cached.usd is not None and stayed is not None:
                     tally.switch_usd += cached.usd - stayed
             self._router.affinity = affinity
-            self._router.observe(prefix, target.name, None if call.usage is None else call.usage.prompt_tokens, used)
+            # What another model counted as cached says nothing here: the prompt's size does.
+            counted = None if call.usage is None else Usage(call.usage.prompt_tokens, recorded.output_tokens)
+            self._router.observe(prefix, target.name, counted, used, request=request, decision=decision)
         for target in self._pool:
             tier = target.tier
             assert tier is not None
@@ -372,7 +376,7 @@ class _Run:
             likely = shown.sufficiency[tier.value]
             tally.add(target, tier, likely, trace.needed, plain[target.name], warmest[target.name])
             tally.unserved += _cannot_serve(target, request, prefix, n_in + n_out)
-            caches.everyone.record(prefix, target.name, n_in, now, counted=recorded.input_tokens is not None)
+            caches.everyone.record(prefix, target, n_in, now, counted=recorded.input_tokens is not None)
         self._note(place, trace, shown, decisions)
 
     def _advance(self, call: RecordedCall, caches: _Caches) -> float:
@@ -458,8 +462,8 @@ def _priced(target: Target, used: Usage) -> _Priced:
     return _Priced(usd, used.input_tokens or 0, 0, used.output_tokens or 0)
 
 
-def _cached(target: Target, used: Usage, warm_tokens: int) -> _Priced:
-    cost = step_cost(target, used.input_tokens or 0, used.output_tokens or 0, warm_tokens)
+def _cached(target: Target, used: Usage, warm_tokens: int, loop: bool) -> _Priced:
+    cost = step_cost(target, used.input_tokens or 0, used.output_tokens or 0, warm_tokens, loop=loop)
     return _Priced(cost.cost, used.input_tokens or 0, cost.cached_tokens, used.output_tokens or 0)
 
 

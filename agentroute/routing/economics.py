@@ -13,10 +13,16 @@ from agentroute.decisions import StepKind, Task
 from agentroute.messages import ChatRequest, Usage
 from agentroute.targets import Target
 
-__all__ = ["MIN_CACHED_TOKENS", "StepCost", "expected_output", "step_cost"]
+from .caches import HOUR, minimum, needs_markers
 
-MIN_CACHED_TOKENS = 1024
-"""Shorter prefixes are not cached: the documented minimum of OpenAI, and of most Anthropic models."""
+__all__ = ["HORIZON", "StepCost", "affordable_output", "expected_output", "growth", "spend", "step_cost"]
+
+HORIZON = 20
+"""Steps that are expected to follow, this one included, if more are likely: what a switch costs is spread over so many.
+Recorded agent sessions have 22 (office) to 470 (coding) steps; the choice is flat between 10 and 40."""
+
+_GROWTH = (200, 600, 4_000)
+"""Tokens by which a prompt grows a step: at least, if nothing is known, and at most."""
 
 _OUTPUT_TOKENS = {
     StepKind.FIRST_ASK: 115,
@@ -61,17 +67,77 @@ def expected_output(kind: StepKind, task: Task, request: ChatRequest) -> int:
     return expected if limit is None or limit < 1 else min(expected, limit)
 
 
-def step_cost(target: Target, input_tokens: int, output_tokens: int, warm_tokens: int = 0) -> StepCost:
+def step_cost(
+    target: Target, input_tokens: int, output_tokens: int, warm_tokens: int = 0, *, loop: bool = True
+) -> StepCost:
     """The cost of one step on one target, of whose prompt `warm_tokens` lie in its cache.
 
-    A target with a price for cache writes is taken to write what it reads fresh (that is how its callers use it).
+    A target with a price for cache writes writes what it reads fresh, at the price of the time that its caches hold;
+    where markers ask for that, only if more steps are likely (`loop`).
     """
+    least = minimum(target)
     read = min(warm_tokens, input_tokens)
-    if read < MIN_CACHED_TOKENS:
+    if read < least:
         read = 0
     fresh = input_tokens - read
     price = target.price
     writes = price is not None and price.cache_write is not None and target.cache_ttl_s is not None
-    written = fresh if writes and input_tokens >= MIN_CACHED_TOKENS else 0
-    cost = None if price is None else price.tokens(input_tokens, output_tokens, read, written)
+    if writes and not loop and needs_markers(target):
+        writes = False
+    written = fresh if writes and input_tokens >= least else 0
+    cost = None
+    if price is not None:
+        cost = price.tokens(input_tokens, output_tokens, read, written)
+        if written and (target.cache_ttl_s or 0) >= HOUR and needs_markers(target):
+            rates = price.at(input_tokens)
+            if rates.cache_write_1h is not None and rates.cache_write is not None:
+                cost += written * (rates.cache_write_1h - rates.cache_write) / 1_000_000
     return StepCost(input_tokens, output_tokens, read, written, cost)
+
+
+def growth(input_tokens: int, seen_tokens: int) -> int:
+    """By how many tokens the prompt is expected to grow a step, from the last one (`seen_tokens`, 0 for none)."""
+    least, usual, most = _GROWTH
+    return usual if not seen_tokens else min(max(input_tokens - seen_tokens, least), most)
+
+
+def spend(target: Target, step: StepCost, grown: int, n: int) -> float | None:
+    """USD a step if this and the next `n - 1` steps are served by this target; None if its price is unknown.
+
+    This step as it is, cold or warm; each later one reads what the one before has sent, writes `grown` tokens more and
+    gives as much output. Steps past a price step for long prompts cost its prices.
+    """
+    price = target.price
+    if price is None or step.cost is None:
+        return None
+    now = float(step.cost)
+    if n <= 1:
+        return now
+    caches, least = target.cache_ttl_s is not None, minimum(target)
+    start, later, left = step.input_tokens, 0.0, n - 1
+    while left:
+        first = start + grown
+        rates = price.at(first)
+        limit = next((s.above_input_tokens for s in price.steps if s.above_input_tokens >= first), None)
+        many = left if limit is None else min(left, (limit - first) // grown + 1)
+        if first < least:
+            many = min(many, (least - first) // grown + 1)
+        fresh = float(rates.input)
+        held = caches and first >= least
+        read = float(rates.cache_read) if held and rates.cache_read is not None else fresh
+        write = float(rates.cache_write) if held and rates.cache_write is not None else fresh
+        tokens = many * start + grown * many * (many - 1) // 2
+        later += tokens * read + many * (grown * write + step.output_tokens * float(rates.output))
+        start += many * grown
+        left -= many
+    return (now + later / 1_000_000) / n
+
+
+def affordable_output(target: Target, step: StepCost, usd: Decimal) -> int | None:
+    """Output tokens of this step that `usd` pays for beside its input; None if the price is unknown, or output free."""
+    if target.price is None or step.cost is None:
+        return None
+    rate = target.price.at(step.input_tokens).output
+    if not rate:
+        return None
+    return max(step.output_tokens + int((usd - step.cost) * 1_000_000 / rate), 0)

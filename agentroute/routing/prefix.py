@@ -9,11 +9,22 @@ reused is not read again. It never leaves the process.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agentroute.messages import Audio, Document, Image, Message, Reasoning, Text, Tool, ToolCall, ToolResult
+from agentroute.messages import (
+    Audio,
+    ChatRequest,
+    Document,
+    Image,
+    Message,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 
-__all__ = ["Bulk", "Mark", "Prefix"]
+__all__ = ["Bulk", "Mark", "Prefix", "opening_key"]
 
 _MARKS = 4
 """How many earlier requests are looked for: the last one, and some more for a caller that dropped or retried steps."""
@@ -80,18 +91,33 @@ class Mark:
 @dataclass(frozen=True, slots=True)
 class Prefix:
     """`whole` is all of this request; `earlier` where recent requests of the same conversation ended, newest first;
-    `system` the leading system messages, which other conversations share."""
+    `system` the leading system messages, which other conversations share.
+
+    `reasoning` and `tool_choice` are the settings of the request that providers put into the prompt: what was kept
+    under others is not read (`Affinity` says which count where). Hashes, 0 for none."""
 
     whole: Mark
     earlier: tuple[Mark, ...]
     system: Mark | None
     tools_chars: int = 0
+    reasoning: int = 0
+    tool_choice: int = 0
 
     @property
     def marks(self) -> tuple[Mark, ...]:
         """All places where this conversation may be known from, longest first."""
         head = (self.whole, *self.earlier)
         return head if self.system is None else (*head, self.system)
+
+    @classmethod
+    def of_request(cls, request: ChatRequest) -> Prefix:
+        """The prefix of a request with its settings."""
+        found = cls.of(request.messages, request.tools)
+        if request.reasoning is None and request.tool_choice is None:
+            return found
+        reasoning = 0 if request.reasoning is None else hash(request.reasoning)
+        choice = 0 if request.tool_choice is None else hash(request.tool_choice)
+        return replace(found, reasoning=reasoning, tool_choice=choice)
 
     @classmethod
     def of(cls, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Prefix:
@@ -112,6 +138,14 @@ class Prefix:
             if stop < end and messages[stop].role == "assistant":
                 found.append(mark)
         return cls(walk.mark(end), tuple(reversed(found)), system, sum(len(text) for each in schemas for text in each))
+
+
+def opening_key(messages: Sequence[Message]) -> int:
+    """Tells conversations apart that have no id: all messages up to the first of the user's, hashed as above."""
+    end = next((at for at, message in enumerate(messages, 1) if message.role == "user"), len(messages))
+    walk = _Walk(0)
+    walk.read(messages[:end])
+    return walk.mark(end).key
 
 
 class _Walk:

@@ -27,12 +27,11 @@ Day: TypeAlias = date
 
 VERSION = 1
 
+_OVER = 30
+"""Runs with a right step that are held before the oldest counts as right: a later step of it may still fail."""
+
 _REMEMBERED = 10_000
 """Conversations whose assigned target is remembered until an outcome comes."""
-
-_UNSHOWN = 0.5
-"""What P of a target is multiplied by in a role whose licensed targets are known, and it is none of them: it ranks
-behind, and still takes over if all of them are down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +80,33 @@ class Profile:
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the file says of a role: P(right) of a step by target, which targets its promise covers, which of them give
-    way after failures and in summaries (`up`), which serve steps of some `forms` only, and why."""
+    way after failures and in summaries (`up`), which serve steps of some `forms` only, and why. `drawn`: a trial has
+    drawn this run for the one that is licensed, so that the strongest does not compete."""
 
     role: str
-    sufficiency: Mapping[str, float]
-    licensed: frozenset[str]
-    up: frozenset[str]
-    reasons: tuple[str, ...]
+    strongest: str
+    sufficiency: Mapping[str, float] = field(default_factory=dict)
+    licensed: frozenset[str] = frozenset()
+    up: frozenset[str] = frozenset()
+    reasons: tuple[str, ...] = ()
     forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drawn: bool = False
 
-    def of(self, target: str, prior: float, step: Step) -> float:
-        """P of a target at this step: what its runs have shown; less than the prior if they have shown nothing."""
-        shown = self.sufficiency.get(target)
-        if shown is None:
-            return prior * _UNSHOWN
-        if (target in self.up and _raises(step)) or form_of(step) not in self.forms.get(target, FORMS):
-            return shown * _UNSHOWN
-        return shown
+    def of(self, target: str, prior: float) -> float:
+        """P of a target: what its runs have shown, else the prior's."""
+        return self.sufficiency.get(target, prior)
+
+    def leading(self, step: Step) -> frozenset[str]:
+        """The targets that may serve this step. All others rank behind them: they take over if these are down."""
+        form, raised = form_of(step), _raises(step)
+        found = {
+            target
+            for target in self.licensed
+            if form in self.forms.get(target, FORMS) and not (raised and target in self.up)
+        }
+        if not (self.drawn and found):
+            found.add(self.strongest)
+        return frozenset(found)
 
 
 class Drift:
@@ -126,6 +135,7 @@ class Episodes:
     def __init__(self) -> None:
         self._began: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._steps: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._right: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._lock = threading.Lock()
 
     def began(self, decision: Decision, role: str) -> None:
@@ -139,13 +149,24 @@ class Episodes:
                 while len(held) > _REMEMBERED:
                     held.popitem(last=False)
 
-    def ended(self, subject: str, role: str | None) -> list[tuple[str, str]]:
-        """(role, target) of the runs that an outcome is of: a conversation's, or that of one of its decisions. Each is
-        told once."""
+    def ended(self, subject: str, ok: bool, role: str | None) -> list[tuple[str, str, bool]]:
+        """(role, target, ok) of the runs that are over now, each once: those of a conversation, and at its first
+        failure that of a step. A step that is right does not end a run: it counts as right once many have begun
+        since."""
         with self._lock:
             run, own = self._steps.get(subject, (subject, role))
             roles = self._began.get(run, {})
-            return [(each, roles.pop(each)) for each in list(roles) if own in (None, each)]
+            found = [each for each in list(roles) if own in (None, each)]
+            if not ok or run == subject:
+                return [(each, roles.pop(each), ok) for each in found]
+            self._right.update(dict.fromkeys((run, each) for each in found))
+            over = []
+            while len(self._right) > _OVER:
+                (run, each), _ = self._right.popitem(last=False)
+                target = self._began.get(run, {}).pop(each, None)
+                if target is not None:
+                    over.append((each, target, True))
+            return over
 
 
 class Profiles:
@@ -277,11 +298,7 @@ class Profiles:
             if profile.up:
                 up.add(target)
             reasons.append(profile.said())
-        for target in sufficiency:
-            if target not in licensed and target != self.strongest:
-                sufficiency[target] *= _UNSHOWN
-        sufficiency.setdefault(self.strongest, 1.0)
-        return Known(role, sufficiency, frozenset(licensed), frozenset(up), tuple(reasons), forms)
+        return Known(role, self.strongest, sufficiency, frozenset(licensed), frozenset(up), tuple(reasons), forms)
 
     def of(
         self, context: StepContext, request: ChatRequest, today: date, models: Callable[[str], str | None]
@@ -298,7 +315,7 @@ class Profiles:
             return None
         name = context.role or context.agent or "?"
         reason = f"role {name!r} is not in the policy file: the strongest serves"
-        return Known(name, {self.strongest: 1.0}, frozenset(), frozenset(), (reason,))
+        return Known(name, self.strongest, reasons=(reason,))
 
     def began(self, decision: Decision) -> None:
         """Remembers what a run was assigned to, if its role is in the file."""
@@ -310,7 +327,7 @@ class Profiles:
     def ended(self, subject: str, ok: bool, role: str | None = None) -> str | None:
         """Counts the outcome of a run, once, by its conversation's id or one of its decisions'; of all roles that took
         part, if none is named. Returns what to say if that voids a licence."""
-        said = [self.observe(name, target, ok) for name, target in self._episodes.ended(subject, role)]
+        said = [self.observe(*each) for each in self._episodes.ended(subject, ok, role)]
         return next((each for each in said if each is not None), None)
 
     def observe(self, role: str | None, target: str, ok: bool) -> str | None:

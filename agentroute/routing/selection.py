@@ -18,9 +18,10 @@ from agentroute.messages import Audio, ChatRequest, Document, Image, ToolResult
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
-from .economics import StepCost, step_cost
+from .economics import HORIZON, StepCost, growth, spend, step_cost
 from .profiles import Known
 from .reasoning_state import LiveState
+from .runs import CLEAN, ON_EVIDENCE, Run, smoothed
 from .step import Step
 from .strategy import Row
 from .tokens import PROSE_CHARS
@@ -37,8 +38,13 @@ _STAY = 0.05
 """What losing live reasoning weighs at least, relative to the score: P and expected cost are not known to a few
 percent, so a switch for less than this gives up a train of thought for noise."""
 
-_ON_EVIDENCE = frozenset({StepKind.AFTER_ERROR, StepKind.REPEATED_CALL})
-"""Steps where the model that is thinking has just failed: what it thought does not hold back a higher tier."""
+_MARGIN = 0.2
+"""A move must save this share of what it changes, spend and risk. Measured on 304 recorded sessions in four pools
+(`evals/workloads.py`): with 0.05 some sessions in which nothing failed cost up to 10 % more than always-premium, with
+0.2 up to 7 %, at the same sum of cost and risk."""
+
+_ONCE = frozenset({StepKind.HOUSEKEEPING, StepKind.SUMMARISE})
+"""Kinds of step after which the conversation does not go on from this prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +52,11 @@ class Situation:
     """All that the choice for one step looks at, beside the pool: what is asked, what it is likely to need, and how the
     targets stand at this moment.
 
-    `warm`: tokens of the prompt that lie in a target's cache, by its name. `opened`: the targets (by name) whose
-    circuit is open. `reasoning`: what any model but its origin would have to think again. `known`: what outcomes have
-    shown of the role that asks.
+    `warm`: tokens of the prompt that lie in a target's cache, by its name. `loop`: more steps are likely. `opened`: the
+    targets (by name) whose circuit is open. `reasoning`: what any model but its origin would have to think again.
+    `run`: what the steps before have shown; `seen_tokens`: how long the prompt of the last one was. `known`: what
+    outcomes have shown of the role that asks. `above`: a check failed on this tier, so higher ones come first.
+    `budgeted`: a budget has to be kept.
     """
 
     request: ChatRequest
@@ -60,13 +68,36 @@ class Situation:
     input_tokens: int
     output_tokens: int
     warm: Mapping[str, int] = field(default_factory=dict)
+    loop: bool = True
     opened: Mapping[str, Open] = field(default_factory=dict)
     reasoning: LiveState | None = None
+    run: Run | None = None
+    seen_tokens: int = 0
+    budgeted: bool = False
     known: Known | None = None
+    above: Tier | None = None
+
+    def failure(self, again: float) -> tuple[float, str]:
+        """USD that an insufficient answer is expected to cost at this step, and what that is.
+
+        `again` is this step on the strongest target. A step that acts by tools may spoil its task unnoticed; without
+        tools whoever reads the answer notices, and asks again.
+        """
+        told, row = self.constraints.stakes, self.row
+        if told is None and not self.request.tools:
+            return row.lost * again, f"{row.lost:g} steps of the strongest"
+        stakes = row.stakes if told is None else float(told)
+        return stakes * row.harm, f"stakes ${stakes:g}"
+
+    @property
+    def n(self) -> int:
+        """Steps over which the cost of a switch is spread."""
+        return HORIZON if self.loop and self.prediction.step_kind not in _ONCE else 1
 
     def cost_on(self, target: Target) -> StepCost:
         """What the step is expected to cost there."""
-        return step_cost(target, self.input_tokens, self.output_tokens, self.warm.get(target.name, 0))
+        warm = self.warm.get(target.name, 0)
+        return step_cost(target, self.input_tokens, self.output_tokens, warm, loop=self.loop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +116,8 @@ class Selection:
 class _Option:
     """`lost_tokens` of live reasoning would have to be thought again here, for `lost` USD (None: price unknown).
 
-    `weighed` says that it counts against this target.
+    `weighed` says that it counts against this target. `spend`: USD a step over the steps to come; `risk`: USD that a
+    failure costs, times how likely this target makes it at this step (None: the strategy does not weigh it).
     """
 
     target: Target
@@ -95,6 +127,8 @@ class _Option:
     lost_tokens: int = 0
     lost: float = 0.0
     weighed: bool = False
+    spend: float = 0.0
+    risk: float | None = None
 
 
 _Order: TypeAlias = tuple[float, float, float, float]
@@ -146,15 +180,18 @@ def select(situation: Situation, pool: Pool) -> Selection:
     options: list[_Option] = []
     dropped: list[Dropped] = []
     files = _files(request, situation.step)
+    likely = situation.prediction.sufficiency
+    if situation.strategy == "balanced":
+        likely = smoothed(situation.run, likely, situation.prediction.step_kind)
     for target in pool:
         reason = _why_not(target, situation, files, pin)
         if reason is not None:
             dropped.append(Dropped(target.name, reason))
             continue
         assert target.tier is not None
-        sufficiency = situation.prediction.sufficiency[target.tier.rank]
+        sufficiency = likely[target.tier.rank]
         if situation.known is not None:
-            sufficiency = situation.known.of(target.name, sufficiency, situation.step)
+            sufficiency = situation.known.of(target.name, sufficiency)
         options.append(_Option(target, target.tier, sufficiency, situation.cost_on(target)))
     options = _writing_enough(options, dropped, request)
     allowed = _allowed_after_filter(situation, files, pool)
@@ -184,13 +221,26 @@ def select(situation: Situation, pool: Pool) -> Selection:
         options = well
     if situation.reasoning is not None:
         options = _with_losses(options, situation.reasoning, situation.step)
-    strongest = step_cost(pool.strongest, situation.input_tokens, situation.output_tokens)
-    ranked, note = _rank(options, situation.strategy, situation.row, strongest)
+    if situation.strategy == "balanced":
+        again = step_cost(pool.strongest, situation.input_tokens, situation.output_tokens, loop=False)
+        ranked, note = _weighed(options, situation, again), None
+    else:
+        ranked, note = _rank(options, situation.strategy, situation.row)
     if not well:
         ranked = sorted(ranked, key=lambda entry: opened[entry[0].target.name].seconds)
         ranked = [(o, score, f"{reason}; circuit open: {opened[o.target.name]}") for o, score, reason in ranked]
         note = "every circuit is open: the first to come back comes first"
+    if situation.known is not None and well:
+        leading = situation.known.leading(situation.step)
+        behind = f"; no licence in role {situation.known.role!r}"
+        ranked = [
+            *(entry for entry in ranked if entry[0].target.name in leading),
+            *((o, score, reason + behind) for o, score, reason in ranked if o.target.name not in leading),
+        ]
     ranked = _forced_first(ranked, request)
+    above = situation.above
+    if above is not None:
+        ranked = sorted(ranked, key=lambda entry: (entry[0].tier <= above) + (entry[0].tier < above))
     first, rest = ranked[0], ranked[1:]
     if well:
         # A stable sort: other providers first, each part in its order.
@@ -259,6 +309,7 @@ def _selection(
                 cached_tokens=option.cost.cached_tokens,
                 score=score,
                 reason=reason,
+                risk=option.risk,
             )
             for option, score, reason in chosen
         ),
@@ -291,7 +342,7 @@ def _with_losses(options: list[_Option], reasoning: LiveState, step: Step) -> li
         usd = 0.0
         if price is not None:
             usd = float(price.at(option.cost.input_tokens).output) * tokens / 1_000_000
-        escalates = step.kind in _ON_EVIDENCE and all(option.tier > tier for tier in holders)
+        escalates = step.kind in ON_EVIDENCE and all(option.tier > tier for tier in holders)
         found.append(replace(option, lost_tokens=tokens, lost=usd, weighed=not escalates))
     return found
 
@@ -337,6 +388,8 @@ def _why_not(
     most = target.max_input_tokens
     if most is not None and situation.input_tokens > most:
         return f"about {situation.input_tokens:,} tokens of input are above its limit of {most:,}"
+    if situation.budgeted and target.price is None:
+        return "its price is unknown, so the budget cannot be kept"
     if constraints.max_cost is not None:
         cost = situation.cost_on(target).cost
         if cost is None:
@@ -432,15 +485,75 @@ def _unknown_tool(target: Target, request: ChatRequest) -> str | None:
     return unknown[0] if len(unknown) == len(request.tools) else None
 
 
+def _weighed(
+    options: list[_Option], situation: Situation, strongest: StepCost
+) -> list[tuple[_Option, float | None, str]]:
+    """Best first, by what a step costs over the steps to come and what a failure would, each with its score (USD; None
+    if the price is unknown, which ranks behind) and reason. The run stays where it is, unless a move is worth it."""
+    known = [usd for option in options if (usd := _usd(option)) is not None]
+    again = float(strongest.cost) if strongest.cost is not None else max(known, default=0.0)
+    n, (failure, why) = situation.n, situation.failure(again)
+    grown = growth(situation.input_tokens, situation.seen_tokens)
+    entries: list[tuple[_Order, _Option, float | None, str]] = []
+    for option in options:
+        p = option.sufficiency
+        spent = spend(option.target, option.cost, grown, n)
+        if spent is None:
+            entries.append(((0.0, 1.0, 0.0, -p), option, None, f"price unknown; P {p:.2f}{_losing(option)}"))
+            continue
+        risk = (1.0 - p) * failure
+        score = spent + risk
+        if option.weighed:
+            score += max(option.lost, _STAY * spent)
+        cached = f", {option.cost.cached_tokens:,} tokens cached" if option.cost.cached_tokens else ""
+        over = f" a step over {n}" if n > 1 else ""
+        reason = f"${spent:.5f}{over} + risk ${risk:.5f} (P {p:.2f}, {why}{cached})"
+        weighed = replace(option, spend=spent, risk=risk)
+        entries.append(((0.0, 0.0, score, -p), weighed, score, reason + _losing(option)))
+    entries.sort(key=lambda entry: entry[0])
+    if situation.row.prefer:
+        entries = _preferred_first(entries, situation.row.prefer)
+    if situation.run is not None and n > 1:
+        entries = _home_first(entries, situation.run, situation)
+    return [(option, score, reason) for _, option, score, reason in entries]
+
+
+def _home_first(
+    entries: list[tuple[_Order, _Option, float | None, str]], run: Run, situation: Situation
+) -> list[tuple[_Order, _Option, float | None, str]]:
+    """With the target that serves the run in front, unless another is better by a margin on what differs.
+
+    Downwards a run moves where the move costs nobody a train of work: at the start of a turn, where nothing is warm
+    anyway, and some clean steps after it was moved up.
+    """
+    at = next((at for at, entry in enumerate(entries) if entry[1].target.name == run.home), None)
+    if at is None or entries[at][2] is None:
+        return entries
+    key, home, score, reason = entries[at]
+    assert score is not None
+    clean = run.raised and run.clean + 1 >= CLEAN and situation.prediction.step_kind not in ON_EVIDENCE
+    down = situation.step.steps_in_turn == 0 or not home.cost.cached_tokens or clean
+    for place, (_, option, other, _) in enumerate(entries[:at]):
+        if other is None or (option.tier < home.tier and not down):
+            continue
+        differing = abs(option.spend - home.spend) + abs((option.risk or 0.0) - (home.risk or 0.0))
+        if score - other > _MARGIN * differing:
+            return [entries[place], *entries[:place], *entries[place + 1 :]]
+        break
+    if at == 0:
+        return entries
+    staying = (key, home, score, f"{reason}; stays, a move would not pay now")
+    return [staying, *entries[:at], *entries[at + 1 :]]
+
+
 def _rank(
-    options: list[_Option], strategy: Strategy, row: Row, strongest: StepCost
+    options: list[_Option], strategy: Strategy, row: Row
 ) -> tuple[list[tuple[_Option, float | None, str]], str | None]:
-    """Best first, each with its score (USD; None where the price is unknown, which ranks behind) and reason."""
-    known = [option for option in options if option.cost.cost is not None]
-    unit = float(strongest.cost) if strongest.cost is not None else max((_usd(o) or 0.0 for o in known), default=0.0)
+    """The cheapest above the strategy's floor first, each with its expected cost as score (USD; None if the price is
+    unknown, which ranks behind) and reason."""
     note = None
     best = max(option.sufficiency for option in options)
-    floor = {"cheapest": row.floor, "best": best - 0.01, "balanced": 0.0}[strategy]
+    floor = row.floor if strategy == "cheapest" else best - 0.01
     if strategy == "cheapest" and best < floor:
         note = f"no target reaches P {floor:.2f}: the most likely ones come first"
         floor = best
@@ -453,18 +566,12 @@ def _rank(
             entries.append(((below, 1.0, 0.0, -p), option, None, f"price unknown; P {p:.2f}{_losing(option)}"))
             continue
         cached = f", {option.cost.cached_tokens:,} tokens cached" if option.cost.cached_tokens else ""
-        if strategy == "balanced":
-            risk = row.k * unit * (1.0 - p)
-            score = usd + risk
-            reason = f"${usd:.5f} + risk ${risk:.5f} (P {p:.2f}{cached})"
-            below = 0.0
-        else:
-            score = usd
-            reach = f"reaches {floor:.2f}" if below == 0.0 else f"below {floor:.2f}"
-            reason = f"${usd:.5f}, P {p:.2f} {reach}{cached}"
+        reach = f"reaches {floor:.2f}" if below == 0.0 else f"below {floor:.2f}"
+        score = usd
         if option.weighed:
             score += max(option.lost, _STAY * score)
-        entries.append(((below, 0.0, score, -p), option, score, reason + _losing(option)))
+        reason = f"${usd:.5f}, P {p:.2f} {reach}{cached}{_losing(option)}"
+        entries.append(((below, 0.0, score, -p), option, score, reason))
     entries.sort(key=lambda entry: entry[0])
     if row.prefer:
         entries = _preferred_first(entries, row.prefer)

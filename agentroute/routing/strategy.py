@@ -1,4 +1,4 @@
-"""The strategy table: which floor, risk and tiers hold for a task of some complexity. Data, read once."""
+"""The strategy table: which floor, stakes and tiers hold for a task of some complexity. Data, read once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentroute.targets import Tier
 
 __all__ = ["Row", "StrategyTable"]
 
-_KEYS = ("task", "complexity", "floor", "k", "min_tier", "max_tier", "prefer")
+_KEYS = ("task", "complexity", "floor", "stakes", "harm", "lost", "min_tier", "max_tier", "prefer")
 _TASKS = {task.value: task for task in Task}
 _COMPLEXITIES: tuple[Complexity, ...] = ("simple", "medium", "complex")
 
@@ -26,7 +26,9 @@ class Row:
     """What holds for one task and complexity: see the head of `strategy.toml` for each field."""
 
     floor: float = 0.8
-    k: float = 3.0
+    stakes: float = 0.05
+    harm: float = 0.2
+    lost: float = 3.0
     min_tier: Tier | None = None
     max_tier: Tier | None = None
     prefer: tuple[str, ...] = ()
@@ -36,8 +38,8 @@ class StrategyTable:
     """A row for every task and complexity, and the version that decisions name as their policy.
 
     >>> from agentroute.decisions import Task
-    >>> StrategyTable.default().row(Task.CODE_REPAIR, "complex").k
-    12.0
+    >>> StrategyTable.default().row(Task.CODE_REPAIR, "complex").stakes
+    1.0
     """
 
     __slots__ = ("_rows", "version")
@@ -89,7 +91,7 @@ def _apply(rows: dict[tuple[Task, Complexity], Row], entry: Any, where: str) -> 
     tasks = _pick(entry.get("task", "*"), _TASKS, f"{where}: task")
     complexities = _pick(entry.get("complexity", "*"), {name: name for name in _COMPLEXITIES}, f"{where}: complexity")
     facts: dict[str, Any] = {}
-    for key, top in (("floor", 1.0), ("k", 1000.0)):
+    for key, top in (("floor", 1.0), ("harm", 1.0), ("lost", 1000.0), ("stakes", 1_000_000.0)):
         if key in entry:
             value = entry[key]
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= top:

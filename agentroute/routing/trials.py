@@ -138,8 +138,8 @@ class LiveTrial:
         target = tried.candidate if explored else tried.strongest
         reason = f"trial of role {tried.role!r}: this run was drawn for {target}, with a chance of {propensity:g}"
         up = frozenset((target,)) if explored and tried.up else frozenset[str]()
-        sure = {target: 1.0, tried.strongest: 1.0}
-        return Drawn(Known(tried.role, sure, frozenset((target,)), up, (reason,)), propensity, explored)
+        known = Known(tried.role, tried.strongest, licensed=frozenset((target,)), up=up, reasons=(reason,), drawn=True)
+        return Drawn(known, propensity, explored)
 
     def began(self, decision: Decision) -> None:
         """Remembers the run, so that an outcome finds it."""
@@ -148,11 +148,11 @@ class LiveTrial:
 
     def ended(self, subject: str, ok: bool, role: str | None = None) -> str | None:
         """Counts the outcome of a run of the candidate, once. Returns what to say if that stops the trial for harm."""
-        for name, target in self._episodes.ended(subject, role):
+        for name, target, right in self._episodes.ended(subject, ok, role):
             if name != self.tried.role or target != self.tried.candidate:
                 continue
             with self._lock:
-                if self._drift.add(ok) and self.stopped is None:
+                if self._drift.add(right) and self.stopped is None:
                     self.stopped = (
                         f"the trial of role {name!r} is stopped for harm: {target} fails more often than "
                         f"{100 * self.tried.margin:g} points above the strongest allow (run {self._drift.samples}); "

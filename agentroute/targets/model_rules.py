@@ -68,6 +68,10 @@ class ModelRules:
     **Media.** `image_types`, `document_types`, `audio_types`: what is taken (None: not known; empty: none).
     `image_urls`: whether a picture may be a URL.
 
+    **Cache.** `cache_markers`: the dialects in which a prompt is cached only up to blocks that carry a `cache_control`
+    (None: not known; empty: nowhere, it caches by itself). `cache_minimum`: the shortest prefix that it keeps, in
+    tokens.
+
     **Conversation.** `prefill`.
     """
 
@@ -132,6 +136,9 @@ class ModelRules:
     audio_types: tuple[str, ...] | None = None
     image_urls: bool | None = None
 
+    cache_markers: tuple[str, ...] | None = None
+    cache_minimum: int | None = None
+
     prefill: Prefill | None = None
 
     def __post_init__(self) -> None:
@@ -169,6 +176,7 @@ _WORDS: Final = {
     "dialect": DIALECTS,
     "dialects": DIALECTS,
     "json_schema": DIALECTS,
+    "cache_markers": DIALECTS,
     "tool_choices": _CHOICES,
     "tool_choices_while_reasoning": _CHOICES,
     "efforts": EFFORTS,

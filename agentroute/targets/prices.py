@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from agentroute.errors import ConfigError
 from agentroute.messages import Usage
@@ -80,8 +80,10 @@ class Modifier:
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise ConfigError(f"modifier `kind` is {self.kind!r}; give one of {', '.join(_KINDS)}")
-        object.__setattr__(self, "word", self.word.lower())
+        object.__setattr__(self, "word", _word("modifier `word`", self.word).lower())
         object.__setattr__(self, "times", _amount("modifier `times`", self.times, "a factor"))
+        if self.price is not None:
+            object.__setattr__(self, "price", _made(Price, self.price, "modifier `price`"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Fee:
     def __post_init__(self) -> None:
         if self.per not in ("call", "answer"):
             raise ConfigError(f"fee `per` is {self.per!r}; give 'call' or 'answer'")
+        _word("fee `tool`", self.tool)
         object.__setattr__(self, "usd", _amount("fee `usd`", self.usd, "USD"))
 
 
@@ -124,17 +127,9 @@ class Price:
 
     @classmethod
     def of(cls, value: Price | Mapping[str, Any]) -> Price:
-        """A price from a mapping of its fields, as a config file has it. Raises ConfigError for an unknown key."""
-        if isinstance(value, Price):
-            return value
-        known = [each.name for each in fields(cls)]
-        for key in value:
-            if key not in known:
-                raise ConfigError(f"price has the unknown key {key!r}; known are {', '.join(known)}")
-        for key in ("input", "output"):
-            if key not in value:
-                raise ConfigError(f"price lacks `{key}`; give USD per million tokens")
-        return cls(**value)
+        """A price from a mapping of its fields, as a config file has it; what is in `steps`, `modifiers` and `fees` may
+        be mappings too. Raises ConfigError for an unknown or missing key, and for a value that is none."""
+        return _made(cls, value, "price")
 
     def cost(self, usage: Usage) -> Decimal | None:
         """USD for this usage, or None if it cannot be told: `bill` says why."""
@@ -193,14 +188,18 @@ class Price:
 
     def __post_init__(self) -> None:
         _check_rates(self)
-        object.__setattr__(self, "steps", tuple(self.steps))
-        object.__setattr__(self, "modifiers", tuple(self.modifiers))
-        object.__setattr__(self, "fees", tuple(self.fees))
+        object.__setattr__(self, "steps", _each(PriceStep, self.steps, "steps"))
+        object.__setattr__(self, "modifiers", _each(Modifier, self.modifiers, "modifiers"))
+        object.__setattr__(self, "fees", _each(Fee, self.fees, "fees"))
         starts = [step.above_input_tokens for step in self.steps]
         if starts != sorted(set(starts)):
             raise ConfigError(f"price steps begin above {starts} input tokens; give each once, the lowest first")
+        if self.until is not None and not isinstance(self.until, datetime):
+            raise ConfigError(f"price `until` is {self.until!r}; give datetime(..., tzinfo=UTC)")
         if self.until is not None and self.until.tzinfo is None:
             raise ConfigError("price `until` has no time zone; give datetime(..., tzinfo=UTC)")
+        if self.as_of is not None and not isinstance(self.as_of, date):
+            raise ConfigError(f"price `as_of` is {self.as_of!r}; give a date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,3 +261,35 @@ def _amount(what: str, value: object, wanted: str) -> Decimal:
     if not number.is_finite() or number < 0:
         raise ConfigError(f"{what} is {value!r}; give {wanted}, 0 or more")
     return number
+
+
+def _word(what: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{what} is {value!r}; give a text")
+    return value
+
+
+_Made = TypeVar("_Made", Price, PriceStep, Modifier, Fee)
+
+
+def _each(kind: type[_Made], values: object, name: str) -> tuple[_Made, ...]:
+    if not isinstance(values, Iterable) or isinstance(values, str | Mapping):
+        raise ConfigError(f"price `{name}` is {values!r}; give a list of {kind.__name__}")
+    return tuple([_made(kind, value, f"price `{name}`") for value in values])
+
+
+def _made(kind: type[_Made], value: object, what: str) -> _Made:
+    """The value itself, or what a mapping of its fields says."""
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{what} is {value!r}; give a {kind.__name__} or a mapping of its fields")
+    known = [each.name for each in fields(kind)]
+    for key in value:
+        if key not in known:
+            raise ConfigError(f"{what} has the unknown key {key!r}; known are {', '.join(known)}")
+    for each in fields(kind):
+        if each.default is MISSING and each.name not in value:
+            unit = "; give USD per million tokens" if each.name in _RATES else ""
+            raise ConfigError(f"{what} lacks `{each.name}`{unit}")
+    return kind(**value)

@@ -21,13 +21,18 @@ import httpcore2
 import httpx2
 
 from agentroute.providers.keys import Secret
-from agentroute.providers.network import Cert, Network, ProxyAddress
+from agentroute.providers.network import Cert, Network, ProxyAddress, is_excepted
 
 from .exchange import Outgoing
 from .idle import Idle
 from .names import Names
 from .sockets import AsyncSocket, Socket
 from .watch import Watch
+
+try:
+    from .llhttp import LlhttpConnection
+except ModuleNotFoundError:  # httptools is in the extra `gateway`.
+    LlhttpConnection = None  # type: ignore[assignment,misc]
 
 __all__ = [
     "BAD_URLS",
@@ -119,6 +124,18 @@ class BadNetwork(Exception):
     """A setting `verify`, `cert` or `proxy` that cannot be used. Its text is safe to show."""
 
 
+def _proxy_for(place: _Place) -> Secret | None:
+    """None where the way is direct: by its setting, or because a proxy that the environment names does not serve it."""
+    proxy = place.network.proxy
+    if not isinstance(proxy, Secret):
+        return None
+    if proxy.env_name is not None:
+        excepted = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        if is_excepted(place.host, place.port, excepted):
+            return None
+    return proxy
+
+
 def _proxy(secret: Secret) -> ProxyAddress:
     """Read anew for each connection. Keep it in no frame from which something is raised."""
     name = secret.env_name
@@ -179,8 +196,9 @@ def _unreached(error: httpcore2.ConnectError) -> httpcore2.ProxyError:
 
 
 def _surplus(http: Any) -> bool:
-    """Whether bytes came behind the answer: the parser keeps them, and would read them as the next answer."""
-    return bool(http._h11_state.trailing_data[0])
+    """Whether bytes came behind the answer: h11 keeps them, and would read them as the next answer."""
+    parser = getattr(http, "_h11_state", None)
+    return parser is not None and bool(parser.trailing_data[0])
 
 
 class _Connection:
@@ -263,11 +281,11 @@ class Connections:
         return Response(connection.http.handle_request(request), connection, self._idle)
 
     def _open(self, place: _Place, origin: httpcore2.Origin, watch: Watch) -> _Connection:
-        network = place.network
-        if not isinstance(network.proxy, Secret):
+        network, proxy = place.network, _proxy_for(place)
+        if proxy is None:
             socket = Socket.connect(self._names, place.host, place.port, watch)
         else:
-            socket = self._tunnel(place, network.proxy, watch)
+            socket = self._tunnel(place, proxy, watch)
         try:
             if place.encrypted:
                 socket.encrypt(_ssl_context(network.verify, network.cert), place.host, watch)
@@ -327,18 +345,19 @@ class AsyncConnections:
         return AsyncResponse(await connection.http.handle_async_request(request), connection, self._idle)
 
     async def _open(self, place: _Place, origin: httpcore2.Origin, watch: Watch) -> _Connection:
-        network = place.network
-        if not isinstance(network.proxy, Secret):
+        network, proxy = place.network, _proxy_for(place)
+        if proxy is None:
             socket = await AsyncSocket.connect(self._names, place.host, place.port, watch)
         else:
-            socket = await self._tunnel(place, network.proxy, watch)
+            socket = await self._tunnel(place, proxy, watch)
         try:
             if place.encrypted:
                 await socket.encrypt(_ssl_context(network.verify, network.cert), place.host, watch)
         except BaseException:
             socket.close()
             raise
-        return _Connection(place, httpcore2.AsyncHTTP11Connection(origin, socket), socket)
+        http = httpcore2.AsyncHTTP11Connection(origin, socket) if LlhttpConnection is None else LlhttpConnection(socket)
+        return _Connection(place, http, socket)
 
     async def _tunnel(self, place: _Place, proxy: Secret, watch: Watch) -> AsyncSocket:
         try:

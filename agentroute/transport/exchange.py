@@ -6,10 +6,9 @@ import json
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -65,6 +64,9 @@ _PART_BYTES: Final = 1024
 """What a part of an answer (a call, a signature) takes of its room beside its text."""
 
 _VALUE_BYTES: Final = 16
+
+_GZIP: Final = b"\x1f\x8b"
+"""How each member of a gzip file begins: one may have several, to be read one after the other (RFC 1952, 2.2)."""
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -458,6 +460,7 @@ class Answer:
         self._calls = CallsBack(outgoing.tools, outgoing.tool_names)
         self._warnings: list[str] = []
         self._inflate = _inflater(headers.get("content-encoding", ""), outgoing.target)
+        self._inflated = False
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         self._succeeded = 200 <= status < 300
         if self._succeeded and kind == "text/html":
@@ -545,12 +548,14 @@ class Answer:
         response = outgoing.format.decode_response(
             self._json(), target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost
         )
-        response = replace(response, usage=self._billed(response.usage))
+        usage = self._billed(response.usage)
+        if usage is not response.usage:
+            response = replace(response, usage=usage)
         yield from self._items(unfold(response))
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 
-    def _items(self, events: Iterator[Event] | list[Event]) -> Iterator[Item]:
-        for event in chain.from_iterable(map(self._calls.read, events)):
+    def _items(self, events: Iterable[Event]) -> Iterator[Item]:
+        for event in self._calls.read_all(events):
             content = is_content(event)
             if content:
                 self.content_came = True
@@ -587,11 +592,18 @@ class Answer:
             piece = b""
             try:
                 piece = self._inflate.decompress(rest, 65536)
-                rest = self._inflate.unconsumed_tail
             except zlib.error as error:
                 problem = str(error)
+            if problem and not self._inflated:
+                # Some servers send what they call deflate without its two bytes of a head (RFC 9110, 8.4.1.2).
+                self._inflate, self._inflated, problem = zlib.decompressobj(-15), True, ""
+                continue
             if problem:
                 raise self._bad(f"the answer's compression is corrupt: {problem}")
+            self._inflated = True
+            rest = self._inflate.unconsumed_tail
+            if self._inflate.eof and self._inflate.unused_data[:2] == _GZIP:
+                rest, self._inflate = self._inflate.unused_data, zlib.decompressobj(47)
             if piece:
                 yield piece
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeAlias
 
 from agentroute.failover.forks import renew_in_child
 
-from .waiting import found_by
+from .waiting import afound_by, found_by
 
 __all__ = ["Names"]
 
@@ -22,7 +23,7 @@ class Names:
 
     Who asks for a name that is being looked up waits for the same answer, so that a resolver that hangs holds one
     thread for each name. Threads and tasks may share one object. Raises OSError for a name that does not exist and
-    TimeoutError after `seconds`.
+    TimeoutError once `left` gives no more seconds.
     """
 
     def __init__(self) -> None:
@@ -34,15 +35,15 @@ class Names:
         self._lock = threading.Lock()
         self._running: dict[tuple[str, int], Future[_Found]] = {}
 
-    def addresses(self, host: str, port: int, seconds: float) -> tuple[str, ...]:
+    def addresses(self, host: str, port: int, left: Callable[[], float]) -> tuple[str, ...]:
         """The addresses of the host, in the order in which the system would try them."""
-        return (host,) if _is_address(host) else _taken(self._begin(host, port).result(seconds))
+        return (host,) if _is_address(host) else _taken(found_by(self._begin(host, port), left))
 
-    async def aaddresses(self, host: str, port: int, seconds: float) -> tuple[str, ...]:
+    async def aaddresses(self, host: str, port: int, left: Callable[[], float]) -> tuple[str, ...]:
         """`addresses`, without keeping the event loop waiting."""
         if _is_address(host):
             return (host,)
-        return _taken(await found_by(self._begin(host, port), seconds))
+        return _taken(await afound_by(self._begin(host, port), left))
 
     def _begin(self, host: str, port: int) -> Future[_Found]:
         with self._lock:

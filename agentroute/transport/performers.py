@@ -88,7 +88,7 @@ class HttpPerformer:
         response: Response | None = None
         try:
             if outgoing.asked is not None:
-                outgoing.take(self._tokens.key(outgoing.asked, outgoing.target, limits.connecting()))
+                outgoing.take(self._tokens.key(outgoing.asked, outgoing.target, limits.connecting))
             response, watch = self._send(outgoing, limits)
             if response.status == _REFUSED and self._renewed(outgoing, limits):
                 response.close()
@@ -132,7 +132,7 @@ class HttpPerformer:
             return False
         limits.connect_anew()
         try:
-            token = self._tokens.key(outgoing.asked, outgoing.target, limits.connecting(), refused=outgoing.token)
+            token = self._tokens.key(outgoing.asked, outgoing.target, limits.connecting, refused=outgoing.token)
         except ProviderError:
             return False
         return outgoing.take(token)
@@ -186,7 +186,7 @@ class AsyncHttpPerformer:
         response: AsyncResponse | None = None
         try:
             if outgoing.asked is not None:
-                outgoing.take(await self._tokens.akey(outgoing.asked, outgoing.target, limits.connecting()))
+                outgoing.take(await self._tokens.akey(outgoing.asked, outgoing.target, limits.connecting))
             response, watch = await self._send(outgoing, limits)
             if response.status == _REFUSED and await self._renewed(outgoing, limits):
                 await response.close()
@@ -194,6 +194,8 @@ class AsyncHttpPerformer:
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
+                    if attempt.before_wait is not None:
+                        await attempt.before_wait()
                     limits.event_came(thinking=answer.thinking)
                 chunk = await self._read(response, watch)
                 if isinstance(chunk, ProviderError):
@@ -230,7 +232,7 @@ class AsyncHttpPerformer:
         limits.connect_anew()
         refused = outgoing.token
         try:
-            token = await self._tokens.akey(outgoing.asked, outgoing.target, limits.connecting(), refused=refused)
+            token = await self._tokens.akey(outgoing.asked, outgoing.target, limits.connecting, refused=refused)
         except ProviderError:
             return False
         return outgoing.take(token)

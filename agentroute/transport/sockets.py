@@ -6,6 +6,7 @@ import asyncio
 import select
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any, Final
 
 import httpcore2
@@ -21,10 +22,14 @@ _PIECE: Final = 64 * 1024
 _AHEAD: Final = 256 * 1024
 """How much may have come that nobody has read yet; then the server is kept waiting."""
 
+_AT_ONCE_S: Final = 0.001
+"""For what can be read at once, if it is anything."""
+
 _HEAD_END: Final = b"\r\n\r\n"
 _MAX_HEAD: Final = 16 * 1024
 
 _UNNAMED: Final = "the name of the host was not resolved"
+_EARLY: Final = "the server answered before it had read the request"
 
 
 class Socket(httpcore2.NetworkStream):
@@ -32,29 +37,37 @@ class Socket(httpcore2.NetworkStream):
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._early = b""
 
     @classmethod
     def connect(cls, names: Names, host: str, port: int, watch: Watch) -> Socket:
         """Tries one address after the other, each with its share of the time."""
         try:
-            addresses = names.addresses(host, port, watch.connecting())
+            addresses = names.addresses(host, port, watch.connecting)
         except OSError as error:
             raise _unnamed(error) from None
         problem: Exception | None = None
         for number, address in enumerate(addresses):
             share = watch.connecting() / (len(addresses) - number)
+            connection = None
             try:
-                connection = socket.create_connection((address, port), share)
-            except OSError as error:
+                connection = _socket(address, watch)
+                connection.settimeout(share)
+                connection.connect((address, port))
+            except BaseException as error:
+                if connection is not None:
+                    connection.close()
+                if not isinstance(error, OSError):
+                    raise
                 problem = _unreached(error)
                 continue
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return cls(connection)
         raise problem or httpcore2.ConnectError("the host has no address")
 
     def ask_proxy(self, head: bytes, watch: Watch) -> bytes:
         """Sends the head of a request before all others, and returns what came up to the end of the answer's head."""
         came = b""
+        watch.limits.listen(self._connection)
         try:
             self._connection.settimeout(watch.connecting())
             self._connection.sendall(head)
@@ -71,8 +84,13 @@ class Socket(httpcore2.NetworkStream):
     def encrypt(self, context: ssl.SSLContext, host: str, watch: Watch) -> None:
         """Speaks TLS from here on."""
         try:
+            self._connection = context.wrap_socket(
+                self._connection, server_hostname=host, do_handshake_on_connect=False
+            )
+            # It has another descriptor's owner now: the stop button is to reach this one.
+            watch.limits.listen(self._connection)
             self._connection.settimeout(watch.connecting())
-            self._connection = context.wrap_socket(self._connection, server_hostname=host)
+            self._connection.do_handshake()
         except OSError as error:
             raise _unreached(error) from None
 
@@ -80,6 +98,9 @@ class Socket(httpcore2.NetworkStream):
         watch: Watch = timeout
         seconds = watch.reading()
         watch.limits.listen(self._connection)
+        if self._early:
+            early, self._early = self._early, b""
+            return watch.read(early)
         try:
             self._connection.settimeout(seconds)
             return watch.read(self._connection.recv(max_bytes))
@@ -95,25 +116,42 @@ class Socket(httpcore2.NetworkStream):
         while rest:
             seconds = watch.writing()
             try:
-                self._connection.settimeout(seconds)
-                rest = rest[self._connection.send(rest[:_PIECE]) :]
+                rest = rest[self._send(rest[:_PIECE], seconds) :]
             except TimeoutError as error:
                 raise httpcore2.WriteTimeout(str(error)) from None
             except OSError as error:
                 raise httpcore2.WriteError(str(error)) from None
         watch.written()
 
+    def _send(self, piece: memoryview, seconds: float) -> int:
+        """How much the system took. A server that refuses a long body answers before it has read it, and may then wait
+        for ever, or reset the connection."""
+        self._connection.settimeout(0)
+        with suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            sent = self._connection.send(piece)
+            if sent:
+                return sent
+        can_read, can_write = _ready(self._connection, seconds, write=True)
+        if can_read:
+            self._hear()
+        if not (can_read or can_write):
+            raise TimeoutError("no time is left")
+        return 0
+
+    def _hear(self) -> None:
+        """Keeps what came for the next read. Over TLS it may be nothing that was said to us."""
+        self._connection.settimeout(_AT_ONCE_S)
+        try:
+            self._early = self._connection.recv(_PIECE)
+        except TimeoutError:
+            return
+        raise httpcore2.WriteError(_EARLY)
+
     def is_quiet(self) -> bool:
         """Whether nothing came, not even the end: what comes unasked belongs to no answer."""
         if isinstance(self._connection, ssl.SSLSocket) and self._connection.pending():
             return False
-        if self._connection.fileno() < 0:
-            return False
-        if hasattr(select, "poll"):
-            waiting = select.poll()
-            waiting.register(self._connection, select.POLLIN)
-            return not waiting.poll(0)
-        return not select.select([self._connection], [], [], 0)[0]
+        return self._connection.fileno() >= 0 and not _ready(self._connection, 0)[0]
 
     def close(self) -> None:
         self._connection.close()
@@ -136,17 +174,25 @@ class AsyncSocket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     async def connect(cls, names: Names, host: str, port: int, watch: Watch) -> AsyncSocket:
         """Tries one address after the other, each with its share of the time."""
         try:
-            addresses = await names.aaddresses(host, port, watch.connecting())
+            addresses = await names.aaddresses(host, port, watch.connecting)
         except OSError as error:
             raise _unnamed(error) from None
         loop = asyncio.get_running_loop()
         problem: Exception | None = None
         for number, address in enumerate(addresses):
             share = watch.connecting() / (len(addresses) - number)
+            connection = None
             try:
+                connection = _socket(address, watch)
+                connection.setblocking(False)
                 async with asyncio.timeout(share):
-                    _, found = await loop.create_connection(cls, address, port)
-            except OSError as error:
+                    await loop.sock_connect(connection, (address, port))
+                    _, found = await loop.create_connection(cls, sock=connection)
+            except BaseException as error:
+                if connection is not None:
+                    connection.close()
+                if not isinstance(error, OSError):
+                    raise
                 problem = _unreached(error)
                 continue
             return found
@@ -154,6 +200,7 @@ class AsyncSocket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
 
     async def ask_proxy(self, head: bytes, watch: Watch) -> bytes:
         """Sends the head of a request before all others, and returns what came up to the end of the answer's head."""
+        watch.limits.listen(self._transport.get_extra_info("socket"))
         self._transport.write(head)
         while _HEAD_END not in self._received and len(self._received) < _MAX_HEAD and not self._ended:
             await self._change(watch.connecting(), httpcore2.ConnectTimeout)
@@ -164,6 +211,7 @@ class AsyncSocket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     async def encrypt(self, context: ssl.SSLContext, host: str, watch: Watch) -> None:
         """Speaks TLS from here on."""
         seconds = watch.connecting()
+        watch.limits.listen(self._transport.get_extra_info("socket"))
         try:
             async with asyncio.timeout(seconds):
                 self._use(await self._loop.start_tls(self._transport, self, context, server_hostname=host))
@@ -207,7 +255,7 @@ class AsyncSocket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     def _check_open(self) -> None:
         """A server that refuses a long body answers before it has read it, and may then reset the connection."""
         if self._received:
-            raise httpcore2.WriteError("the server answered before it had read the request")
+            raise httpcore2.WriteError(_EARLY)
         if self._ended or self._transport.is_closing():
             raise httpcore2.WriteError(str(self._error or "the server closed the connection"))
 
@@ -269,6 +317,26 @@ class AsyncSocket(asyncio.Protocol, httpcore2.AsyncNetworkStream):
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+
+
+def _socket(address: str, watch: Watch) -> socket.socket:
+    """One that the stop button reaches from now on."""
+    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    watch.limits.listen(connection)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _ready(connection: socket.socket, seconds: float, *, write: bool = False) -> tuple[bool, bool]:
+    """Whether it can be read (its end too), and whether it can be written, within so many seconds."""
+    if hasattr(select, "poll"):
+        waiting = select.poll()
+        waiting.register(connection, select.POLLIN | (select.POLLOUT if write else 0))
+        found = waiting.poll(seconds * 1000)
+        events = found[0][1] if found else 0
+        return bool(events & ~select.POLLOUT), bool(events & select.POLLOUT)
+    read, written, _ = select.select([connection], [connection] if write else [], [], seconds)
+    return bool(read), bool(written)
 
 
 def _end(waiting: asyncio.Future[None], late: type[Exception]) -> None:

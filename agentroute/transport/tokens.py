@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from agentroute.errors import AuthenticationFailed, ProviderTimeout
 from agentroute.failover.effects import Clock
 from agentroute.providers.keys import Secret
 
-from .waiting import found_by
+from .waiting import afound_by, found_by
 
 __all__ = ["Tokens"]
 
@@ -71,28 +71,33 @@ class Tokens:
 
     A key that comes with its end is kept until shortly before; one without is asked for anew each time, and whoever
     asks meanwhile gets the same. `refused` is a key that the provider did not take: another one is asked for. Raises
-    AuthenticationFailed without the function's own words, which may hold a key, and ProviderTimeout after `seconds`.
+    AuthenticationFailed without the function's own words, which may hold a key, and ProviderTimeout once there are no
+    more seconds `left`.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def key(self, secret: Secret, target: str, seconds: float, refused: Secret | None = None) -> Secret:
+    def key(self, secret: Secret, target: str, left: Callable[[], float], refused: Secret | None = None) -> Secret:
         kept = self._kept(secret, refused)
         if kept is not None:
             return kept
+        seconds = left()
         try:
-            given = self._begin(secret, None).result(max(seconds, 0.0))
+            given = found_by(self._begin(secret, None), left)
         except TimeoutError:
             given = None
         return self._taken(secret, given, target, seconds, refused)
 
-    async def akey(self, secret: Secret, target: str, seconds: float, refused: Secret | None = None) -> Secret:
+    async def akey(
+        self, secret: Secret, target: str, left: Callable[[], float], refused: Secret | None = None
+    ) -> Secret:
         kept = self._kept(secret, refused)
         if kept is not None:
             return kept
+        seconds = left()
         try:
-            given = await found_by(self._begin(secret, asyncio.get_running_loop()), max(seconds, 0.0))
+            given = await afound_by(self._begin(secret, asyncio.get_running_loop()), left)
         except TimeoutError:
             given = None
         return self._taken(secret, given, target, seconds, refused)

@@ -183,7 +183,7 @@ def measure(make: Callable[[random.Random], dict[str, Any]], rounds: int) -> dic
     def warm(body: dict[str, Any]) -> Callable[[], Any]:
         before = ChatRequest.from_openai({**body, "messages": body["messages"][:-2] or body["messages"][:1]})
         served = router.pool.targets[0].name
-        router.observe(Prefix.of(before.messages, before.tools), served, 9_000, Usage())
+        router.observe(Prefix.of(before.messages, before.tools), served, Usage(9_000, 100), Usage())
         fresh = json.loads(json.dumps(body))
         return lambda: router.route(ChatRequest.from_openai(fresh))
 

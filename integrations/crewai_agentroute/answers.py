@@ -12,12 +12,13 @@ from crewai.events.event_bus import crewai_event_bus
 from crewai.events.types.tool_usage_events import ToolUsageErrorEvent, ToolUsageFinishedEvent, ToolUsageStartedEvent
 from crewai.utilities.agent_utils import extract_tool_call_info
 from crewai.utilities.string_utils import sanitize_tool_name
+from pydantic import BaseModel
 
-from agentroute.messages import ChatResponse, Usage
+from agentroute.messages import ChatResponse, Message, Text, ToolCall, Usage
 
 from .requests import Asked
 
-__all__ = ["made_call", "tool_calls", "written_usage"]
+__all__ = ["made_call", "read_native", "tool_calls", "written_usage"]
 
 logger = logging.getLogger("agentroute")
 
@@ -28,6 +29,21 @@ def tool_calls(response: ChatResponse) -> list[dict[str, Any]]:
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in response.tool_calls
     ]
+
+
+def read_native(value: Any) -> ChatResponse:
+    """What a native LLM returned, for who hears it: it tells no usage and no reason for its end."""
+    if isinstance(value, BaseModel):
+        return ChatResponse(Message("assistant", (Text(value.model_dump_json()),)))
+    if not isinstance(value, list):
+        return ChatResponse(Message("assistant", (Text(str(value)),)))
+    found = (extract_tool_call_info(call) for call in value)
+    calls = (
+        ToolCall(call[0], call[1], call[2] if isinstance(call[2], str) else json.dumps(call[2]))
+        for call in found
+        if call is not None
+    )
+    return ChatResponse(Message("assistant", tuple(calls)))
 
 
 def written_usage(usage: Usage | None) -> dict[str, Any] | None:

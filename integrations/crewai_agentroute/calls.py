@@ -13,7 +13,7 @@ from agentroute import AgentRouteError, BadResponse, Constraints, StreamInterrup
 from agentroute.call import Call
 from agentroute.events import Event, fold
 
-from .answers import made_call, tool_calls, written_usage
+from .answers import made_call, read_native, tool_calls, written_usage
 from .attempts import Attempts, NativeAnswer, cut
 from .context import context_of
 from .errors import told_to_crewai
@@ -62,6 +62,7 @@ class RoutedCall:
             constraints=Constraints.of(llm.constraints),
             stream=bool(self._stream),
         )
+        call.on_notice = self._announcer.noticed
         attempts = Attempts(
             router=llm.router,
             asked=asked,
@@ -84,6 +85,8 @@ class RoutedCall:
     def result(self) -> Any:
         """What the caller gets. Raises BadResponse where that would be nothing."""
         self._count()
+        if self._native is not None and self._call is not None:
+            self._call.answered(lambda: read_native(self._native))
         value, call_type = self._value()
         self._completed(value, call_type)
         if isinstance(value, str) and call_type is LLMCallType.LLM_CALL:

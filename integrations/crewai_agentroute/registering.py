@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Final
 
 from crewai.agents.agent_builder import base_agent
 from crewai.llm import LLM
+
+from agentroute.failover.forks import ProcessLock
 
 __all__ = ["NAME", "register_for_agents", "register_for_flows"]
 
 NAME: Final = "agentroute"
 """Our provider's name in what CrewAI writes down; never that of a real provider."""
 
-_lock = threading.Lock()
+_lock = ProcessLock()
 _registered: set[type] = set()
 
 

@@ -38,6 +38,9 @@ class Answer(Protocol):
     def partial(self) -> ChatResponse | None:
         """What had arrived of an answer that broke off."""
 
+    def whole(self) -> ChatResponse | None:
+        """The answer, once `last` has ended it."""
+
 
 class Whole:
     """The answer to `invoke`: one message. Where it broke off, the chunks that callbacks had shown of it."""
@@ -61,6 +64,9 @@ class Whole:
 
     def partial(self) -> ChatResponse | None:
         return read_response(self._payloads)
+
+    def whole(self) -> ChatResponse | None:
+        return read_response(self._payloads[-1:])
 
 
 class Chunks:
@@ -94,6 +100,9 @@ class Chunks:
         return _merged(self._chunks)
 
     def partial(self) -> ChatResponse | None:
+        return read_response(self._chunks)
+
+    def whole(self) -> ChatResponse | None:
         return read_response(self._chunks)
 
 
@@ -130,6 +139,10 @@ class Events:
 
     def partial(self) -> ChatResponse | None:
         return read_response(self._texts)
+
+    def whole(self) -> ChatResponse | None:
+        message = self.so_far()
+        return None if message is None else read_response([message])
 
 
 def _merged(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing, closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -12,7 +13,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
 
-from agentroute import AgentRouteError, ConfigError, Router, StreamInterrupted
+from agentroute import AgentRouteError, ChatResponse, ConfigError, Router, StreamInterrupted
 from agentroute.call import Call
 from agentroute.decisions import Decision
 
@@ -76,6 +77,7 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
                 payloads.extend(answer)
         except AgentRouteError as raised:
             error = _raised(raised, payloads)
+        call.answered(partial(_answer, payloads))
         _tell(config, call.decision)
         if error is not None:
             raise error
@@ -99,6 +101,7 @@ class RoutingMiddleware(AgentMiddleware[Any, Any, Any]):
                     payloads.append(payload)
         except AgentRouteError as raised:
             error = _raised(raised, payloads)
+        call.answered(partial(_answer, payloads))
         await _atell(config, call.decision)
         if error is not None:
             raise error
@@ -165,6 +168,11 @@ def _decided(response: ModelResponse[Any], decision: Decision) -> ModelResponse[
     metadata = {**message.response_metadata, "agentroute": decision.to_dict()}
     told = message.model_copy(update={"response_metadata": metadata})
     return replace(response, result=[told if each is message else each for each in response.result])
+
+
+def _answer(payloads: list[Any]) -> ChatResponse | None:
+    message = answer_of(payloads[-1]) if payloads else None
+    return None if message is None else read_response([message])
 
 
 def _raised(error: AgentRouteError, payloads: list[Any]) -> BaseException:

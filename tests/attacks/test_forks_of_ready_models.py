@@ -118,7 +118,7 @@ def test_a_forked_crew_counts_though_its_parent_was_counting() -> None:
         with closing(model.router):
             context = multiprocessing.get_context("fork")
             wrong = context.Queue()
-            with _counting.lock:
+            with _counting:
                 worker = context.Process(target=_in_a_thread, args=(ask, wrong), daemon=True)
                 worker.start()
             assert wrong.get(timeout=40) == []

@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 
 from agentroute import ChatRequest, ChatResponse, ConfigError, Price, ProviderError, Router, StepContext, Target
 from agentroute.cli import app
+from agentroute.events import fold
+from agentroute.formats import anthropic_messages
 from agentroute.formats.reading import load_event, sound
-from agentroute.messages import Message, Text
+from agentroute.messages import Message, Reasoning, Text
 from agentroute.native.errors import sdk_error
 from agentroute.routing.strategy import StrategyTable
 from tests.loopback import COMPLETION, END, HELLO, LAST, ROLE, SSE_HEAD, Loopback, Step, chunk, plain, refusal
@@ -128,6 +130,62 @@ def test_an_index_that_is_none_goes_to_the_next_target(ask: Ask, value: str) -> 
             found = ask(router, ChatRequest(messages=CHAT))
     assert found.text == "hello"
     assert [attempt.error for attempt in found.decision.attempts] == ["BadResponse", None]  # type: ignore[attr-defined]
+
+
+UNSAID: dict[str, tuple[list[dict[str, Any]], str, str]] = {
+    "words": ([{"type": "text_delta", "text": "hel"}, {"type": "text_delta", "text": "lo"}], "hello", ""),
+    "thoughts and words": (
+        [
+            {"type": "thinking_delta", "thinking": "so"},
+            {"type": "signature_delta", "signature": "s"},
+            {"type": "stop"},
+            {"type": "text_delta", "text": "hello"},
+        ],
+        "hello",
+        "so",
+    ),
+    "words after the end of their block": (
+        [{"type": "text_delta", "text": "hel"}, {"type": "stop"}, {"type": "text_delta", "text": "lo"}],
+        "hello",
+        "",
+    ),
+    "cited words": (
+        [{"type": "text_delta", "text": "hello"}, {"type": "citations_delta", "citation": {"cited_text": "x"}}],
+        "hello",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNSAID)
+@pytest.mark.parametrize("index", [0, 7, None])
+def test_a_piece_whose_beginning_was_left_out_is_kept(kind: str, index: int | None) -> None:
+    deltas, text, thoughts = UNSAID[kind]
+    decoder = anthropic_messages.StreamDecoder(target="a", origin="acme/m")
+    found, at = decoder.feed(json.dumps({"type": "message_start", "message": {"id": "m"}})), index
+    for delta in deltas:
+        stop = delta["type"] == "stop"
+        told = {"type": "content_block_stop"} if stop else {"type": "content_block_delta", "delta": delta}
+        found += decoder.feed(json.dumps({**told, "index": at}))
+    found += decoder.feed('{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}')
+    found += decoder.close()
+    answer = fold(found)
+    assert answer.text == text
+    assert "".join(part.text for part in answer.message.parts if isinstance(part, Reasoning)) == thoughts
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_arguments_of_no_call_are_a_bad_response(stopped: bool) -> None:
+    decoder = anthropic_messages.StreamDecoder(target="a")
+    if stopped:
+        block = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+        decoder.feed(json.dumps({"type": "content_block_start", "index": 0, "content_block": block}))
+        decoder.feed('{"type": "content_block_stop", "index": 0}')
+    delta = {"type": "input_json_delta", "partial_json": ""}
+    assert decoder.feed(json.dumps({"type": "content_block_delta", "index": 0, "delta": delta})) == []
+    delta["partial_json"] = '{"a": 1}'
+    with pytest.raises(ProviderError, match="a tool call without an id or name"):
+        decoder.feed(json.dumps({"type": "content_block_delta", "index": 0, "delta": delta}))
 
 
 def test_the_door() -> None:

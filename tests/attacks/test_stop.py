@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agentroute import Decision, ProviderError, Router, Target
+from agentroute import Decision, ProviderError, Router, Target, Timeouts
 from tests.loopback import ANSWER, HELLO, ROLE, Loopback, Script, refusal, sse
 
 BEGUN = sse(ROLE, HELLO, end=False)
@@ -212,3 +212,101 @@ def test_a_second_task_may_not_read_the_same_stream() -> None:
 
     with Loopback(["hang"]) as server, Router([server.target()]) as routed:
         asyncio.run(both())
+
+
+# -- before the request is written ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def full() -> Iterator[tuple[str, Callable[[], bool]]]:
+    """A port whose queue is full: whoever connects waits for an answer that does not come."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
+        port = listener.getsockname()[1]
+        for _ in range(3):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        yield f"http://127.0.0.1:{port}/v1", lambda: True
+
+
+@contextlib.contextmanager
+def silent(scheme: str, said: bytes = b"") -> Iterator[tuple[str, Callable[[], bool]]]:
+    """A server that accepts, and says nothing but this."""
+    accepted: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            accepted.append(listener.accept()[0])
+            accepted[0].sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/v1", lambda: bool(accepted)
+        for connection in accepted:
+            connection.close()
+
+
+@contextlib.contextmanager
+def unresolved() -> Iterator[tuple[str, Callable[[], bool]]]:
+    """A name that the resolver never answers for."""
+    asked, go = threading.Event(), threading.Event()
+
+    def getaddrinfo(*_: Any, **__: Any) -> Any:
+        asked.set()
+        go.wait(20)
+        raise OSError("too late")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agentroute.transport.names.socket.getaddrinfo", getaddrinfo)
+        yield "http://never.test/v1", asked.is_set
+        go.set()
+        for thread in threading.enumerate():
+            if thread.name == "agentroute-names":
+                thread.join(5)
+
+
+BEFORE: dict[str, Callable[[], Any]] = {
+    "for a connection": full,
+    "for a name": unresolved,
+    "for TLS": lambda: silent("https"),
+    "in the middle of TLS": lambda: silent("https", b"\x16\x03\x03\x40\x00\x02"),
+}
+
+
+def target_at(url: str, **facts: Any) -> Target:
+    facts = {"api_key": "sk-test-0123456789", **facts}
+    return Target(name="a", provider="acme", model="m", tier="mid", base_url=url, **facts)
+
+
+@BOTH
+@pytest.mark.parametrize("waits", BEFORE)
+def test_while_it_waits_for_a_connection(stop: Any, waits: str) -> None:
+    with BEFORE[waits]() as (url, ready):
+        with Router([target_at(url)], timeouts=Timeouts(connect=60), deadline_s=90) as routed:
+            text, decision = stop(routed, ready)
+        assert (text, decision.outcome, len(decision.attempts)) == (None, "abandoned", 1)
+
+
+@BOTH
+def test_while_a_proxy_opens_no_tunnel(stop: Any) -> None:
+    with silent("http", b"HTTP/1.1 ") as (proxy, ready):
+        target = target_at("https://127.0.0.1:9/v1", proxy=proxy.removesuffix("/v1"))
+        with Router([target], timeouts=Timeouts(connect=60), deadline_s=90) as routed:
+            text, decision = stop(routed, ready)
+        assert (text, decision.outcome, len(decision.attempts)) == (None, "abandoned", 1)
+
+
+@BOTH
+def test_while_a_function_gives_no_key(stop: Any) -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    def key() -> str:
+        asked.set()
+        go.wait(20)
+        return "sk-test-0123456789"
+
+    target = target_at("http://127.0.0.1:9/v1", api_key=key)
+    with Router([target], timeouts=Timeouts(connect=60), deadline_s=90) as routed:
+        text, decision = stop(routed, asked.is_set)
+    go.set()
+    assert (text, decision.outcome, len(decision.attempts)) == (None, "abandoned", 1)

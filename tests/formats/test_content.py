@@ -25,6 +25,7 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.providers import Quirks
 from tests.receivers import RECEIVERS
 
 TEXT = {"type": "string"}
@@ -360,3 +361,36 @@ def test_properties_that_are_none_are_an_empty_object() -> None:
     tool = Tool("t", "", {"type": "object", "properties": None})
     for name, model in (("openai", "gpt-6-sol"), ("anthropic", "claude-opus-5"), ("groq", "m")):
         assert '"properties": {}' in json.dumps(encoded(request(ASK, tools=(tool,)), a_target(name, model)).body)
+
+
+TWO = (Text("one"), Text("two"))
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages", "gemini", "openai_responses"])
+@pytest.mark.parametrize("role", ["system", "later system", "user", "assistant", "tool"])
+def test_texts_of_one_message_are_kept_apart_or_it_is_said(dialect: str, role: str) -> None:
+    call = ToolCall("c", "f", "{}")
+    spoken = {
+        "system": (Message("system", TWO), ASK),
+        "later system": (ASK, Message("assistant", (Text("yes"),)), Message("system", TWO), ASK),
+        "user": (Message("user", TWO),),
+        "assistant": (ASK, Message("assistant", TWO), ASK),
+        "tool": (ASK, Message("assistant", (call,)), Message("tool", (ToolResult("c", TWO),)), ASK),
+    }[role]
+    sent = of(dialect).encode_request(ChatRequest(spoken), model="m")
+    written = json.dumps(sent.body)
+    if "onetwo" in written:
+        assert any("texts of an answer joined" in change for change in sent.changes)
+        assert (role, dialect) == ("assistant", "openai_responses")
+    elif "one\\n\\ntwo" in written:
+        assert any("joined by an empty line" in change or "<system> marks" in change for change in sent.changes)
+    else:
+        assert '"one"' in written
+        assert '"two"' in written
+
+
+def test_a_server_that_takes_one_text_is_said_to_get_one() -> None:
+    quirks = Quirks(text_content="all")
+    sent = of("openai_chat").encode_request(ChatRequest((Message("user", TWO),)), model="m", quirks=quirks)
+    assert sent.body["messages"][0]["content"] == "one\n\ntwo"
+    assert any("joined by an empty line" in change for change in sent.changes)

@@ -11,7 +11,7 @@ import pytest
 
 from agentroute import ConfigError, Router, Target
 from agentroute.providers import Endpoint, Provider
-from agentroute.providers.network import ProxyAddress
+from agentroute.providers.network import ProxyAddress, is_excepted
 
 
 def of_target(**settings: Any) -> Any:
@@ -86,6 +86,40 @@ def test_what_is_kept(made: Callable[..., Any]) -> None:
 )
 def test_addresses(url: str, host: str, port: int) -> None:
     assert ProxyAddress.of(url) == ProxyAddress(host, port, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "excepted"),
+    [
+        ("api.openai.com", ""),
+        ("api.openai.com", "openai.org, ai.com,notapi.openai.com"),
+        ("api.openai.com:443", "api.openai.com:8080 *:8080"),
+        ("10.1.2.3", "10.2.0.0/16,10.1.2.30,.1.2.3,10.1.2.3.4"),
+        ("::1", "127.0.0.1,::2,fe80::/10,0.0.0.0/0"),
+        ("127.0.0.1", "1:2:3:4,[::1],[],:,::/0,/8"),
+    ],
+)
+def test_what_no_proxy_does_not_name(host: str, excepted: str) -> None:
+    assert not is_excepted(host.partition(":443")[0], 443, excepted)
+
+
+@pytest.mark.parametrize(
+    ("host", "excepted"),
+    [
+        ("api.openai.com", "*"),
+        ("api.openai.com", "localhost, OpenAI.com"),
+        ("api.openai.com.", ".openai.com"),
+        ("API.openai.com", "a.example *.openai.com."),
+        ("api.openai.com", "api.openai.com:443"),
+        ("10.1.2.3", "10.0.0.0/8"),
+        ("10.1.2.3", "10.1.2.3:443"),
+        ("::1", "127.0.0.1,::1"),
+        ("[::1]", "[::1]:443"),
+        ("localhost", "127.0.0.1,localhost"),
+    ],
+)
+def test_what_no_proxy_names(host: str, excepted: str) -> None:
+    assert is_excepted(host, 443, excepted)
 
 
 def test_a_password_is_read_as_urls_write_it() -> None:

@@ -23,7 +23,7 @@ def conversation(*texts: str) -> Prefix:
 
 def test_the_target_that_served_is_warm() -> None:
     affinity = Affinity()
-    affinity.record(conversation("hi"), "fast", 2_000, now=0.0)
+    affinity.record(conversation("hi"), FAST, 2_000, now=0.0)
     recall = affinity.recall(conversation("hi", "hello", "more"), POOL, now=10.0)
     assert recall.warm == {"fast": 2_000}
     assert (recall.last_target, recall.seen_tokens) == ("fast", 2_000)
@@ -33,8 +33,8 @@ def test_the_target_that_served_is_warm() -> None:
 
 def test_it_cools_down_by_its_own_ttl() -> None:
     affinity = Affinity()
-    for name in ("fast", "strong", "never"):
-        affinity.record(conversation("hi"), name, 2_000, now=0.0)
+    for target in POOL:
+        affinity.record(conversation("hi"), target, 2_000, now=0.0)
     assert set(affinity.recall(conversation("hi", "a", "b"), POOL, now=59.0).warm) == {"fast", "strong"}
     assert set(affinity.recall(conversation("hi", "a", "b"), POOL, now=61.0).warm) == {"fast"}
     assert affinity.recall(conversation("hi", "a", "b"), POOL, now=301.0).warm == {}
@@ -42,7 +42,7 @@ def test_it_cools_down_by_its_own_ttl() -> None:
 
 def test_another_conversation_shares_the_system_prompt_only() -> None:
     affinity = Affinity()
-    affinity.record(conversation("a long story " * 400), "fast", 3_000, now=0.0)
+    affinity.record(conversation("a long story " * 400), FAST, 3_000, now=0.0)
     recall = affinity.recall(conversation("something else"), POOL, now=1.0)
     assert 0 < recall.warm["fast"] < 3_000
     assert recall.last_target is None
@@ -51,7 +51,7 @@ def test_another_conversation_shares_the_system_prompt_only() -> None:
 
 def test_an_estimate_is_no_anchor() -> None:
     affinity = Affinity()
-    affinity.record(conversation("hi"), "fast", 2_000, now=0.0, counted=False)
+    affinity.record(conversation("hi"), FAST, 2_000, now=0.0, counted=False)
     assert affinity.recall(conversation("hi", "a", "b"), POOL, now=1.0).anchor is None
 
 
@@ -64,7 +64,7 @@ def test_recall_writes_nothing() -> None:
 def test_it_is_bounded() -> None:
     affinity = Affinity(max_entries=10)
     for index in range(50):
-        affinity.record(conversation(f"ask {index}"), "fast", 2_000, now=float(index))
+        affinity.record(conversation(f"ask {index}"), FAST, 2_000, now=float(index))
     assert affinity.recall(conversation("ask 0", "a", "b"), POOL, now=50.0).last_target is None
     assert affinity.recall(conversation("ask 49", "a", "b"), POOL, now=50.0).last_target == "fast"
 
@@ -75,7 +75,7 @@ def test_threads() -> None:
     def work(name: str) -> None:
         for index in range(300):
             prefix = conversation(f"{name} {index % 40}")
-            affinity.record(prefix, "fast", 2_000, now=0.0)
+            affinity.record(prefix, FAST, 2_000, now=0.0)
             affinity.recall(prefix, POOL, now=0.0)
 
     threads = [threading.Thread(target=work, args=(str(n),)) for n in range(4)]

@@ -170,6 +170,30 @@ def test_an_outcome_counts_once_and_a_judges_never() -> None:
     assert not one.policy.void
 
 
+def test_a_right_step_does_not_end_its_run() -> None:
+    one = router(profiles())
+    assert one.policy is not None
+    for number in range(5):
+        first, last = (
+            one.route(body(), context=StepContext(role="triage", conversation_id=f"c{number}")) for _ in range(2)
+        )
+        for decision in (first, last):
+            one.policy.began(decision)
+        one.outcome(first, ok=True)
+        one.outcome(last, ok=False)
+    assert one.policy.void
+
+
+def test_runs_of_right_steps_count_as_right_in_the_end() -> None:
+    one = router(profiles())
+    assert one.policy is not None
+    for number in range(300):
+        decision = one.route(body(), context=StepContext(role="triage", conversation_id=f"c{number}"))
+        one.policy.began(decision)
+        one.outcome(decision, ok=number % 20 != 0)
+    assert not one.policy.void
+
+
 def test_outcomes_of_decisions_count_too() -> None:
     one = router(profiles())
     assert one.policy is not None

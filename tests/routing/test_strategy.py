@@ -17,7 +17,7 @@ def test_every_task_has_a_row() -> None:
     for task in Task:
         for complexity in ("simple", "medium", "complex"):
             assert 0 < table.row(task, complexity).floor < 1
-    assert table.row(Task.CODE_REPAIR, "simple").k > table.row(Task.CHAT, "simple").k
+    assert table.row(Task.CODE_REPAIR, "simple").stakes > table.row(Task.CHAT, "simple").stakes
 
 
 def test_later_rows_win_and_change_the_version(tmp_path: Path) -> None:
@@ -36,8 +36,8 @@ def test_later_rows_win_and_change_the_version(tmp_path: Path) -> None:
     [
         ("[[row]]\ntask = 'cooking'", "task is 'cooking'"),
         ("[[row]]\ncomplexity = 'huge'", "complexity is 'huge'"),
-        ("[[row]]\nk = -1", "k is -1"),
-        ("[[row]]\nk = nan", "k is nan"),
+        ("[[row]]\nstakes = -1", "stakes is -1"),
+        ("[[row]]\nharm = nan", "harm is nan"),
         ("[[row]]\nfloor = 1.5", "floor is 1.5"),
         ("[[row]]\nfloor = true", "floor is True"),
         ("[[row]]\nmin_tier = 'giant'", "'giant' is no tier"),

@@ -15,7 +15,7 @@ from agentroute.catalog import resolve
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
 from agentroute.providers import CostField
-from agentroute.targets.prices import Fee, Modifier, bill
+from agentroute.targets.prices import Fee, Modifier, PriceStep, bill
 from agentroute.testing import FrozenClock, ScriptedProvider, ScriptedReply
 
 THEN = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -403,3 +403,66 @@ def test_a_bill_with_your_own_key_has_two_parts(told: dict[str, Any], usd: str |
     usage = formats.of("openai_chat").decode_response(body, cost=CostField("usage.cost")).usage
     assert usage is not None
     assert usage.reported_cost == (None if usd is None else Decimal(usd))
+
+
+class TestPricesFromMappings:
+    """As a program that keeps prices in JSON or TOML has them."""
+
+    def test_what_stands_inside_may_be_mappings_too(self) -> None:
+        price = Price.of(
+            {
+                "input": "1.25",
+                "output": 10,
+                "steps": [{"above_input_tokens": 200_000, "input": "2.5", "output": 15}],
+                "fees": [{"tool": "web_search", "usd": "0.01"}],
+                "modifiers": [{"kind": "service_tier", "word": "Flex", "times": "0.5"}],
+                "until": DECEMBER,
+            }
+        )
+        assert price.steps == (PriceStep(200_000, Decimal("2.5"), Decimal(15)),)
+        assert price.fees == (Fee("web_search", Decimal("0.01")),)
+        assert price.modifiers[0].word == "flex"
+        used = Usage(300_000, 1_000, service_tier="flex", server_tools=(("web_search", 2),))
+        assert price.cost(used) == (Decimal("0.75") + Decimal("0.015")) / 2 + Decimal("0.02")
+        target = Target(name="a", provider="acme", model="m", tier="mid", base_url="http://localhost/v1", price=price)
+        assert target.price is price
+
+    @pytest.mark.parametrize(
+        ("given", "says"),
+        [
+            ({"steps": [{"input": 2, "output": 8}]}, "price `steps` lacks `above_input_tokens`"),
+            ({"steps": [{"above_input_tokens": 5, "output": 8}]}, "price `steps` lacks `input`; give USD per million"),
+            ({"steps": [{"above": 5, "input": 2, "output": 8}]}, "price `steps` has the unknown key 'above'"),
+            ({"steps": [5]}, "price `steps` is 5; give a PriceStep or a mapping"),
+            ({"steps": {"above_input_tokens": 5}}, "give a list of PriceStep"),
+            ({"steps": "x"}, "price `steps` is 'x'; give a list"),
+            ({"steps": None}, "price `steps` is None; give a list"),
+            ({"steps": [{"above_input_tokens": 2.5, "input": 2, "output": 8}]}, "`above_input_tokens` is 2.5"),
+            ({"fees": [{"tool": "x"}]}, "price `fees` lacks `usd`"),
+            ({"fees": [{"tool": 5, "usd": 1}]}, "fee `tool` is 5; give a text"),
+            ({"fees": [{"tool": "x", "usd": "much"}]}, "fee `usd` is 'much'"),
+            ({"fees": [("x", 1)]}, "give a Fee or a mapping"),
+            ({"modifiers": [{"kind": "speed", "word": None}]}, "modifier `word` is None; give a text"),
+            (
+                {"modifiers": [{"kind": "speed", "word": "fast", "price": {"input": 1}}]},
+                "modifier `price` lacks `output`",
+            ),
+            ({"modifiers": [{"kind": "speed", "word": "fast", "price": 5}]}, "modifier `price` is 5; give a Price"),
+            ({"until": "2026-12-01"}, "price `until` is '2026-12-01'; give datetime"),
+            ({"until": 5}, "price `until` is 5"),
+            ({"as_of": "today"}, "price `as_of` is 'today'; give a date"),
+            ({"input": {}}, "price `input` is {}"),
+            ({"inputs": 1}, "price has the unknown key 'inputs'; known are input"),
+        ],
+    )
+    def test_what_is_none_is_a_config_error(self, given: dict[str, Any], says: str) -> None:
+        facts: Any = {"input": 1, "output": 4, **given}
+        for make in (Price.of, lambda facts: Target(provider="acme", model="m", tier="mid", price=facts)):
+            with pytest.raises(ConfigError) as caught:
+                make(facts)
+            assert says in str(caught.value)
+
+    @pytest.mark.parametrize("value", [5, "1/4", [1, 4], (1, 4)])
+    def test_what_is_no_mapping(self, value: Any) -> None:
+        with pytest.raises(ConfigError, match=r"price is .*; give a Price or a mapping of its fields"):
+            Price.of(value)

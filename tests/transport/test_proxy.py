@@ -198,6 +198,13 @@ def bundle(ca: trustme.CA, tmp_path: Path) -> str:
     return str(tmp_path / "ca.pem")
 
 
+@pytest.fixture(autouse=True)
+def nothing_said_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
 class TestProxy:
     @every_way
     def test_an_https_target_is_reached_through_a_tunnel_that_is_kept(
@@ -302,6 +309,31 @@ class TestProxy:
                 assert server.requests == []
                 pool = (server.target("a", proxy=address), server.target("b"))
                 assert call(way, *pool, pin=None) == ["hello world"]
+
+    @both
+    @pytest.mark.parametrize(
+        ("excepted", "through"), [("127.0.0.1", 0), ("127.0.0.0/8", 0), ("*", 0), ("localhost,.example", 1), ("", 1)]
+    )
+    def test_what_no_proxy_names_is_reached_directly(
+        self, way: Way, excepted: str, through: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Loopback([plain(COMPLETION)]) as server, Proxy() as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+            monkeypatch.setenv("NO_PROXY", excepted)
+            assert call(way, server.target("a"), proxy="env:HTTPS_PROXY") == ["hello world"]
+            assert proxy.connections == through
+            assert call(way, server.target("a"), proxy=proxy.url()) == ["hello world"]
+            assert proxy.connections == through + 1, "an address that is given has no exceptions"
+
+    @both
+    def test_no_proxy_of_the_environment_is_used_unless_it_is_named(
+        self, way: Way, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Loopback([plain(COMPLETION)]) as server, Proxy() as proxy:
+            for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+                monkeypatch.setenv(name, proxy.url())
+            assert call(way, server.target("a")) == ["hello world"]
+        assert proxy.connections == 0
 
     @both
     def test_a_variable_that_holds_no_address(self, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,12 @@ def _sum(parts: list[Usage], name: str) -> int | None:
 _INPUT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation")
 _EVENT = ("type",)
 _CALL_FIELDS = frozenset({"type", "id", "name", "input"})
+_BEGINS = {
+    "text_delta": "text",
+    "citations_delta": "text",
+    "thinking_delta": "thinking",
+    "signature_delta": "thinking",
+}
 
 
 @dataclass(slots=True)
@@ -320,8 +326,11 @@ class StreamDecoder:
                     self._arguments(block.call, json.dumps(begun["input"], ensure_ascii=False), found)
 
     def _piece(self, raw: Raw, found: list[Event]) -> None:
-        block, delta = self._blocks.get(place(raw, "index", self._target)), raw.get("delta")
-        if block is None or not isinstance(delta, Mapping):
+        index, delta = place(raw, "index", self._target), raw.get("delta")
+        if not isinstance(delta, Mapping):
+            return
+        block = self._blocks.get(index) or self._unsaid(index, delta)
+        if block is None:
             return
         match delta:
             case {"type": "text_delta", "text": str(text)}:
@@ -338,6 +347,16 @@ class StreamDecoder:
                     self._arguments(block.call, piece, found)
             case {"type": "citations_delta", "citation": citation}:
                 block.citations.append(citation)
+
+    def _unsaid(self, index: int | None, delta: Raw) -> _Block | None:
+        """The block of a piece whose beginning was left out. A call's name would have stood there."""
+        kind = word(delta.get("type")) or ""
+        if kind == "input_json_delta" and delta.get("partial_json"):
+            raise BadResponse("the answer has a tool call without an id or name", target=self._target)
+        if kind not in _BEGINS:
+            return None
+        block = self._blocks[index] = _Block({"type": _BEGINS[kind]})
+        return block
 
     def _text(self, text: Any, found: list[Event]) -> None:
         if isinstance(text, str) and text:

@@ -146,7 +146,8 @@ def _messages(
                 continue
             if blocks:
                 changes["system messages after the first turn stand as the user's text, in <system> marks"] = None
-                blocks = [{"type": "text", "text": f"<system>\n{message.text}\n</system>"}]
+                text = "\n\n".join(part.text for part in message.parts if isinstance(part, Text) and part.text)
+                blocks = [{"type": "text", "text": f"<system>\n{text}\n</system>"}]
         role = "assistant" if message.role == "assistant" else "user"
         if not blocks:
             continue

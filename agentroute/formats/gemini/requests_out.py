@@ -142,7 +142,7 @@ def _encode_result(
     if name is None:
         name = "unknown"
         changes["a tool result named `unknown`: no call before it has its id"] = None
-    held: dict[str, Any] = {"name": name, "response": _encode_response(result)}
+    held: dict[str, Any] = {"name": name, "response": _encode_response(result, changes)}
     if result.tool_call_id:
         held["id"] = result.tool_call_id
     inside, outside = [], []
@@ -164,8 +164,11 @@ def _encode_result(
     return {**spare, "functionResponse": {**held, **spare.get("functionResponse", {})}}
 
 
-def _encode_response(result: ToolResult) -> dict[str, Any]:
-    text = result.text
+def _encode_response(result: ToolResult, changes: dict[str, None]) -> dict[str, Any]:
+    texts = [part.text for part in result.content if isinstance(part, Text) and part.text]
+    if len(texts) > 1:
+        changes["texts of a tool result joined by an empty line: Gemini's hold one"] = None
+    text = "\n\n".join(texts)
     if result.is_error:
         return {"error": text}
     found = json_object(text, exact=True)

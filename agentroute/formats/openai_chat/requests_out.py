@@ -229,6 +229,8 @@ def _one_text(content: Any, changes: dict[str, None]) -> Any:
     """A list of texts as one text, with a line between them; a list that holds anything else as it is."""
     if not isinstance(content, list) or any(raw.get("type") != "text" for raw in content):
         return content
+    if len(content) > 1:
+        changes["texts of a message joined by an empty line: this server takes a content as one text"] = None
     if any(raw.keys() != {"type", "text"} for raw in content):
         changes["fields beside a text left out: this server takes a content as one text"] = None
     return "\n\n".join(raw["text"] for raw in content)

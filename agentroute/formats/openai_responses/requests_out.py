@@ -70,7 +70,8 @@ def encode_request(
     if name is not None:
         body["model"] = name
     messages = list(request.messages)
-    if messages and messages[0].role == "system" and all(_plain(part) for part in messages[0].parts):
+    first = messages[0] if messages else None
+    if first is not None and first.role == "system" and len(first.parts) <= 1 and all(map(_plain, first.parts)):
         body["instructions"] = messages.pop(0).text
     free = frozenset(call.id for message in messages for call in message.tool_calls if takes_free_text(call))
     said = [item for message in messages for item in _encode_message(message, free, changes)]
@@ -145,7 +146,9 @@ def encode_items(message: Message, changes: dict[str, None], *, alone: bool = Fa
     for texts, run in groupby(message.parts, lambda part: isinstance(part, Text) and not _is_item(part)):
         held = list(run)
         items = (
-            [_encode_words(held, next(ids, None), alone)] if texts else [_encode_item(part, changes) for part in held]
+            [_encode_words(held, next(ids, None), alone, changes)]
+            if texts
+            else [_encode_item(part, changes) for part in held]
         )
         for item in items:
             if item is None:
@@ -171,10 +174,13 @@ def _is_item(part: Part) -> bool:
     return bool(known_fields(part.extra).get("type", "refusal") != "refusal")
 
 
-def _encode_words(parts: list[Part], given: Any, answer: bool) -> dict[str, Any] | None:
+def _encode_words(parts: list[Part], given: Any, answer: bool, changes: dict[str, None]) -> dict[str, Any] | None:
     """Words with the id they had, or those of an answer, in full; others in the short form, which needs no id."""
     if given is None and not answer:
-        text = "".join(part.text for part in parts if isinstance(part, Text))
+        texts = [part.text for part in parts if isinstance(part, Text) and part.text]
+        if len(texts) > 1:
+            changes["texts of an answer joined: the Responses API keeps them apart only in answers of its own"] = None
+        text = "".join(texts)
         return {"role": "assistant", "content": text} if text else None
     content: list[dict[str, Any]] = []
     for part in parts:

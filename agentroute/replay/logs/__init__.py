@@ -13,7 +13,7 @@ from typing import Any, Literal
 from agentroute.errors import RequestError
 from agentroute.replay.records import Problem, Trace
 
-from . import anthropic, cline, langchain, langgraph, openai, openhands, sharegpt, steps, swe_agent, tau2
+from . import anthropic, cline, langchain, langgraph, openai, openhands, recording, sharegpt, steps, swe_agent, tau2
 from .base import Found, Lines, Place, Reader
 from .batches import Batches, is_batch
 from .calls import split
@@ -113,6 +113,7 @@ class _Ignored:
 
 
 FORMATS: tuple[Format, ...] = (
+    Format("recording", recording.is_recording, _lines(recording.read)),
     Format("steps", _is_steps, _lines(steps.read)),
     Format("tau2", _is_tau2, _tau2),
     Format("otlp", is_otlp, _made(Otlp), "all"),

@@ -38,8 +38,8 @@ FLEET = (
 """Name, provider, model and tier of each target; the prices are the catalog's."""
 
 _OVERLOADED_SCENE = "get_invoice"
-_CACHE_FROM_TOKENS = 1024
-"""OpenAI's and Anthropic's documented minimum."""
+_CACHE_FROM_TOKENS = {"luna": 1024, "flash": 1024, "sonnet": 1024, "opus": 512}
+"""The documented minimum of each target's cache."""
 _LATENCY_S = 0.15
 """How long an answer takes where somebody watches, so that the rows can be followed."""
 _BILLS_CACHE_WRITES = ("openai", "anthropic")
@@ -108,20 +108,18 @@ def _turning_point(decisions: Sequence[Decision]) -> int | None:
 
 
 def _start(stack: ExitStack, fault: FaultPlan) -> list[Target]:
-    """One server for each provider, and the targets that call them."""
-    servers = {
-        provider: stack.enter_context(
-            ScriptedProvider(
-                reply,
-                provider=provider,
-                fault=fault,
-                cache_from_tokens=_CACHE_FROM_TOKENS,
-                cache_writes=provider in _BILLS_CACHE_WRITES,
-            )
+    """A server for each target, and the targets that call them."""
+    targets = []
+    for name, provider, model, tier in FLEET:
+        server = ScriptedProvider(
+            reply,
+            provider=provider,
+            fault=fault,
+            cache_from_tokens=_CACHE_FROM_TOKENS[name],
+            cache_writes=provider in _BILLS_CACHE_WRITES,
         )
-        for provider in dict.fromkeys(provider for _, provider, _, _ in FLEET)
-    }
-    return [servers[provider].target(name=name, model=model, tier=tier) for name, provider, model, tier in FLEET]
+        targets.append(stack.enter_context(server).target(name=name, model=model, tier=tier))
+    return targets
 
 
 class _Accidents:

@@ -236,7 +236,7 @@ def _fields(value: Any) -> Mapping[str, Any]:
 
 
 def read_answer(chunk: ChatResponse) -> Answer:
-    """What had arrived of an answer, for the error that says it broke off."""
+    """The answer as far as it had arrived: for the error that says it broke off, and for who hears the whole of it."""
     (message,) = read_messages([chunk.message], lambda _: None)
     done = done_of(chunk)
     return Answer(message, done.finish_reason, done.usage)

@@ -8,7 +8,6 @@ microsecond or two for each span.
 from __future__ import annotations
 
 import inspect
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -19,6 +18,8 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.workflow import Event
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.span_handlers.base import BaseSpanHandler
+
+from agentroute.failover.forks import ProcessLock
 
 __all__ = ["calling_agent", "has_failed", "listen", "told_of_failure"]
 
@@ -43,7 +44,7 @@ _failed: OrderedDict[tuple[str, int], None] = OrderedDict()
 _failed_texts: OrderedDict[int, None] = OrderedDict()
 """The hashes alone: an observation has no id."""
 
-_lock = threading.Lock()
+_lock = ProcessLock()
 
 
 def calling_agent() -> str | None:
