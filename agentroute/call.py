@@ -35,9 +35,9 @@ class Call:
 
     Integrations run ready models through the same failover flow with a performer of their own: payloads are then
     whatever that performer yields, untouched. `performer` and `async_performer` give our own transport when it is first
-    needed; `reserve` sets aside what the call may cost, when it begins; `ended` is called once, with the whole record,
-    and says what is to be told of it. `heard` is called with the answer, if there is a whole one: by itself if the
-    payloads are our events, else when the integration calls `answered`.
+    needed; `reserve` sets aside what the call may cost, when it begins; `ended` is called once with the record, and
+    gives it back with what the router knows besides, and what is to be told of it. `heard` is called with the answer,
+    if there is a whole one: by itself if the payloads are our events, else when the integration calls `answered`.
 
     `notices` is what was told once the call has ended; `on_notice` hears of each too.
     """
@@ -51,7 +51,7 @@ class Call:
         clock: Clock,
         performer: Callable[[], Performer],
         async_performer: Callable[[], AsyncPerformer],
-        ended: Callable[[Decision, Hold | None], tuple[Notice, ...]],
+        ended: Callable[[Decision, Hold | None], tuple[Decision, tuple[Notice, ...]]],
         refused: Callable[[BudgetExceeded, Decision], tuple[Notice, ...]],
         reserve: Callable[[], Hold] | None = None,
         max_cost: Decimal | None = None,
@@ -149,7 +149,8 @@ class Call:
             self.decision = completed(self.decision, log, self._baseline, self._max_cost)
             if self._hold is not None:
                 self._hold.settle(self.decision)
-            self._tell(self._ended(self.decision, self._hold))
+            self.decision, notices = self._ended(self.decision, self._hold)
+            self._tell(notices)
             if self._events and isinstance(self._events[0], Event):
                 self.answered(partial(fold, self._events))
 

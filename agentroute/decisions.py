@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 from .errors import ConfigError, printable
+from .figures import usd
 from .messages import Usage
 from .targets import Tier
 from .targets.prices import BillSource
@@ -23,6 +24,8 @@ __all__ = [
     "SCHEMA_VERSION",
     "Attempt",
     "AttemptOutcome",
+    "BreakKind",
+    "CacheBreak",
     "Candidate",
     "Complexity",
     "Constraints",
@@ -50,6 +53,21 @@ Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
 Complexity: TypeAlias = Literal["simple", "medium", "complex"]
 Outcome: TypeAlias = Literal["planned", "ok", "failed", "interrupted", "cancelled", "abandoned"]
 AttemptOutcome: TypeAlias = Literal["ok", "failed", "interrupted", "cancelled", "abandoned"]
+
+
+BreakKind: TypeAlias = Literal[
+    "tools_changed",
+    "tool_order",
+    "system_changed",
+    "message_changed",
+    "history_cut",
+    "effort_toggled",
+    "tool_choice_toggled",
+    "expired",
+    "unexplained",
+]
+"""Why a provider did not read from its cache what it had kept: what changed in the prompt, the pause was longer than
+the cache lives (`expired`), or nothing that can be seen (`unexplained`)."""
 
 
 class StepKind(Enum):
@@ -280,12 +298,41 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheBreak:
+    """What of a prompt was paid for again, though the provider had kept it, and why.
+
+    `position` is the place, from 1, of the tool or message at which the prompt began to differ (of a long message list:
+    the first place at which it may); None where nothing of it changed. `tokens` were not read again, which cost `cost`
+    USD more than reading them (None if the price is unknown).
+    """
+
+    kind: BreakKind
+    position: int | None
+    tokens: int
+    cost: Decimal | None
+
+    def __str__(self) -> str:
+        where = ""
+        if self.position is not None:
+            where = f" at {'tool' if self.kind.startswith('tool') else 'message'} {self.position}"
+        return f"{self.kind}{where}, {self.tokens:,} tokens paid again, {usd(self.cost)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "position": self.position, "tokens": self.tokens, "cost": _money(self.cost)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CacheBreak:
+        return cls(data["kind"], data["position"], data["tokens"], _decimal(data["cost"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Everything about one step as one record. Money is USD; estimates (`estimated_usage`, `expected_cost`,
     `baseline_cost`) stand apart from what the provider said (`usage`, `cost`).
 
     `target` is the name of the one that answered, or of the first candidate where none has (yet). `savings` is
-    `baseline_cost - cost` and may be negative; before the call it compares the expected costs.
+    `baseline_cost - cost` and may be negative; before the call it compares the expected costs. `cache_broken` says what
+    of the prompt was paid for again although its provider had kept it, None if nothing was, or nobody counted.
 
     `propensity` is the chance with which the first candidate was chosen: 1.0 unless something was tried at random
     (`explored`), None in a record of before there was such a field.
@@ -319,6 +366,7 @@ class Decision:
     warnings: tuple[str, ...] = ()
     explored: bool = False
     propensity: float | None = None
+    cache_broken: CacheBreak | None = None
 
     @property
     def savings(self) -> Decimal | None:
@@ -379,6 +427,8 @@ class Decision:
         if self.attempts:
             lines += ["  attempts"]
             lines += [f"    - {a.target}: {a.outcome} {a.error or ''}".rstrip() for a in self.attempts]
+        if self.cache_broken is not None:
+            lines.append(f"  cache broken: {self.cache_broken}")
         return "\n".join(map(printable, lines))
 
     def to_dict(self) -> dict[str, Any]:
@@ -438,6 +488,7 @@ class Decision:
             "warnings": list(self.warnings),
             "explored": self.explored,
             "propensity": self.propensity,
+            "cache_broken": None if self.cache_broken is None else self.cache_broken.to_dict(),
         }
 
     @classmethod
@@ -491,6 +542,7 @@ class Decision:
             warnings=tuple(data["warnings"]),
             explored=data.get("explored", False),
             propensity=data.get("propensity"),
+            cache_broken=CacheBreak.from_dict(broken) if (broken := data.get("cache_broken")) else None,
         )
 
 

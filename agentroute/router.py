@@ -23,7 +23,7 @@ from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
 from .catalog.checking import address_problem, doubts
-from .decisions import Constraints, Decision, Prediction, StepContext, Strategy
+from .decisions import CacheBreak, Constraints, Decision, Prediction, StepContext, Strategy
 from .errors import AgentRouteError, BudgetExceeded, ConfigError, RequestError
 from .failover.breaker import Breakers, Open
 from .failover.effects import Clock, SystemClock, Timeouts
@@ -38,6 +38,7 @@ from .providers import NATIVE
 from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
+from .routing.cache_breaks import CacheBreaks
 from .routing.caches import asked_of, is_loop
 from .routing.checks import Before, Checks, Escalation, Memory, Verdict
 from .routing.classifier import CAUTION, Classifier, StandardClassifier
@@ -177,6 +178,7 @@ class Router:
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
+        self.cache_breaks = CacheBreaks()
         self.breakers = Breakers() if breakers is None else breakers
         self._opened_ledger: SqliteLedger | None = None
         if isinstance(ledger, str | Path):
@@ -207,6 +209,10 @@ class Router:
         for target in self.pool:
             for doubt in doubts(target):
                 logger.warning("target %r: %s", target.name, doubt)
+        if self.budget is not None:
+            for target in self.pool:
+                if target.price is None:
+                    logger.warning("target %r has no known price, so it does not serve under a budget", target.name)
         for pair in self.pool.dominated:
             logger.warning(
                 "target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by
@@ -515,18 +521,20 @@ class Router:
         opened: Mapping[str, Open],
         decision: Decision,
         hold: Hold | None,
-    ) -> tuple[Notice, ...]:
+    ) -> tuple[Decision, tuple[Notice, ...]]:
         """Records the step, remembers which target has read its prefix, and tells what somebody should know of it."""
-        self._record(look, checked, decision)
+        decision = self._record(look, checked, decision)
         now = self._clock.monotonic()
         failed = {a.target for a in decision.attempts if a.outcome == "failed"} - opened.keys()
         views = ((name, self.breakers.open_until(self.pool[name], now)) for name in failed if name in self.pool)
         new = {name: view for name, view in views if view is not None} if failed else {}
         try:
-            return self.notices.of(decision, now, before=before, opened=new, hold=hold)
+            check = None if checked is None or checked.escalation is None else checked.escalation.check
+            last = None if before is None else self.pool.get(before)
+            return decision, self.notices.of(decision, now, before=last, check=check, opened=new, hold=hold)
         except Exception:
             logger.exception("nothing could be told of decision %s", decision.id)
-            return ()
+            return decision, ()
 
     def _refused(self, error: BudgetExceeded, decision: Decision) -> tuple[Notice, ...]:
         return self.notices.refused(error, decision, self._clock.monotonic())
@@ -572,7 +580,18 @@ class Router:
             elif said is not None:
                 self.outcome(decision, score=said, name="success_when")
 
-    def _record(self, look: Look, checked: _Checked | None, decision: Decision) -> None:
+    def _record(self, look: Look, checked: _Checked | None, decision: Decision) -> Decision:
+        """Remembers which target has read the step's prefix, and records the step with what was found broken of it."""
+        if decision.outcome == "ok":
+            try:
+                usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
+                broken = self.observe(
+                    look.prefix, decision.target, usage, estimated, request=look.request, decision=decision
+                )
+                if broken is not None:
+                    decision = replace(decision, cache_broken=broken)
+            except Exception:
+                logger.exception("the affinity did not take decision %s", decision.id)
         _log(decision)
         for held in (self.policy, self.trial):
             if held is not None:
@@ -583,13 +602,7 @@ class Router:
             logger.exception("the ledger did not take decision %s", decision.id)
         if checked is not None:
             self._keep_checked(checked, look, decision)
-        if decision.outcome != "ok":
-            return
-        try:
-            usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
-            self.observe(look.prefix, decision.target, usage, estimated, request=look.request, decision=decision)
-        except Exception:
-            logger.exception("the affinity did not take decision %s", decision.id)
+        return decision
 
     def _read_prices(self, now: datetime) -> None:
         """Brings the pool to the prices that hold now, however long this process has run. No network."""
@@ -705,11 +718,12 @@ class Router:
         *,
         request: ChatRequest | None = None,
         decision: Decision | None = None,
-    ) -> None:
+    ) -> CacheBreak | None:
         """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
         none that is believed), and that count anchors the next estimate.
 
-        `request` tells what its markers ask for, `decision` what the step has shown of the run.
+        `request` tells what its markers ask for, `decision` what the step has shown of the run. Returns what the target
+        had kept of this conversation and did not read again, if a `request` is given.
         """
         counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
@@ -719,6 +733,7 @@ class Router:
         now = self._clock.monotonic()
         run = None if decision is None else self._run(prefix, served, decision, now)
         self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
+        return None if request is None else self.cache_breaks.served(prefix, request.messages, served, usage, left, now)
 
     def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
         """What the conversation has shown once this step is done."""

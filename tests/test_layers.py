@@ -59,6 +59,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "caches",
         "runs",
         "affinity",
+        "cache_breaks",
         "reasoning_state",
         "frames",
         "actions",

@@ -46,6 +46,11 @@ def command(
     settings = [*_settings(router), *(Text(line) for line, doubted in served if not doubted)]
     console.print(Text("\n").join(settings), end="\n\n")
     warnings = [(target.name, text) for target in router.pool for text in _warnings(target)]
+    if router.budget is not None:
+        unpriced = (target.name for target in router.pool if target.price is None)
+        warnings += [
+            (name, "it does not serve a step that has a budget, as nobody could count it") for name in unpriced
+        ]
     warnings += [
         (pair.target, f"never the first choice beside {pair.by!r} (dearer, no higher tier)")
         for pair in router.pool.dominated
@@ -123,6 +128,8 @@ def _settings(router: Router) -> Iterator[Text]:
     yield Text(f"strategy {router.strategy}; savings are counted against {router.baseline.name}")
     for name, policy in router.roles.items():
         yield Text(f"role {name}: {_policy(policy)}")
+    if router.budget is not None:
+        yield Text(f"budget: {router.budget}")
 
 
 def _gateway(config: Path, router: Router) -> Iterator[tuple[str, bool]]:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentroute.ledger.labels import Assignment, Label, Source
+from agentroute.replay.records import Trace
 
 from .bounds import at_least, at_most
 
@@ -22,6 +23,7 @@ __all__ = [
     "Source",
     "counted",
     "exact_interval",
+    "from_traces",
     "results",
     "sensitivities",
     "within",
@@ -110,6 +112,27 @@ def counted(assignments: Iterable[Assignment], labels: Iterable[Label]) -> Count
             judged.append(_outcome(key, starts[key], opinions))
     began = {key: starts[key].at for key in said}
     return Counted(tuple(outcomes), tuple(judged), frozenset(noticed), costs, began, unmatched)
+
+
+def from_traces(traces: Iterable[Trace], name: str, *, source: Source = "judge", least: float = 1.0) -> list[Outcome]:
+    """The scores or feedback of a trace store by this name (Langfuse, LangSmith, ...), as replay's readers tell them:
+    one outcome for each conversation and role, for the model that its first call went to.
+
+    True, and a number of `least` or more, is right. A store does not say who gave a score, so a judge's is assumed,
+    which certifies nothing; say `source="person"` of scores that people gave.
+    """
+    found: dict[tuple[str, str | None], Outcome] = {}
+    for number, trace in enumerate(traces):
+        value = trace.outcomes.get(name)
+        if value is None or isinstance(value, str) or not trace.calls:
+            continue
+        key = (trace.conversation_id or trace.id or f"trace {number}", trace.role or trace.agent)
+        score = None if isinstance(value, bool) else float(value)
+        ok = value if isinstance(value, bool) else float(value) >= least
+        target = trace.calls[0].model
+        if key not in found and target is not None:
+            found[key] = Outcome(*key, target, ok, score, source, decision_id=trace.id)
+    return list(found.values())
 
 
 def within(found: Counted, since: datetime | None, until: datetime | None) -> Counted:

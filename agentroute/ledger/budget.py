@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -99,11 +99,21 @@ class Limit:
             if amount is not None:
                 object.__setattr__(self, period, _dollars(amount, f"budget.{period}"))
 
-    def bounds(self, scope: str, name: str, now: datetime, conversation: Callable[[], str | int]) -> Iterator[Bound]:
+    def to_dict(self) -> dict[str, float]:
+        """JSON-ready; `of` reads it back."""
+        found = {period: getattr(self, period) for period in _PERIODS}
+        return {period: float(amount) for period, amount in found.items() if amount is not None}
+
+    def __str__(self) -> str:
+        found = {period: getattr(self, period) for period in _PERIODS}
+        return ", ".join(f"{usd(amount)} a {period}" for period, amount in found.items() if amount is not None) or "any"
+
+    def bounds(self, scope: str, name: str, today: str, conversation: Callable[[], str | int]) -> Iterator[Bound]:
+        """The limits of one name on a day, `2026-11-28`."""
         if self.day is not None:
-            yield Place(scope, name, "day", f"{now:%Y-%m-%d}"), self.day
+            yield Place(scope, name, "day", today), self.day
         if self.month is not None:
-            yield Place(scope, name, "month", f"{now:%Y-%m}"), self.month
+            yield Place(scope, name, "month", today[:7]), self.month
         if self.conversation is not None:
             yield Place(scope, name, "conversation", conversation()), self.conversation
 
@@ -133,6 +143,7 @@ class Budget:
     conversation: Decimal | None
     agent: Mapping[str, Limit]
     key: Mapping[str, Limit]
+    _together: Limit = field(repr=False, compare=False)
 
     def __init__(
         self,
@@ -142,9 +153,10 @@ class Budget:
         agent: Limits | None = None,
         key: Limits | None = None,
     ) -> None:
-        amounts = {"day": day, "month": month, "conversation": conversation}
-        for period, amount in amounts.items():
-            object.__setattr__(self, period, _dollars(amount, f"budget.{period}"))
+        together = Limit.of({"day": day, "month": month, "conversation": conversation})
+        object.__setattr__(self, "_together", together)
+        for period in _PERIODS:
+            object.__setattr__(self, period, getattr(together, period))
         object.__setattr__(self, "agent", _by_name(agent, "budget.agent"))
         object.__setattr__(self, "key", _by_name(key, "budget.key"))
 
@@ -155,7 +167,7 @@ class Budget:
             return value
         if not isinstance(value, Mapping):
             return cls(day=_dollars(value, "budget"))
-        known = [each.name for each in fields(cls)]
+        known = [each.name for each in fields(cls) if each.repr]
         for key in value:
             if key not in known:
                 raise ConfigError(unknown_key(str(key), known, "budget."))
@@ -167,19 +179,31 @@ class Budget:
         def conversation() -> str | int:
             return opening() if context.conversation_id is None else context.conversation_id
 
-        now = now.astimezone(UTC)
-        yield from self._together().bounds("all", "", now, conversation)
+        today = _today(now)
+        yield from self._together.bounds("all", "", today, conversation)
         for scope, limits, name in (("agent", self.agent, context.agent), ("key", self.key, context.key)):
             limit = limits.get(name or "", limits.get(_EVERYONE))
             if limit is not None:
-                yield from limit.bounds(scope, name or "", now, conversation)
+                yield from limit.bounds(scope, name or "", today, conversation)
 
-    def _together(self) -> Limit:
-        return Limit(self.day, self.month, self.conversation)
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, as `[budget]` has it; `of` reads it back."""
+        named = {
+            scope: {name: limit.to_dict() for name, limit in getattr(self, scope).items()} for scope in ("agent", "key")
+        }
+        return {**self._together.to_dict(), **named}
+
+    def __str__(self) -> str:
+        parts = [f"{self._together} for all steps"]
+        for scope, limits in (("agent", self.agent), ("key", self.key)):
+            for name, limit in limits.items():
+                whose = f"each other {scope}" if name == _EVERYONE else f"the {scope} {name!r}"
+                parts.append(f"{limit} for {whose}")
+        return "; ".join(parts)
 
     def kinds(self) -> set[tuple[str, str]]:
         """What is limited at all: ("agent", "day"), ..."""
-        limits = [("all", self._together())]
+        limits = [("all", self._together)]
         limits += [("agent", limit) for limit in self.agent.values()] + [("key", limit) for limit in self.key.values()]
         return {(scope, period) for scope, limit in limits for period in _PERIODS if getattr(limit, period) is not None}
 
@@ -400,12 +424,11 @@ class Spending:
 
     def _forget(self, now: datetime) -> None:
         """The sums of days and months that are over."""
-        now = now.astimezone(UTC)
-        day = f"{now:%Y-%m-%d}"
+        day = _today(now)
         if day == self._day:
             return
         self._day = day
-        current = {"day": day, "month": f"{now:%Y-%m}"}
+        current = {"day": day, "month": day[:7]}
         for place in [p for p, s in self._sums.items() if not s.held and p.which != current.get(p.period, p.which)]:
             del self._sums[place]
 
@@ -414,8 +437,8 @@ class Spending:
         if not self._ledgers or (self._look_at is not None and monotonic < self._look_at):
             return
         self._look_at = monotonic + LOOK_S
-        now = now.astimezone(UTC)
-        current = {"day": f"{now:%Y-%m-%d}", "month": f"{now:%Y-%m}"}
+        today = _today(now)
+        current = {"day": today, "month": today[:7]}
         for followed in self._ledgers:
             try:
                 for seen in followed.news(now - REMEMBERED):
@@ -488,6 +511,11 @@ def _exceeded(place: Place, limit: Decimal, sum_: _Sum, expected: Decimal, now: 
         until=until,
         passing=held_up,
     )
+
+
+def _today(now: datetime) -> str:
+    """The day in UTC, as ledgers write it."""
+    return now.astimezone(UTC).isoformat()[:10]
 
 
 def _end_of(period: str, now: datetime) -> datetime | None:

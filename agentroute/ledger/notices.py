@@ -17,6 +17,7 @@ from agentroute.errors import BudgetExceeded, ConfigError
 from agentroute.failover.breaker import Open
 from agentroute.failover.forks import renew_in_child
 from agentroute.figures import usd
+from agentroute.targets import Target
 
 from .budget import Hold
 from .totals import add
@@ -96,17 +97,19 @@ class Notices:
         decision: Decision,
         now: float,
         *,
-        before: str | None = None,
+        before: Target | None = None,
+        check: str | None = None,
         opened: Mapping[str, Open] | None = None,
         hold: Hold | None = None,
     ) -> tuple[Notice, ...]:
         """What is to be told of a finished step, and has not been lately. `before` is the target of the step before,
-        `opened` are the circuits that this step has opened."""
+        `check` the one that failed on it; `opened` are the circuits that this step has opened."""
         found = [
             *_fallback(decision),
-            *_escalation(decision, before),
+            *_escalation(decision, before, check),
             *_circuits(decision, opened or {}),
             *_unknown_price(decision),
+            *_broken_cache(decision),
             *_budget(decision, hold),
             *_floor(decision),
             *self._run(decision),
@@ -185,7 +188,12 @@ _LOGGED: Final = frozenset({"fallback", "circuit"})
 
 _LEVELS: Final[Mapping[str, int]] = {"escalation": logging.INFO}
 
-_AGAIN_S: Final[Mapping[str, float]] = {"circuit": 60.0, "unknown_price": 3600.0, "floor_missed": 3600.0}
+_AGAIN_S: Final[Mapping[str, float]] = {
+    "circuit": 60.0,
+    "unknown_price": 3600.0,
+    "broken_cache": 3600.0,
+    "floor_missed": 3600.0,
+}
 """Seconds after which the same is told once more; what is not here is told once."""
 
 _REMEMBERED: Final = 10_000
@@ -256,20 +264,22 @@ _REMEDIES: Final[Mapping[str, str]] = {
 }
 
 
-def _escalation(decision: Decision, before: str | None) -> Iterator[_Found]:
-    if before is None or decision.step_kind not in _EVIDENCE or not decision.candidates:
+def _escalation(decision: Decision, before: Target | None, check: str | None) -> Iterator[_Found]:
+    if before is None or before.tier is None or not decision.candidates:
         return
     first = decision.candidates[0]
-    was = next((c.tier for c in decision.candidates if c.target == before), None)
-    if was is None or not first.tier > was:
+    why = f"the check {check!r} failed" if check is not None else _EVIDENCE.get(decision.step_kind)
+    if why is None or not first.tier > before.tier:
         return
-    why = "a failed result" if decision.step_kind is StepKind.AFTER_ERROR else "a repeated call"
-    message = f"{first.target!r} ({first.tier.value}) takes over from {before!r} ({was.value}) after {why}"
+    message = f"{first.target!r} ({first.tier.value}) takes over from {before.name!r} ({before.tier.value}): {why}"
     remedy = "nothing, unless this happens in each run: then begin the role higher (`roles`, docs/routing.md)"
     yield None, _notice("escalation", decision, message, remedy, target=first.target, usd=decision.cost)
 
 
-_EVIDENCE: Final = frozenset({StepKind.AFTER_ERROR, StepKind.REPEATED_CALL})
+_EVIDENCE: Final[Mapping[StepKind, str]] = {
+    StepKind.AFTER_ERROR: "a result has failed",
+    StepKind.REPEATED_CALL: "a call was repeated",
+}
 
 
 def _circuits(decision: Decision, opened: Mapping[str, Open]) -> Iterator[_Found]:
@@ -297,9 +307,23 @@ def _unknown_price(decision: Decision) -> Iterator[_Found]:
     )
 
 
+def _broken_cache(decision: Decision) -> Iterator[_Found]:
+    broken = decision.cache_broken
+    if broken is None:
+        return
+    message = f"the prompt cache of {decision.target!r} broke: {broken}"
+    remedy = "`agentroute doctor` on the ledger says what to change, by money"
+    whose = decision.context.agent or decision.context.conversation_id or ""
+    yield (
+        ("broken_cache", whose, broken.kind),
+        _notice("broken_cache", decision, message, remedy, target=decision.target, usd=broken.cost),
+    )
+
+
 def _budget(decision: Decision, hold: Hold | None) -> Iterator[_Found]:
     for place, limit, spent in () if hold is None else hold.near:
-        message = f"{usd(spent)} of {usd(limit)} spent: the budget of {place.whose} for {place.when} is near its end"
+        which = f"the budget of {place.whose} for {place.when}"
+        message = f"{usd(spent)} of {usd(limit)} spent before this step: {which} is near its end"
         remedy = "calls that it does not hold will raise BudgetExceeded; raise the limit, or wait for the next one"
         yield None, _notice("budget", decision, message, remedy, usd=spent)
     warning = next((w for w in decision.warnings if w.startswith(ABOVE_MAX_COST)), None)

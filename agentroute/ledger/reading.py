@@ -204,7 +204,7 @@ def _entry(row: Any) -> Entry:
     return Entry(**facts)
 
 
-_MONEY = ("cost", "baseline_cost", "savings")
+_MONEY = ("cost", "baseline_cost", "savings", "broken_cost")
 _COUNTS = ("attempts", "fallbacks", "duplicates")
 _SECONDS = ("duration_s", "first_content_s")
 _WORDS = tuple(name for name in COLUMNS if name not in (*_MONEY, *_COUNTS, *_SECONDS))

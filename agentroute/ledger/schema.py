@@ -98,6 +98,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              name TEXT)""",
     ),
     ("ALTER TABLE decisions ADD COLUMN key TEXT",),
+    (
+        "ALTER TABLE decisions ADD COLUMN cache_broken TEXT",
+        "ALTER TABLE decisions ADD COLUMN broken_cost TEXT",
+    ),
 )
 """Script n brings a file from version n to n + 1. A script that was released is never edited."""
 

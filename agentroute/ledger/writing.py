@@ -36,7 +36,7 @@ _NOT_STORABLE = (
     sqlite3.ProgrammingError,
 )
 """What the decision itself is to blame for, such as an agent's name that is half of a surrogate pair."""
-_MONEY = frozenset({"cost", "baseline_cost", "savings"})
+_MONEY = frozenset({"cost", "baseline_cost", "savings", "broken_cost"})
 
 
 def write(

@@ -15,7 +15,7 @@ from typing import Any
 from agentroute.decisions import StepContext
 from agentroute.messages import ChatRequest
 
-__all__ = ["context_of", "fingerprint"]
+__all__ = ["context_of", "fingerprint", "sketch"]
 
 _SESSIONS = (
     "x-agentroute-conversation-id",
@@ -136,6 +136,16 @@ _TIMES = re.compile(
 _BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 
 
+def sketch(text: str) -> str:
+    """The text without what changes by itself: dates, times, numbers, ids, spaces.
+
+    >>> sketch("Today is Friday, 27 November 2026, 10:15.") == sketch("Today is Sunday,  1 May 2027, 9:05.")
+    True
+    """
+    found = _TIMES.sub("", _VOLATILE.sub(lambda found: " " if found[0].isspace() else "#", text))
+    return " ".join(found.split())
+
+
 def fingerprint(request: ChatRequest) -> str | None:
     """A short name of the role that asks: equal for equal system prompts and tools, whatever the date, time, numbers
     and ids in the prompt and the order of the tools. None without both: then nothing tells one role from another.
@@ -149,6 +159,5 @@ def fingerprint(request: ChatRequest) -> str | None:
     names = sorted({tool.name for tool in request.tools})
     if not prompt.strip() and not names:
         return None
-    sketch = _TIMES.sub("", _VOLATILE.sub(lambda found: " " if found[0].isspace() else "#", prompt))
-    text = json.dumps([" ".join(sketch.split()), names], ensure_ascii=True)
+    text = json.dumps([sketch(prompt), names], ensure_ascii=True)
     return "role-" + hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Iterator
@@ -9,12 +10,26 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentroute.learning.outcomes import Outcome, counted, exact_interval, results, sensitivities, within
-from agentroute.ledger import Assignment, Label
+from agentroute import ChatRequest
+from agentroute.learning.outcome_files import read_outcomes
+from agentroute.learning.outcomes import (
+    Outcome,
+    counted,
+    exact_interval,
+    from_traces,
+    results,
+    sensitivities,
+    within,
+)
+from agentroute.ledger import Assignment, Label, SqliteLedger
+from agentroute.replay.records import RecordedCall, Trace
+from agentroute.replay.traces import Traces
+from tests.ledger.test_sqlite import DONE
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -180,3 +195,54 @@ def test_the_interval_covers() -> None:
         low, high = exact_interval(ok, 40)
         held += low <= 0.9 <= high
     assert held / 400 >= 0.95
+
+
+def trace(conversation: str | None, model: str | None, role: str | None = "coder", **outcomes: Any) -> Trace:
+    call = RecordedCall(1, model=model)
+    return Trace("x", ChatRequest.of("hello"), (call,), False, "t", conversation, role=role, outcomes=outcomes)
+
+
+def test_scores_of_a_trace_store_count_once_for_the_model_of_the_first_call() -> None:
+    traces = [
+        trace("a", "cheap", correct=True),
+        trace("a", "strong", correct=True),
+        trace("b", "cheap", correct=0.0, other=1.0),
+        trace("b", "cheap", role="lead", correct=1),
+        trace("c", None, correct=True),
+        trace("d", "cheap", correct="good"),
+        trace("e", "cheap", other=1.0),
+    ]
+    found = from_traces(traces, "correct")
+    assert [(each.episode, each.role, each.target, each.ok, each.score) for each in found] == [
+        ("a", "coder", "cheap", True, None),
+        ("b", "coder", "cheap", False, 0.0),
+        ("b", "lead", "cheap", True, 1.0),
+    ]
+    assert {each.source for each in found} == {"judge"}, "nobody says who gave the score"
+    assert [each.ok for each in from_traces(traces[2:3], "correct", source="person", least=0.0)] == [True]
+
+
+def test_langfuse_scores_become_outcomes(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": "o1", "traceId": "t1", "type": "GENERATION", "startTime": "2026-11-01T10:00:00Z",
+            "model": "gpt-6-luna",
+            "input": [{"role": "user", "content": "hi"}], "output": {"role": "assistant", "content": "hello"},
+        },
+        {"id": "s1", "traceId": "t1", "name": "thumb", "value": 1, "dataType": "NUMERIC", "source": "ANNOTATION"},
+    ]  # fmt: skip
+    path = tmp_path / "langfuse.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = [item for _, _, item in Traces([path]) if isinstance(item, Trace)]
+    (outcome,) = from_traces(read, "thumb", source="person")
+    assert (outcome.target, outcome.ok, outcome.source) == ("gpt-6-luna", True, "person")
+
+
+def test_calibrate_reads_a_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with SqliteLedger(path) as ledger:
+        ledger.append(DONE)
+        ledger.append_label(Label(NOON, decision_id=DONE.id, ok=True, source="person"))
+        ledger.append_label(Label(NOON, decision_id=DONE.id, ok=False, source="judge"))
+    (outcome,) = read_outcomes([path])
+    assert (outcome.target, outcome.ok, outcome.source) == ("small", True, "person")

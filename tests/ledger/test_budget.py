@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import pickle
 import signal
@@ -126,6 +127,32 @@ def test_which_limits_hold_for_a_step(budget: Any, context: dict[str, str], plac
 def test_a_wrong_budget_names_the_key(wrong: Any, said: str, provider: ScriptedProvider) -> None:
     with pytest.raises(ConfigError, match=said):
         router_of(provider, wrong)
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (5, "$5.0000 a day for all steps"),
+        (
+            {"month": 1000, "agent": {"a": {"conversation": 0.1}, "*": 1}, "key": 3},
+            "$1,000.00 a month for all steps; $0.1000 a conversation for the agent 'a'; "
+            "$1.0000 a day for each other agent; $3.0000 a day for each other key",
+        ),
+        ({"key": {"k": {}}}, "any for all steps; any for the key 'k'"),
+    ],
+)
+def test_a_budget_is_written_down_and_read_back(budget: Any, said: str) -> None:
+    given = Budget.of(budget)
+    assert str(given) == said
+    assert Budget.of(json.loads(json.dumps(given.to_dict()))) == given
+
+
+def test_a_target_without_a_price_is_told_of_at_the_start(
+    provider: ScriptedProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    unpriced = provider.target(model="nobody-knows-it", tier="mid")
+    router_of(provider, {"day": 5}, targets=[unpriced])
+    assert "'nobody-knows-it' has no known price, so it does not serve under a budget" in caplog.text
 
 
 def test_a_budget_in_the_file(tmp_path: Path) -> None:

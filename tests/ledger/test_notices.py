@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agentroute import BudgetExceeded, ConfigError, Notice, Price, Router, StepContext, Target, Usage
-from agentroute.decisions import Decision, StepKind
+from agentroute.decisions import BreakKind, CacheBreak, Decision, StepKind
 from agentroute.failover.breaker import Open
 from agentroute.ledger.notices import Notices
 from agentroute.targets import Tier
@@ -137,7 +137,7 @@ def test_an_escalation(told: Told) -> None:
         assert told == []
         router.complete({"messages": failed}, constraints={"strategy": "best"})
     (notice,) = told
-    assert notice.message == "'high' (premium) takes over from 'low' (budget) after a failed result"
+    assert notice.message == "'high' (premium) takes over from 'low' (budget): a result has failed"
 
 
 def _call(call_id: str) -> dict[str, Any]:
@@ -156,6 +156,26 @@ def test_an_unknown_price_is_told_of_once_an_hour(told: Told, caplog: pytest.Log
     assert told[0].usd is None
     assert "price = {" in told[0].remedy
     assert sum("unknown_price: " in record.getMessage() for record in caplog.records) == 2
+
+
+def test_a_broken_cache_is_told_of_once_an_hour_for_each_agent_and_kind(told: Told) -> None:
+    notices = Notices(told)
+    broken = CacheBreak("message_changed", 3, 40_000, Decimal("0.18"))
+
+    def one(agent: str, kind: BreakKind, now: float) -> None:
+        context = StepContext(agent=agent)
+        notices.of(replace(OK, context=context, cache_broken=replace(broken, kind=kind)), now)
+
+    one("coder", "message_changed", 0.0)
+    one("coder", "message_changed", 60.0)
+    assert told.kinds == ["broken_cache"]
+    assert told[0].usd == Decimal("0.18")
+    assert "message_changed at message 3, 40,000 tokens paid again" in told[0].message
+    assert "agentroute doctor" in told[0].remedy
+    one("coder", "tools_changed", 61.0)
+    one("writer", "message_changed", 62.0)
+    one("coder", "message_changed", 3600.0)
+    assert told.kinds == ["broken_cache"] * 4
 
 
 def test_usage_that_nobody_counted_is_told_of(told: Told) -> None:
@@ -177,7 +197,7 @@ def test_a_budget_near_its_end_and_at_it(told: Told, way: str) -> None:
                 ask(router, way, context=StepContext(agent="a"))
     assert told.kinds == ["budget", "budget"]
     near, used_up = told
-    assert near.message.endswith("spent: the budget of the agent 'a' for this day is near its end")
+    assert near.message.endswith("spent before this step: the budget of the agent 'a' for this day is near its end")
     assert (near.usd, used_up.usd) == (COST * 3, COST * 5)
     assert used_up.message + "; " + used_up.remedy == str(refused.value)
 
@@ -312,9 +332,31 @@ def test_a_pickle_keeps_a_function_of_a_module_and_refuses_another() -> None:
 
 def test_an_escalation_is_no_warning_and_a_fallback_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "agentroute")
-    was = replace(OK.candidates[0], target="was")
+    was = Target(name="was", provider="openai", model="gpt-6-luna", tier="budget")
     now = replace(OK.candidates[0], target="now", tier=Tier.PREMIUM)
-    risen = replace(OK, step_kind=StepKind.REPEATED_CALL, candidates=(now, was))
-    (notice,) = Notices().of(risen, 0.0, before="was")
-    assert notice.message == "'now' (premium) takes over from 'was' (budget) after a repeated call"
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    risen = replace(OK, step_kind=StepKind.REPEATED_CALL, candidates=(now,))
+    notices = Notices()
+    (notice,) = notices.of(risen, 0.0, before=was)
+    assert notice.message == "'now' (premium) takes over from 'was' (budget): a call was repeated"
+    (notice,) = notices.of(replace(risen, step_kind=StepKind.FIRST_ASK), 0.0, before=was, check="tests")
+    assert notice.message == "'now' (premium) takes over from 'was' (budget): the check 'tests' failed"
+    assert notices.of(replace(risen, step_kind=StepKind.FIRST_ASK), 0.0, before=was) == ()
+    assert [record.levelname for record in caplog.records] == ["INFO"] * 2
+
+
+def test_a_check_that_fails_is_told_as_an_escalation(told: Told) -> None:
+    asked = [{"role": "user", "content": "mend it"}]
+    done = [
+        *asked,
+        {"role": "assistant", "tool_calls": [_call("c1")]},
+        {"role": "tool", "tool_call_id": "c1", "content": "all is well, but the check says it is not"},
+    ]
+    with ScriptedProvider(ANSWER) as provider:
+        low = provider.target(model="low", tier="budget", price=replace(PRICE, output=Decimal(1)))
+        high = provider.target(model="high", tier="premium", price=PRICE)
+        router = router_of([low, high], told, checks={"tool:run": lambda _: False})
+        router.complete({"messages": asked}, constraints={"target": "low"})
+        assert router.complete({"messages": done}).decision.target == "high"  # type: ignore[union-attr]
+    assert [notice.message for notice in told] == [
+        "'high' (premium) takes over from 'low' (budget): the check 'tool:run' failed"
+    ]

@@ -99,6 +99,7 @@ def test_a_check_that_raises_says_nothing_and_is_told_once(caplog: pytest.LogCap
         ({"structured": {"type": 7}}, "'structured' is no JSON schema"),
         ({"person": True}, "give the names of the tools"),
         ({"person": []}, "give the names of the tools"),
+        ({"guardrails": 0}, "'guardrails' is no place"),
     ],
 )
 def test_what_is_no_check_is_refused_by_name(checks: Any, names: str) -> None:
