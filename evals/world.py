@@ -1,6 +1,7 @@
 """Does what is learned keep its promise, and what does it save? An exam in worlds whose truth is planted.
 
-    python evals/world.py [--world DIR] [--regimes two_roles,...] [--seeds 10] [--start 0]
+    python evals/world.py [--world DIR] [--regimes two_roles,...] [--seeds 10] [--start 0] [--rows FILE] [--drift]
+    python evals/world.py --table FILE          # what the rows of earlier runs add up to
 
 Each seed of each regime goes the whole way: recorded runs of the strongest target are screened (shadow), runs are
 randomised among the arms that are left (trial), a plan is declared and certified on fresh runs (trial, calibrate), and
@@ -205,6 +206,8 @@ def exam(job: tuple[str, int, dict[str, Any]]) -> dict[str, Any]:
         row["shadow"] = round(spent, 2)
         learning = spent + told["review_usd"]
         plan = Plan({p.role: Arm(p.target, p.up) for p in policy.profiles if p.licensed})
+        if policy is not None and options["drift"]:
+            row |= drifts(world, policy, strongest, judge.JUDGE_START + 10_000)
     fresh = list(world.tasks(options["judged"], judge.JUDGE_START))
     served = Served(STRONG, lambda context: plan.arms.get(context["role"], strongest))
     best = judge.best_policy(world, KEPT) if options["best"] else None
@@ -227,6 +230,33 @@ def exam(job: tuple[str, int, dict[str, Any]]) -> dict[str, Any]:
         "cpu_s": round(time.process_time() - began, 1),
     }
     return row
+
+
+def drifts(world: Any, policy: Policy, strongest: Arm, start: int) -> dict[str, Any]:
+    """After how many outcomes of licensed runs the certificate is void: as it is, and in a world that has changed."""
+    arms = {p.role: Arm(p.target, p.up) for p in policy.profiles if p.licensed}
+    moved = {role: arm for role, arm in arms.items() if role in CHECKED}
+
+    def until_void(changed: Any, tasks: int, roles: set[str]) -> int | None:
+        live, seen = policy.live(), 0
+        for task in changed.tasks(tasks, start):
+            run = changed.run(task, Served(strongest.target, lambda c: arms.get(c["role"], strongest)))
+            if task.role in roles:
+                seen += 1
+                live.observe(task.role, arms[task.role].target, run.ok)
+                if live.void:
+                    return seen
+        return None
+
+    found: dict[str, Any] = {}
+    if moved:
+        found["false_alarm"] = until_void(world, 1_500, set(moved)) is not None
+    if "triage" in moved:
+        found["harder"] = until_void(world.drifted("harder"), 1_500, {"triage"}) or 1_000
+    cheap = {role for role, arm in moved.items() if arm.target in ("gpt-6-luna", "gemini-3.8-flash")}
+    if cheap:
+        found["degrade"] = until_void(world.drifted("degrade"), 1_500, cheap) or 1_000
+    return found
 
 
 def learned(world: Any, arms: Any, strongest: Arm, alarm: float, options: dict[str, Any]) -> tuple[Policy, Any]:
@@ -290,6 +320,45 @@ def run_trial(
             )
 
 
+def table(path: Path) -> str:
+    """What rows add up to, by regime."""
+    rows: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        held = rows[row["regime"]].setdefault(row["seed"], {})
+        held |= {key: value for key, value in row.items() if value is not None}
+    lines = [
+        f"{'regime':<18}{'seeds':>6}{'kept':>7}{'least':>8}{'saved':>8}{'least':>8}{'best':>7}{'share':>7}{'learning':>10}"
+    ]
+    for name, seeds in rows.items():
+        each = [row for row in seeds.values() if "kept" in row and "saved" in row]
+        if not each:
+            continue
+        best = [row["best"] for row in seeds.values() if row.get("best") is not None]
+        top = statistics.fmean(best) if best else None
+        saved = statistics.fmean(row["saved"] for row in each)
+        share = "" if top is None or top < 0.1 else f"{saved / top:.0%}"
+        lines.append(
+            f"{name:<18}{len(each):>6}{sum(row['kept'] >= KEPT for row in each):>7}"
+            f"{min(row['kept'] for row in each):>8.3f}{saved:>8.1%}{min(row['saved'] for row in each):>8.1%}"
+            f"{'' if top is None else f'{top:.0%}':>7}{share:>7}"
+            f"{statistics.fmean(row['learning_usd'] for row in each):>9.0f}$"
+            + (f"   refused: {each[0]['refused']}" if "refused" in each[0] else "")
+        )
+    for key in ("harder", "degrade"):
+        found = [row[key] for seeds in rows.values() for row in seeds.values() if key in row]
+        if found:
+            late = sum(each >= 1_000 for each in found)
+            lines.append(
+                f"drift {key}: void after a median of {statistics.median(found):.0f} outcomes (n {len(found)}, "
+                f"not within 1,000 or the tasks there were: {late})"
+            )
+    alarms = [row["false_alarm"] for seeds in rows.values() for row in seeds.values() if "false_alarm" in row]
+    if alarms:
+        lines.append(f"false alarms in 1,500 tasks without a drift: {sum(alarms)} of {len(alarms)} runs")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("AGENTROUTE_WORLD", str(ROOT.parent / "shared" / "world"))
@@ -301,15 +370,20 @@ def main() -> None:
     parser.add_argument("--certify", type=int, default=CERTIFY)
     parser.add_argument("--judged", type=int, default=JUDGED)
     parser.add_argument("--no-best", action="store_true")
+    parser.add_argument("--drift", action="store_true", help="also: when does a drift void the certificate")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=Path)
+    parser.add_argument("--table", type=Path)
     arguments = parser.parse_args()
+    if arguments.table:
+        print(table(arguments.table))
+        return
     sys.path.insert(0, arguments.world)
     from regimes import REGIMES
 
     names = arguments.regimes.split(",") if arguments.regimes else list(REGIMES)
     options = {**vars(arguments), "best": not arguments.no_best}
-    options.pop("rows")
+    del options["rows"], options["table"]
     jobs = [
         (name, seed, options) for name in names for seed in range(arguments.start, arguments.start + arguments.seeds)
     ]
