@@ -22,13 +22,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from agentroute import ChatRequest, Router, StepContext
 from agentroute.learning.agreement import Act, agrees
 from agentroute.learning.bounds import needed
 from agentroute.learning.calibrate import Plan, Policy, from_trial, narrowed, proposed
+from agentroute.learning.policy_file import written
 from agentroute.learning.trial import Arm, Trial
-from agentroute.messages import ChatRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = 0.97
@@ -208,6 +210,8 @@ def exam(job: tuple[str, int, dict[str, Any]]) -> dict[str, Any]:
         plan = Plan({p.role: Arm(p.target, p.up) for p in policy.profiles if p.licensed})
         if policy is not None and options["drift"]:
             row |= drifts(world, policy, strongest, judge.JUDGE_START + 10_000)
+        if policy is not None and options["routed"]:
+            row["routed"] = routed(world, policy, strongest, options["routed"], judge.JUDGE_START + 20_000)
     fresh = list(world.tasks(options["judged"], judge.JUDGE_START))
     served = Served(STRONG, lambda context: plan.arms.get(context["role"], strongest))
     best = judge.best_policy(world, KEPT) if options["best"] else None
@@ -259,10 +263,37 @@ def drifts(world: Any, policy: Policy, strongest: Arm, start: int) -> dict[str, 
     return found
 
 
+def routed(world: Any, policy: Policy, strongest: Arm, tasks: int, start: int) -> float:
+    """The share of steps that a Router with the policy file sends where the plan says."""
+    from world import config
+
+    plan = {p.role: Arm(p.target, p.up) for p in policy.profiles if p.licensed}
+    with TemporaryDirectory() as folder:
+        pool, file = Path(folder, "agentroute.toml"), Path(folder, "policy.toml")
+        pool.write_text(config(9), encoding="utf-8")
+        file.write_text(written(policy), encoding="utf-8")
+        router = Router.from_config(pool, policy=file)
+    steps = [0, 0]
+
+    def choose(messages: Any, tools: Any, context: Any) -> str:
+        request = ChatRequest.from_openai({"messages": messages, "tools": tools, **context["settings"]})
+        who = {key: context[key] for key in ("conversation_id", "agent", "role", "parent_id")}
+        target = router.route(request, context=StepContext(**who)).target
+        arm = plan.get(context["role"], strongest)
+        raised = arm.up and context["kind"] in (*FAILED, "summarise")
+        steps[0] += target == (strongest.target if raised else arm.target)
+        steps[1] += 1
+        return target
+
+    for task in world.tasks(tasks, start):
+        world.run(task, choose)
+    return steps[0] / steps[1]
+
+
 def learned(world: Any, arms: Any, strongest: Arm, alarm: float, options: dict[str, Any]) -> tuple[Policy, Any]:
     """The two trials, and the policy that comes of them."""
     reviews = Reviews(world, strongest.target, alarm)
-    told: dict[str, Any] = {"review_usd": 0.0, "redo_usd": 0.0, "trial_usd": 0.0}
+    told: dict[str, Any] = {"review_usd": 0.0, "trial_usd": 0.0, "runs": 0}
     most = max((len(each) for each in arms.values()), default=0)
     if not most:
         return Policy(strongest.target, date.today(), (), (), ""), told
@@ -306,6 +337,7 @@ def run_trial(
         run = world.run(task, Served(trial.strongest.target, arm_of), observe=observe)
         told["review_usd"] += run.shadow
         told["trial_usd"] += run.cost
+        told["runs"] += 1
         if not looked:
             continue
         checked = task.role in CHECKED
@@ -321,14 +353,16 @@ def run_trial(
 
 
 def table(path: Path) -> str:
-    """What rows add up to, by regime."""
+    """What rows add up to, by regime: seeds, those that keep the promise, the least kept; saved, of the bill on the
+    strongest; what the best policy saves, and our share of it; USD for asking targets beside the runs, and the bill of
+    the trials' own runs."""
     rows: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         held = rows[row["regime"]].setdefault(row["seed"], {})
         held |= {key: value for key, value in row.items() if value is not None}
     lines = [
-        f"{'regime':<18}{'seeds':>6}{'kept':>7}{'least':>8}{'saved':>8}{'least':>8}{'best':>7}{'share':>7}{'learning':>10}"
+        f"{'regime':<18}{'seeds':>6}{'kept':>7}{'least':>8}{'saved':>8}{'least':>8}{'best':>7}{'share':>7}{'asked':>8}{'trial':>8}"
     ]
     for name, seeds in rows.items():
         each = [row for row in seeds.values() if "kept" in row and "saved" in row]
@@ -342,8 +376,8 @@ def table(path: Path) -> str:
             f"{name:<18}{len(each):>6}{sum(row['kept'] >= KEPT for row in each):>7}"
             f"{min(row['kept'] for row in each):>8.3f}{saved:>8.1%}{min(row['saved'] for row in each):>8.1%}"
             f"{'' if top is None else f'{top:.0%}':>7}{share:>7}"
-            f"{statistics.fmean(row['learning_usd'] for row in each):>9.0f}$"
-            + (f"   refused: {each[0]['refused']}" if "refused" in each[0] else "")
+            f"{statistics.fmean(row['learning_usd'] for row in each):>7.0f}$"
+            f"{_bill(each):>8}" + (f"   refused: {each[0]['refused']}" if "refused" in each[0] else "")
         )
     for key in ("harder", "degrade"):
         found = [row[key] for seeds in rows.values() for row in seeds.values() if key in row]
@@ -353,10 +387,23 @@ def table(path: Path) -> str:
                 f"drift {key}: void after a median of {statistics.median(found):.0f} outcomes (n {len(found)}, "
                 f"not within 1,000 or the tasks there were: {late})"
             )
+    same = [row["routed"] for seeds in rows.values() for row in seeds.values() if "routed" in row]
+    if same:
+        lines.append(f"steps that a Router with the policy file sends as planned: {statistics.fmean(same):.1%}")
     alarms = [row["false_alarm"] for seeds in rows.values() for row in seeds.values() if "false_alarm" in row]
     if alarms:
         lines.append(f"false alarms in 1,500 tasks without a drift: {sum(alarms)} of {len(alarms)} runs")
     return "\n".join(lines)
+
+
+def _bill(rows: list[dict[str, Any]]) -> str:
+    """What the trials' own runs cost, as a share of the strongest target's bill for as many."""
+    shares = [
+        row["trial_usd"] / (row["strong_usd_1000"] * row.get("runs", EXPLORE + CERTIFY) / 1000)
+        for row in rows
+        if row.get("declared")
+    ]
+    return f"{statistics.fmean(shares):.0%}" if shares else ""
 
 
 def main() -> None:
@@ -371,6 +418,7 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=JUDGED)
     parser.add_argument("--no-best", action="store_true")
     parser.add_argument("--drift", action="store_true", help="also: when does a drift void the certificate")
+    parser.add_argument("--routed", type=int, default=0, help="also: tasks through a Router with the policy file")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--table", type=Path)

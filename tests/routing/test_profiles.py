@@ -231,7 +231,7 @@ def test_a_thousand_roles_load_quickly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'a = 1\nb = 1.5\nc = true\nd = "x # y"  # why\ne = 2026-11-28\n\n# note\n[[profile]]\nn = 0\n[[profile]]\nn = 2\n',
+        'a = 1\nb = 1.5\nc = true\nd = "x # y"  # why\ne = 2026-11-28\n# note\n[[profile]]\nn = 0\n',
         'a = "\\u00e9"\n',
         "a = [1]\n",
         'a = "é"\n',
