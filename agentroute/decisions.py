@@ -19,6 +19,7 @@ from .targets import Tier
 from .targets.prices import BillSource
 
 __all__ = [
+    "ABOVE_MAX_COST",
     "IMPLAUSIBLE",
     "SCHEMA_VERSION",
     "Attempt",
@@ -38,10 +39,15 @@ __all__ = [
     "Task",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
+"""Version 2 has `explored`, `propensity` and the context's `key`; records of version 1 are read without them."""
 
 IMPLAUSIBLE = "implausible_usage"
 """What a decision's warning begins with if the provider's count of the prompt cannot be right."""
+
+ABOVE_MAX_COST = "above_max_cost"
+"""What a decision's warning begins with if the step cost more than its `max_cost`."""
 
 Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
 Complexity: TypeAlias = Literal["simple", "medium", "complex"]
@@ -103,7 +109,8 @@ class StepContext:
 
     `previous` is the decision of the step before in the same conversation, where the caller has it: its usage anchors
     the token estimate. `failed` is for a caller who knows that the latest call or answer failed, whatever the messages
-    say.
+    say. `key` names who pays (the gateway puts the name of its client's key there, never the key itself): budgets and
+    reports go by it.
     """
 
     conversation_id: str | None = None
@@ -113,13 +120,16 @@ class StepContext:
     parent_id: str | None = None
     failed: bool = field(default=False, repr=False)
     previous: Decision | None = field(default=None, repr=False, compare=False)
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What the caller allows for one step. `target` pins (by name, or by model); `max_cost` is expected USD;
-    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included (20 if
-    you say nothing).
+    """What the caller allows for one step. `target` pins (by name, or by model); `deadline_s` is seconds;
+    `max_attempts` bounds the attempts of the call, the first one included (20 if you say nothing).
+
+    `max_cost` is USD: no target serves that is expected to cost more, and one that serves is asked for no more output
+    than it pays for. A step that cost more all the same has a warning in its decision.
 
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
     Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is
@@ -321,8 +331,13 @@ class Decision:
     `baseline_cost`) stand apart from what the provider said (`usage`, `cost`).
 
     `target` is the name of the one that answered, or of the first candidate where none has (yet). `savings` is
-    `baseline_cost - cost` and may be negative; before the call it compares the expected costs. `cache_broken` says what
-    of the prompt was paid for again although its provider had kept it, None if nothing was, or nobody counted.
+    `baseline_cost - cost` and may be negative; before the call it compares the expected costs.
+
+    `propensity` is the chance with which the first candidate was chosen: 1.0 unless something was tried at random
+    (`explored`), None in a record of before there was such a field.
+
+    `cache_broken` says what of the prompt was paid for again although its provider had kept it, None if nothing was, or
+    nobody counted.
     """
 
     id: str
@@ -351,6 +366,8 @@ class Decision:
     cost: Decimal | None = None
     outcome: Outcome = "planned"
     warnings: tuple[str, ...] = ()
+    explored: bool = False
+    propensity: float | None = None
     cache_broken: CacheBreak | None = None
 
     @property
@@ -471,6 +488,8 @@ class Decision:
             "savings": _money(self.savings),
             "outcome": self.outcome,
             "warnings": list(self.warnings),
+            "explored": self.explored,
+            "propensity": self.propensity,
             "cache_broken": None if self.cache_broken is None else self.cache_broken.to_dict(),
         }
 
@@ -478,7 +497,7 @@ class Decision:
     def from_dict(cls, data: Mapping[str, Any]) -> Decision:
         """Reads `to_dict` back. Of `previous` only the id is written, for other readers. Raises ConfigError."""
         version = data.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in _READABLE:
             raise ConfigError(
                 f"a decision of schema version {version!r} cannot be read; this is version {SCHEMA_VERSION}"
             )
@@ -523,11 +542,13 @@ class Decision:
             cost=_decimal(data["cost"]),
             outcome=data["outcome"],
             warnings=tuple(data["warnings"]),
+            explored=data.get("explored", False),
+            propensity=data.get("propensity"),
             cache_broken=CacheBreak.from_dict(broken) if (broken := data.get("cache_broken")) else None,
         )
 
 
-_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id")
+_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id", "key")
 _ATTEMPT_FIELDS = (
     "target",
     "outcome",

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -23,26 +24,31 @@ from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
 from .catalog.checking import address_problem, doubts
 from .decisions import CacheBreak, Constraints, Decision, Prediction, StepContext, Strategy
-from .errors import AgentRouteError, ConfigError, RequestError
-from .failover.breaker import Breakers
+from .errors import AgentRouteError, BudgetExceeded, ConfigError, RequestError
+from .failover.breaker import Breakers, Open
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
 from .ledger import Label, Ledger, MemoryLedger
+from .ledger.budget import Bound, Budget, Hold, Spending
+from .ledger.notices import Notice, Notices, OnNotice
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
+from .providers import NATIVE
 from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
 from .routing.cache_breaks import CacheBreaks
 from .routing.caches import asked_of, is_loop
-from .routing.classifier import Classifier, StandardClassifier
-from .routing.economics import expected_output, step_cost
+from .routing.checks import Before, Checks, Escalation, Memory, Verdict
+from .routing.classifier import CAUTION, Classifier, StandardClassifier
+from .routing.economics import StepCost, affordable_output, expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
-from .routing.prefix import Mark, Prefix
+from .routing.prefix import Mark, Prefix, opening_key
+from .routing.profiles import Profiles
 from .routing.reasoning_state import LiveState, live_state
 from .routing.runs import Run, after
-from .routing.selection import Situation, select
+from .routing.selection import Selection, Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
 from .routing.tokens import Anchor, estimate
@@ -75,6 +81,15 @@ class Look:
     reasoning: LiveState | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The step before, what the checks say of its results, and what follows for this step."""
+
+    before: Before | None
+    verdicts: tuple[Verdict, ...]
+    escalation: Escalation | None
+
+
 class Router:
     """Sends each step to the cheapest target that will do it right. Safe in threads and tasks.
 
@@ -85,8 +100,11 @@ class Router:
     `deadline_s` bounds a whole call, fallbacks included. `clock`, `new_id`, `affinity`, `breakers`, `ledger` and
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
-    step's own are put over. `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute
-    replay`; without it they are kept nowhere. Raises ConfigError for an empty pool or a name that is not in it.
+    step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
+    the file). `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without
+    it they are kept nowhere. `checks` hold results and answers against code of your own: what fails is an outcome, and
+    the rest of the turn goes to a higher tier (docs/outcomes.md); `success_when` says of each answer without tool calls
+    whether it is right, or a score. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -116,12 +134,19 @@ class Router:
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
+        budget: Budget | Mapping[str, Any] | float | None = None,
+        spending: Spending | None = None,
+        on_notice: OnNotice | None = None,
         recording: Recorder | str | Path | None = None,
+        policy: Profiles | str | Path | None = None,
+        checks: Mapping[str, Any] | None = None,
+        success_when: Callable[[ChatResponse], bool | float | None] | None = None,
         new_id: Callable[[], str] | None = None,
         proxy: str | Secret | None = None,
         verify: str | PathLike[str] | None = None,
         cert: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
     ) -> None:
+        """Reads the pool and the budget, opens the ledger; makes no call."""
         # First of all, so that no traceback of what follows can show a password among its locals.
         network, unfit = Network.read(proxy, verify, cert)
         proxy = None
@@ -139,6 +164,9 @@ class Router:
         self.strategy: Strategy = Constraints(strategy=strategy).strategy or "balanced"
         self.baseline: Target = self.pool.strongest if baseline is None else self.pool[baseline]
         self.roles: Mapping[str, Constraints] = read_policies(roles, self.pool)
+        self.policy = Profiles.load(policy) if isinstance(policy, str | Path) else policy
+        if self.policy is not None:
+            self.policy.check(self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -149,7 +177,18 @@ class Router:
             ledger = self._opened_ledger = _open(ledger)
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self._told_of_labels = False
+        self.checks = None if checks is None else Checks(checks)
+        if success_when is not None and not callable(success_when):
+            raise ConfigError(f"success_when is a {type(success_when).__name__}; give a function of the answer")
+        self._success_when = success_when
+        self._steps = Memory()
+        self._hears = not (recording is None and checks is None and success_when is None)
         self.recording = None if recording is None else _recorder(recording, self.pool)
+        self.notices = Notices(on_notice)
+        self.spending = Spending() if spending is None else spending
+        self.budget: Budget | None = None if budget is None else Budget.of(budget)
+        if self.budget is not None:
+            self.keep(self.budget)
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -236,6 +275,18 @@ class Router:
                 f"the router cannot be pickled: its classifier {type(self.classifier).__name__} cannot ({problem}); "
                 f"make it of picklable parts, or build the router where it is used"
             )
+        problem = None if self.notices.on_notice is None else _why_not_pickled(self.notices.on_notice)
+        if problem is not None:
+            raise ConfigError(
+                f"the router cannot be pickled: its on_notice cannot ({problem}); give a function of a module, or "
+                f"build the router where it is used"
+            )
+        for name, given in (("checks", self.checks and self.checks.given), ("success_when", self._success_when)):
+            problem = None if given is None else _why_not_pickled(given)
+            if problem is not None:
+                raise ConfigError(
+                    f"the router cannot be pickled: its `{name}` cannot ({problem}); give named functions"
+                )
         for name, model in self.models.items():
             problem = _why_not_pickled(model)
             if problem is not None:
@@ -257,7 +308,12 @@ class Router:
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
             "roles": self.roles,
+            "budget": self.budget,
+            "on_notice": self.notices.on_notice,
             "recording": self.recording,
+            "policy": self.policy,
+            "checks": None if self.checks is None else self.checks.given,
+            "success_when": self._success_when,
         }
         return _unpickled, (type(self), settings)
 
@@ -284,10 +340,15 @@ class Router:
         context: StepContext | None = None,
         constraints: Constraints | Mapping[str, Any] | None = None,
         stream: bool = True,
+        budget: Budget | None = None,
     ) -> Call:
-        """A decided call that has not begun: what integrations build on. See `Call.run`."""
+        """A decided call that has not begun: what integrations build on. See `Call.run`.
+
+        `budget` has to hold the call beside the router's own; `keep` has made it known.
+        """
         with _SEALED:
-            return self.decided(self.look(ChatRequest.of(request), context), Constraints.of(constraints), stream)
+            look = self.look(ChatRequest.of(request), context)
+            return self.decided(look, Constraints.of(constraints), stream, budget)
 
     def look(self, request: ChatRequest, context: StepContext | None = None) -> Look:
         """What every decision about this request begins with, worked out once for as many as are wanted."""
@@ -304,7 +365,11 @@ class Router:
         prediction = self.classifier.predict(step, request)
         return Look(request, context, prefix, step, prediction, live_state(request))
 
-    def decided(self, look: Look, constraints: Constraints, stream: bool = True) -> Call:
+    def keep(self, budget: Budget) -> None:
+        """Counts from now on what this budget limits, and reads in the ledger what was spent before."""
+        self.spending.follow(budget, self.ledger)
+
+    def decided(self, look: Look, constraints: Constraints, stream: bool = True, budget: Budget | None = None) -> Call:
         """`prepare`, for a request that was looked at before."""
         request, context, prefix, step = look.request, look.context, look.prefix, look.step
         prediction = look.prediction
@@ -321,7 +386,11 @@ class Router:
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
         loop = is_loop(request)
+        known = None
+        if self.policy is not None:
+            known = self.policy.of(context, request, created_at.date(), self._model)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
+        bounds = self._bounds(request, context, created_at, budget)
         situation = Situation(
             request=request,
             step=step,
@@ -337,7 +406,12 @@ class Router:
             reasoning=look.reasoning,
             run=recall.run,
             seen_tokens=recall.seen_tokens,
+            known=known,
+            budgeted=bool(bounds),
         )
+        checked = None if self.checks is None else self._checked(self.checks, look, recall)
+        if checked is not None and checked.escalation is not None:
+            situation = replace(situation, above=checked.escalation.above)
         selection = select(situation, self.pool)
         first = selection.candidates[0]
         expected = selection.costs[first.target]
@@ -346,6 +420,10 @@ class Router:
         reasons = prediction.reasons if selection.note is None else (*prediction.reasons, selection.note)
         if role is not None:
             reasons = (*reasons, f"policy of role {role!r}")
+        if known is not None:
+            reasons = (*(each for each in reasons if not each.endswith(CAUTION)), *known.reasons)
+        if checked is not None and checked.escalation is not None:
+            reasons = (*reasons, checked.escalation.reason)
         decision = Decision(
             id=self._new_id(),
             created_at=created_at,
@@ -368,7 +446,9 @@ class Router:
             expected_cost=expected.cost,
             baseline_target=self.baseline.name,
             baseline_cost=baseline.cost,
+            propensity=1.0,
         )
+        max_cost = None if constraints.max_cost is None else Decimal(str(constraints.max_cost))
         deadline_s = constraints.deadline_s if constraints.deadline_s is not None else self._deadline_s
         plan = Plan(
             targets=selection.targets,
@@ -379,6 +459,7 @@ class Router:
             breakers=self.breakers,
             content_filter_fallback=selection.content_filter_fallback,
             max_attempts=constraints.max_attempts or MAX_ATTEMPTS,
+            most_output={} if max_cost is None else _paid_for(situation, selection, max_cost),
         )
         alone = recall.last_target in (None, self.baseline.name)
         return Call(
@@ -388,32 +469,121 @@ class Router:
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            finished=partial(self._finished, prefix, request),
-            heard=None if self.recording is None else partial(self._heard, request),
+            ended=partial(self._ended, look, checked, recall.last_target, opened),
+            refused=self._refused,
+            reserve=partial(self._reserve, bounds, plan, expected) if bounds else None,
+            max_cost=max_cost,
+            heard=partial(self._heard, look) if self._hears else None,
         )
 
-    def _heard(self, request: ChatRequest, decision: Decision, response: ChatResponse) -> None:
+    def _bounds(
+        self, request: ChatRequest, context: StepContext, now: datetime, budget: Budget | None
+    ) -> tuple[Bound, ...]:
+        """The limits that hold for this step."""
+        if self.budget is None and budget is None:
+            return ()
+        opening = partial(opening_key, request.messages)
+        both = (each.bounds(context, now, opening) for each in (self.budget, budget) if each is not None)
+        return tuple(bound for bounds in both for bound in bounds)
+
+    def _reserve(self, bounds: tuple[Bound, ...], plan: Plan, expected: StepCost) -> Hold:
+        """Sets aside what the call costs on its first target if it writes all that the caller allows."""
+        first, cost = plan.targets[0], expected.cost or Decimal(0)
+        limits = (plan.request.sampling.max_output_tokens, plan.most_output.get(first.name))
+        allowed = min((limit for limit in limits if limit is not None), default=expected.output_tokens)
+        if first.max_output_tokens is not None:
+            allowed = min(allowed, first.max_output_tokens)
+        more = max(allowed - expected.output_tokens, 0)
+        rate = Decimal(0) if first.price is None else first.price.at(expected.input_tokens).output
+        now = self._clock.now()
+        return self.spending.reserve(bounds, cost, cost + more * rate / 1_000_000, now, self._clock.monotonic())
+
+    def _ended(
+        self,
+        look: Look,
+        checked: _Checked | None,
+        before: str | None,
+        opened: Mapping[str, Open],
+        decision: Decision,
+        hold: Hold | None,
+    ) -> tuple[Decision, tuple[Notice, ...]]:
+        """Records the step, remembers which target has read its prefix, and tells what somebody should know of it."""
+        decision = self._record(look, checked, decision)
+        now = self._clock.monotonic()
+        failed = {a.target for a in decision.attempts if a.outcome == "failed"} - opened.keys()
+        views = ((name, self.breakers.open_until(self.pool[name], now)) for name in failed if name in self.pool)
+        new = {name: view for name, view in views if view is not None} if failed else {}
+        try:
+            return decision, self.notices.of(decision, now, before=before, opened=new, hold=hold)
+        except Exception:
+            logger.exception("nothing could be told of decision %s", decision.id)
+            return decision, ()
+
+    def _refused(self, error: BudgetExceeded, decision: Decision) -> tuple[Notice, ...]:
+        return self.notices.refused(error, decision, self._clock.monotonic())
+
+    def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
+        """What the checks say of the results in this request, and whether its turn goes on higher."""
+        before = self._steps.before(look.prefix, look.context)
+        verdicts = tuple(checks.results(look.request, before))
+        failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
+        if failed is None:
+            return _Checked(before, verdicts, None if before is None else before.active(look.step))
+        last = recall.last_target if before is None else before.target
+        if last is None or last not in self.pool:
+            return _Checked(before, verdicts, None)
+        tier = self.pool[last].tier or Tier.BUDGET
+        return _Checked(before, verdicts, Escalation(failed, last, tier, look.step.n_user_turns))
+
+    def _keep_checked(self, checked: _Checked, look: Look, decision: Decision) -> None:
+        """Notes what the checks said of the step before, and what the next one must know of this one."""
+        previous = look.context.previous
+        step = checked.before.decision_id if checked.before is not None else None if previous is None else previous.id
+        if step is not None:
+            for each in checked.verdicts:
+                self.outcome(step, ok=each.ok, source="person" if each.person else "check", name=each.name)
+        if decision.outcome == "ok":
+            before = Before(decision.id, decision.target, decision.tier, escalation=checked.escalation)
+            self._steps.keep(look.prefix, look.context, before)
+
+    def _heard(self, look: Look, decision: Decision, response: ChatResponse) -> None:
         """What is done with a whole answer, if anything is."""
         if self.recording is not None:
-            self.recording.take(decision, request, response)
+            self.recording.take(decision, look.request, response)
+        if self.checks is not None:
+            failed = None
+            for each in self.checks.answer(look.request, response, look.context):
+                self.outcome(decision, ok=each.ok, name=each.name)
+                failed = failed if each.ok else each.name
+            self._steps.heard(look.prefix, look.step, decision, response, failed)
+        if self._success_when is not None and not response.tool_calls:
+            said = self._success_when(response)
+            if isinstance(said, bool):
+                self.outcome(decision, ok=said, name="success_when")
+            elif said is not None:
+                self.outcome(decision, score=said, name="success_when")
 
-    def _finished(self, prefix: Prefix, request: ChatRequest, decision: Decision) -> Decision:
-        """Remembers which target has read the step's prefix, and records the step with what was found broken of it."""
+    def _record(self, look: Look, checked: _Checked | None, decision: Decision) -> Decision:
+        """Remembers which target has read the prefix, and records the step with what was found broken of it."""
         if decision.outcome == "ok":
+            usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
             try:
-                usage = None if decision.counted_input is None else decision.usage
                 broken = self.observe(
-                    prefix, decision.target, usage, decision.estimated_usage, request=request, decision=decision
+                    look.prefix, decision.target, usage, estimated, request=look.request, decision=decision
                 )
                 if broken is not None:
                     decision = replace(decision, cache_broken=broken)
             except Exception:
                 logger.exception("the affinity did not take decision %s", decision.id)
         _log(decision)
+        if self.policy is not None:
+            self.policy.began(decision)
         try:
             self.ledger.append(decision)
         except Exception:
             logger.exception("the ledger did not take decision %s", decision.id)
+        if checked is not None:
+            self._keep_checked(checked, look, decision)
         return decision
 
     def _read_prices(self, now: datetime) -> None:
@@ -431,6 +601,10 @@ class Router:
             return
         pool = Pool(current(target, now) for target in self.pool)
         self.pool, self.baseline, self._prices_end = pool, pool[self.baseline.name], next_change(pool)
+
+    def _model(self, name: str) -> str | None:
+        target = self.pool.get(name)
+        return None if target is None else target.model
 
     def _digest(self, mark: Mark) -> str:
         return hashlib.blake2b(str(mark.key).encode(), key=self._digest_key, digest_size=16).hexdigest()
@@ -592,6 +766,10 @@ class Router:
             source=source,
             name=name,
         )
+        if self.policy is not None and ok is not None and source != "judge":
+            told = self.policy.ended(label.decision_id or label.conversation_id or "", ok, role)
+            if told is not None:
+                logger.warning("%s", told)
         try:
             append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
             if append is not None:
@@ -676,6 +854,22 @@ class _Sealed:
 _SEALED = _Sealed()
 
 
+_SURE_OUTPUT = 8_192
+"""Tokens that every model of today writes: a higher limit may be refused by one whose own limit is not known."""
+
+
+def _paid_for(situation: Situation, selection: Selection, max_cost: Decimal) -> dict[str, int]:
+    """By target, the output tokens that `max_cost` pays for, if that is less than its model writes anyway."""
+    found = {}
+    for target in (*selection.targets, *selection.content_filter_fallback):
+        if target.dialect == NATIVE:
+            continue
+        most = affordable_output(target, situation.cost_on(target), max_cost)
+        if most is not None and most < (target.max_output_tokens or _SURE_OUTPUT):
+            found[target.name] = max(most, 1)
+    return found
+
+
 def _unpickled(kind: type[Router], settings: dict[str, Any]) -> Router:
     return kind(**settings)
 
@@ -691,8 +885,11 @@ def _why_not_pickled(value: object) -> str | None:
 def _log(decision: Decision) -> None:
     """One line for a step, DEBUG, or INFO if it was slow: names, counts and times; nothing of what was said."""
     seconds = sum(attempt.duration_s for attempt in decision.attempts)
+    level = logging.INFO if seconds >= SLOW_S else logging.DEBUG
+    if not logger.isEnabledFor(level):
+        return
     logger.log(
-        logging.INFO if seconds >= SLOW_S else logging.DEBUG,
+        level,
         "step %s (%s, %s): %s from %r after %.1f s, %d attempts, cost %s",
         decision.id,
         decision.step_kind.value,

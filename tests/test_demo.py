@@ -335,14 +335,11 @@ def test_what_is_installed_decides(installed: str, monkeypatch: pytest.MonkeyPat
     assert shown == [demo_command.DEMOS[installed].module]
 
 
+@pytest.mark.filterwarnings("ignore")  # the frameworks' own, when they are imported
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(
-            "crewai",
-            # CrewAI's own, when it copies an agent
-            marks=[pytest.mark.requires("crewai"), pytest.mark.filterwarnings("ignore::DeprecationWarning")],
-        ),
+        pytest.param("crewai", marks=pytest.mark.requires("crewai")),
         pytest.param("llamaindex", marks=pytest.mark.requires("llama_index")),
     ],
 )

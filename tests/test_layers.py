@@ -81,14 +81,18 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "economics",
         "strategy",
         "policies",
+        "checks",
+        "profiles",
         "selection",
     ),
+    "learning": ("agreement", "bounds", "outcomes", "outcome_files", "trial", "calibrate", "policy_file"),
 }
 """The order inside a room: a file imports only earlier ones."""
 
 CONFINED = {
     "httpx2": {"transport"},
     "httpcore2": {"transport"},
+    "httptools": {"transport"},
     "httpx": set(),
     "httpcore": set(),
     "pydantic": {"config"},
@@ -98,6 +102,7 @@ CONFINED = {
     "rich": {"cli"},
     "platformdirs": {"cli"},
     "genai_prices": {"catalog"},
+    "jsonschema": {"routing"},
     "numpy": {"routing"},
     "safetensors": {"routing"},
     "tokenizers": {"routing"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
@@ -98,7 +98,8 @@ class Try:
     """Begin an attempt: send this request to this target and reply with the first Sent, Item, Done or Failed.
 
     `deadline` is on the monotonic clock (seconds), None for no limit. `stream` False allows a plain JSON answer.
-    `stop` is the call's stop button, if it has one.
+    `stop` is the call's stop button, if it has one. `before_wait` is awaited, on an event loop, before the performer
+    waits for more of an answer: all that it has yielded since the last time came together.
     """
 
     target: Target
@@ -107,6 +108,7 @@ class Try:
     timeouts: Timeouts
     deadline: float | None = None
     stop: Stop | None = None
+    before_wait: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ def tells_failure(answer: Mapping[str, Any], answer_fields: Iterable[str]) -> bo
         return True
     if "base_resp" in answer and _refused_by_minimax(answer["base_resp"]):
         return True
-    return not any(name in answer for name in answer_fields) and bool(_reason(answer))
+    return answer.keys().isdisjoint(answer_fields) and bool(_reason(answer))
 
 
 def _refused_by_minimax(told: Any) -> bool:

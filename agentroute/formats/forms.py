@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Final
 
 from agentroute.events import Event, Finished, ToolCallDelta, ToolCallStarted
@@ -109,6 +110,10 @@ class CallsBack:
         self._names = names
         self._forms = {tool.name: form for tool in tools if (form := _form(tool)) is not None}
         self._held: dict[int, list[str]] = {}
+
+    def read_all(self, events: Iterable[Event]) -> Iterable[Event]:
+        """`read`, one after the other: those of most answers are as they are."""
+        return chain.from_iterable(map(self.read, events)) if self._names or self._forms else events
 
     def read(self, event: Event) -> list[Event]:
         """What this event of the provider's is to the caller."""

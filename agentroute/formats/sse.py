@@ -109,4 +109,7 @@ def _decode(raw: bytes) -> str:
 def encode_event(data: Mapping[str, Any], event: str | None = None) -> bytes:
     """One event with this JSON, in ASCII: what no encoding can hold (half a surrogate pair) stays an escape."""
     name = b"" if event is None else f"event: {event}\n".encode()
-    return name + b"data: " + json.dumps(data, separators=(",", ":"), default=dict).encode() + b"\n\n"
+    return name + b"data: " + _ENCODE(data).encode() + b"\n\n"
+
+
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), default=dict).encode

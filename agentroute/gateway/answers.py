@@ -19,7 +19,7 @@ from agentroute.targets import Pool
 
 from .doors import Asked, Door
 from .errors import Told, tell
-from .headers import decision_headers
+from .headers import decision_headers, notice_headers
 from .performing import Witness
 from .settings import GatewaySettings
 
@@ -138,7 +138,8 @@ class Answer:
         if self.keep is not None:
             self.keep(body)
         _told_figures(body, self.door.usage_path[-1:], decision)
-        await send_json(send, 200, body, decision_headers(decision, self.witness.target, self.witness.attempts))
+        headers = decision_headers(decision, self.witness.target, self.witness.attempts)
+        await send_json(send, 200, body, [*headers, *notice_headers(self.call.notices)])
         return 200
 
     async def _refuse(self, send: Send, error: Exception) -> int:
@@ -157,6 +158,7 @@ class Answer:
         """Whatever comes before the first content is held back by the failover flow, so the first event is the winner's
         and the headers name it; a failure before it is an HTTP status."""
         out = _Stream(send, self)
+        self.witness.before_wait = out.flush
         payloads = self._events()
         only_chat: dict[str, Any] = {} if self.asked.include_usage else {"include_usage": False}
         encoder = formats.of(self.door.dialect).StreamEncoder(created=self._created, **only_chat)
@@ -167,9 +169,7 @@ class Answer:
                 if isinstance(event, Finished):
                     last = event
                     continue
-                data = encoder.encode(event)
-                if data:
-                    await out.write(data)
+                out.write(encoder.encode(event))
             if last is not None:
                 await out.end(self._ending(encoder.encode(last)))
             return 200
@@ -198,29 +198,45 @@ class Answer:
 
 
 class _Stream:
-    """The bytes of one streamed answer on their way: begun with the first of them, or when the hold is over."""
+    """The bytes of one streamed answer on their way: begun with the first of them, or when the hold is over.
+
+    Events that come together leave together: sending each by itself costs more than all else that is done with it.
+    """
 
     def __init__(self, send: Send, answer: Answer) -> None:
         self._send = send
         self._answer = answer
         self._spoke = False
+        self._written: list[bytes] = []
         self.begun = False
         self.first = b""
         self.last = b""
 
-    async def write(self, data: bytes) -> None:
-        if not self.begun:
-            await self._begin()
-        if not self.first:
-            self.first = data
-        self.last = data
-        self._spoke = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    def write(self, data: bytes) -> None:
+        """Keeps the bytes for the next `flush`, which comes before anything is waited for."""
+        if data:
+            self.first = self.first or data
+            self.last = data
+            self._written.append(data)
+
+    async def flush(self) -> None:
+        if self._written:
+            if not self.begun:
+                await self._begin()
+            data = self._taken()
+            self._spoke = True
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes) -> None:
         if not self.begun:
             await self._begin()
-        await self._send({"type": "http.response.body", "body": data})
+        self._written.append(data)
+        await self._send({"type": "http.response.body", "body": self._taken()})
+
+    def _taken(self) -> bytes:
+        data = b"".join(self._written)
+        self._written.clear()
+        return data
 
     async def _begin(self) -> None:
         self.begun = True

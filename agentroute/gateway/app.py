@@ -20,6 +20,7 @@ from starlette.routing import Route
 from agentroute import __version__
 from agentroute.decisions import Decision
 from agentroute.errors import AgentRouteError, RequestError, UnknownTarget, unknown_key
+from agentroute.ledger import Budget
 from agentroute.providers.keys import Secret
 from agentroute.router import Router
 from agentroute.routing.prefix import Prefix
@@ -76,6 +77,7 @@ class Gateway:
         self._background = background
         self._running: Counter[Router] = Counter()
         self.gate = Gate(settings)
+        self._budget = self._kept(settings)
         self.metrics = Metrics()
         self.memory = Memory(settings.kept_answers)
         self.ready = True
@@ -127,10 +129,18 @@ class Gateway:
         self.settings = settings
         self.gate.reload(settings)
         old, self.router = self.router, router or self.router
+        self._budget = self._kept(settings)
         if router is not None:
             while self._running[old]:
                 await asyncio.sleep(0.1)
             await old.aclose()
+
+    def _kept(self, settings: GatewaySettings) -> Budget | None:
+        """What the keys may spend, counted by the router from now on."""
+        budget = settings.budget
+        if budget is not None:
+            self.router.keep(budget)
+        return budget
 
     # -- a model call ----------------------------------------------------------------------------------------------
 
@@ -158,7 +168,6 @@ class Gateway:
             raise RequestError("the body is nested too deep; flatten it") from None
         del body, raw
         witness = Witness(router.async_performer, self._own_keys(router, request.headers))
-        held = self.gate.reserve(request.passed, call.decision)
         self._running[router] += 1
         try:
             answer = Answer(call, asked, door, witness, router.pool, settings, codex)
@@ -168,15 +177,20 @@ class Gateway:
             return await answer(request.receive, request.send)
         finally:
             self._running[router] -= 1
-            held.settle(call.decision)
+            self.metrics.told(call.notices)
             self._keep(call.decision, request.passed.key)
 
     def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Any, Asked, bool]:
         context = context_from(request.headers, asked.metadata)
+        key = request.passed.key
+        if key is not None:
+            context = replace(context, key=key.name)
         model, words = meaning(asked.request.model, self.settings.models, router)
-        constraints = constraints_of(request.headers, asked.metadata, words, request.passed.key)
+        constraints = constraints_of(request.headers, asked.metadata, words, key)
         asked = replace(asked, request=replace(asked.request, model=model))
-        call = router.prepare(asked.request, context=context, constraints=constraints, stream=asked.stream)
+        call = router.prepare(
+            asked.request, context=context, constraints=constraints, stream=asked.stream, budget=self._budget
+        )
         return call, asked, (context.agent or "").startswith("codex")
 
     def _own_keys(self, router: Router, headers: Mapping[str, str]) -> dict[str, Secret] | None:
@@ -200,7 +214,8 @@ class Gateway:
         return found or None
 
     def _keep(self, decision: Decision, key: ClientKey | None) -> None:
-        self.metrics.count(decision)
+        if decision.outcome != "planned":
+            self.metrics.count(decision)
         self._decisions[decision.id] = (None if key is None else key.name, decision)
         while len(self._decisions) > self.settings.kept_decisions:
             self._decisions.popitem(last=False)
@@ -347,7 +362,8 @@ def _model(name: str) -> dict[str, Any]:
 def _cors(settings: GatewaySettings) -> list[Middleware]:
     if not settings.cors_origins:
         return []
-    exposed = ["x-request-id", "x-agentroute-decision-id", "x-agentroute-target", "x-agentroute-savings-usd"]
+    told = ("decision-id", "target", "savings-usd", "notices")
+    exposed = ["x-request-id", *(f"x-agentroute-{name}" for name in told)]
     return [
         Middleware(
             CORSMiddleware,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from agentroute.ledger.labels import Assignment, Label, Source
+
+from .bounds import at_least, at_most
 
 __all__ = [
     "Counted",
@@ -260,28 +262,7 @@ def exact_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[fl
     >>> tuple(round(end, 3) for end in exact_interval(8, 10))
     (0.444, 0.975)
     """
-    tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else _rate(lambda p: _at_least(successes, n, p) >= tail)
-    high = 1.0 if successes == n else _rate(lambda p: 1 - _at_least(successes + 1, n, p) <= tail)
-    return low, high
-
-
-def _rate(reached: Callable[[float], bool]) -> float:
-    """The rate from which on it is reached."""
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
-
-
-def _at_least(successes: int, n: int, p: float) -> float:
-    """The chance of at least so many successes in `n` at this rate."""
-    if not 0 < p < 1:
-        return float(p >= 1)
-    log_p, log_q, base = math.log(p), math.log1p(-p), math.lgamma(n + 1)
-    terms = (
-        base - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * log_p + (n - k) * log_q
-        for k in range(successes, n + 1)
-    )
-    return min(math.fsum(map(math.exp, terms)), 1.0)
+    if n == 0:
+        return 0.0, 1.0
+    one_sided = (1 + confidence) / 2
+    return at_least(successes, n, one_sided), at_most(successes, n, one_sided)

@@ -22,6 +22,7 @@ KEYS = (
     "role",
     "node",
     "conversation_id",
+    "key",
     "outcome",
     "cost_source",
     "cost_problem",
@@ -38,7 +39,7 @@ class Entry:
     what the caller waited, failed attempts included. `duplicates` counts attempts that may have been billed unseen.
     `cost_source` tells who made the figure (`provider`, `list`, `mixed`), `cost_problem` why there is none;
     `cache_broken` the kind of a broken prompt cache, `broken_cost` (part of `cost`) what it cost. A ledger that was
-    written before there were such columns has none of them.
+    written before there were such columns has none of them. `key` is the name of who pays.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Entry:
     first_content_s: float | None
     cost_source: str | None = None
     cost_problem: str | None = None
+    key: str | None = None
     cache_broken: str | None = None
     broken_cost: Decimal | None = None
 
@@ -98,6 +100,7 @@ class Entry:
             first_content_s=first_content,
             cost_source=decision.cost_source,
             cost_problem=decision.cost_problem,
+            key=context.key,
             cache_broken=None if broken is None else broken.kind,
             broken_cost=None if broken is None else broken.cost,
         )

@@ -18,6 +18,8 @@ from typing import Any, TypeVar, overload
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError, printable
 
+from .base import Spent
+from .budget import counted
 from .entries import COLUMNS, KEYS, Entry, moment
 from .labels import Assignment, Label
 from .schema import connect_reading, open_reading
@@ -31,6 +33,7 @@ __all__ = [
     "read_entries",
     "read_gaps",
     "read_labels",
+    "read_spent",
     "read_totals",
 ]
 
@@ -142,6 +145,30 @@ def read_totals(path: str | Path) -> Totals:
     return total
 
 
+def read_spent(path: str | Path, after: int | None, since: datetime) -> Iterator[tuple[int, Spent | None]]:
+    """Each step written after the row `after` with its own row, in order; with None, each one since that time."""
+    ((newest,),) = _rows(path, "SELECT COALESCE(MAX(seq), 0) FROM decisions", [])
+    facts = "id, created_at, agent, key, conversation_id, cost, CASE WHEN cost IS NULL THEN decision END"
+    if after is None:
+        query = f"SELECT {facts} FROM decisions WHERE created_at >= ? AND seq <= ?"
+        for row in _rows(path, query, [moment(since), newest]):
+            yield newest, _made(path, _spent, row)
+    elif newest > after:
+        query = f"SELECT seq, {facts} FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq"
+        for row in _rows(path, query, [after, newest]):
+            yield row[0], _made(path, _spent, row[1:])
+    yield newest, None
+
+
+def _spent(facts: Any) -> Spent:
+    decision_id, created_at, agent, key, conversation_id, cost, stored = facts
+    if cost is not None:
+        usd, estimated = _money(cost), Decimal(0)
+    else:
+        usd, estimated = counted(Decision.from_dict(json.loads(stored)))
+    return Spent(decision_id, created_at, agent, key, conversation_id, usd, estimated)
+
+
 _Made = TypeVar("_Made")
 
 
@@ -238,7 +265,7 @@ def _where(since: datetime | None, until: datetime | None, equal: Mapping[str, s
     return (" WHERE " + " AND ".join(conditions) if conditions else ""), values
 
 
-def _rows(path: str | Path, query: str, values: list[Any]) -> Iterator[tuple[Any, ...]]:
+def _rows(path: str | Path, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     try:
         with closing(connect_reading(Path(path))) as connection:
             yield from connection.execute(query, values)

@@ -97,6 +97,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              source TEXT NOT NULL,
              name TEXT)""",
     ),
+    ("ALTER TABLE decisions ADD COLUMN key TEXT",),
     (
         "ALTER TABLE decisions ADD COLUMN cache_broken TEXT",
         "ALTER TABLE decisions ADD COLUMN broken_cost TEXT",

@@ -12,7 +12,10 @@ from .rules import certain
 from .step import Step
 from .task import Work
 
-__all__ = ["Classifier", "StandardClassifier"]
+__all__ = ["CAUTION", "Classifier", "StandardClassifier"]
+
+CAUTION = ", so with caution"
+"""What the reason ends with that only holds as long as no outcomes of the role are known."""
 
 _NO_OUTCOMES = 0.7
 """Confidence is scaled by this while no outcome of the role that asks is known."""
@@ -48,11 +51,7 @@ class StandardClassifier:
         sufficiency, because = self._weights.predict(features(step, work))
         evidence = tuple(each.reason for each in step.evidence if each.failed)[:1]
         role = step.role or step.agent
-        caution = (
-            f"no outcomes of the role {role!r} yet, so with caution"
-            if role
-            else "the role is not known, so with caution"
-        )
+        caution = f"no outcomes of the role {role!r} yet{CAUTION}" if role else f"the role is not known{CAUTION}"
         plain = because or ("nothing about the step says that it is hard or easy",)
         return Prediction(
             sufficiency=sufficiency,

@@ -15,7 +15,7 @@ from agentroute.targets import Target
 
 from .caches import HOUR, minimum, needs_markers
 
-__all__ = ["HORIZON", "StepCost", "expected_output", "growth", "spend", "step_cost"]
+__all__ = ["HORIZON", "StepCost", "affordable_output", "expected_output", "growth", "spend", "step_cost"]
 
 HORIZON = 20
 """Steps that are expected to follow, this one included, if more are likely: what a switch costs is spread over so many.
@@ -131,3 +131,13 @@ def spend(target: Target, step: StepCost, grown: int, n: int) -> float | None:
         start += many * grown
         left -= many
     return (now + later / 1_000_000) / n
+
+
+def affordable_output(target: Target, step: StepCost, usd: Decimal) -> int | None:
+    """Output tokens of this step that `usd` pays for beside its input; None if the price is unknown, or output free."""
+    if target.price is None or step.cost is None:
+        return None
+    rate = target.price.at(step.input_tokens).output
+    if not rate:
+        return None
+    return max(step.output_tokens + int((usd - step.cost) * 1_000_000 / rate), 0)

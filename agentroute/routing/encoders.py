@@ -132,4 +132,6 @@ def _best(near: Any) -> list[tuple[int, float]]:
 
 
 def _ends(text: str) -> str:
-    return text if len(text) <= 2 * _ENDS else text[:_ENDS] + "\n" + text[-_ENDS:]
+    """What is read of a text, without the halves of characters that tokenizers refuse."""
+    read = text if len(text) <= 2 * _ENDS else text[:_ENDS] + "\n" + text[-_ENDS:]
+    return read.encode("utf-8", "replace").decode("utf-8")

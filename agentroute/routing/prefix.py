@@ -25,7 +25,7 @@ from agentroute.messages import (
     ToolResult,
 )
 
-__all__ = ["Bulk", "Mark", "Prefix"]
+__all__ = ["Bulk", "Mark", "Prefix", "opening_key"]
 
 _MARKS = 4
 """How many earlier requests are looked for: the last one, and some more for a caller that dropped or retried steps."""
@@ -155,6 +155,14 @@ class Prefix:
         walk.stretches.append(whole.key)
         chars = sum(len(text) for each in schemas for text in each)
         return cls(whole, tuple(reversed(found)), system, chars, tools=hashes, stretches=walk.stretches)
+
+
+def opening_key(messages: Sequence[Message]) -> int:
+    """Tells conversations apart that have no id: all messages up to the first of the user's, hashed as above."""
+    end = next((at for at, message in enumerate(messages, 1) if message.role == "user"), len(messages))
+    walk = _Walk(0)
+    walk.read(messages[:end])
+    return walk.mark(end).key
 
 
 class _Walk:

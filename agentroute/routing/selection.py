@@ -19,6 +19,7 @@ from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
 from .economics import HORIZON, StepCost, growth, spend, step_cost
+from .profiles import Known
 from .reasoning_state import LiveState
 from .runs import CLEAN, ON_EVIDENCE, Run, smoothed
 from .step import Step
@@ -53,7 +54,9 @@ class Situation:
 
     `warm`: tokens of the prompt that lie in a target's cache, by its name. `loop`: more steps are likely. `opened`: the
     targets (by name) whose circuit is open. `reasoning`: what any model but its origin would have to think again.
-    `run`: what the steps before have shown; `seen_tokens`: how long the prompt of the last one was.
+    `run`: what the steps before have shown; `seen_tokens`: how long the prompt of the last one was. `known`: what
+    outcomes have shown of the role that asks. `above`: a check failed on this tier, so higher ones come first.
+    `budgeted`: a budget has to be kept.
     """
 
     request: ChatRequest
@@ -70,6 +73,9 @@ class Situation:
     reasoning: LiveState | None = None
     run: Run | None = None
     seen_tokens: int = 0
+    budgeted: bool = False
+    known: Known | None = None
+    above: Tier | None = None
 
     def failure(self, again: float) -> tuple[float, str]:
         """USD that an insufficient answer is expected to cost at this step, and what that is.
@@ -184,6 +190,8 @@ def select(situation: Situation, pool: Pool) -> Selection:
             continue
         assert target.tier is not None
         sufficiency = likely[target.tier.rank]
+        if situation.known is not None:
+            sufficiency = situation.known.of(target.name, sufficiency, situation.step)
         options.append(_Option(target, target.tier, sufficiency, situation.cost_on(target)))
     options = _writing_enough(options, dropped, request)
     allowed = _allowed_after_filter(situation, files, pool)
@@ -223,6 +231,9 @@ def select(situation: Situation, pool: Pool) -> Selection:
         ranked = [(o, score, f"{reason}; circuit open: {opened[o.target.name]}") for o, score, reason in ranked]
         note = "every circuit is open: the first to come back comes first"
     ranked = _forced_first(ranked, request)
+    above = situation.above
+    if above is not None:
+        ranked = sorted(ranked, key=lambda entry: (entry[0].tier <= above) + (entry[0].tier < above))
     first, rest = ranked[0], ranked[1:]
     if well:
         # A stable sort: other providers first, each part in its order.
@@ -370,6 +381,8 @@ def _why_not(
     most = target.max_input_tokens
     if most is not None and situation.input_tokens > most:
         return f"about {situation.input_tokens:,} tokens of input are above its limit of {most:,}"
+    if situation.budgeted and target.price is None:
+        return "its price is unknown, so the budget cannot be kept"
     if constraints.max_cost is not None:
         cost = situation.cost_on(target).cost
         if cost is None:

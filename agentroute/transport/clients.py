@@ -29,6 +29,11 @@ from .names import Names
 from .sockets import AsyncSocket, Socket
 from .watch import Watch
 
+try:
+    from .llhttp import LlhttpConnection
+except ModuleNotFoundError:  # httptools is in the extra `gateway`.
+    LlhttpConnection = None  # type: ignore[assignment,misc]
+
 __all__ = [
     "BAD_URLS",
     "CONNECT_TIMEOUTS",
@@ -191,8 +196,9 @@ def _unreached(error: httpcore2.ConnectError) -> httpcore2.ProxyError:
 
 
 def _surplus(http: Any) -> bool:
-    """Whether bytes came behind the answer: the parser keeps them, and would read them as the next answer."""
-    return bool(http._h11_state.trailing_data[0])
+    """Whether bytes came behind the answer: h11 keeps them, and would read them as the next answer."""
+    parser = getattr(http, "_h11_state", None)
+    return parser is not None and bool(parser.trailing_data[0])
 
 
 class _Connection:
@@ -350,7 +356,8 @@ class AsyncConnections:
         except BaseException:
             socket.close()
             raise
-        return _Connection(place, httpcore2.AsyncHTTP11Connection(origin, socket), socket)
+        http = httpcore2.AsyncHTTP11Connection(origin, socket) if LlhttpConnection is None else LlhttpConnection(socket)
+        return _Connection(place, http, socket)
 
     async def _tunnel(self, place: _Place, proxy: Secret, watch: Watch) -> AsyncSocket:
         try:

@@ -6,10 +6,9 @@ import json
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -549,12 +548,14 @@ class Answer:
         response = outgoing.format.decode_response(
             self._json(), target=outgoing.target, origin=outgoing.origin, cost=outgoing.cost
         )
-        response = replace(response, usage=self._billed(response.usage))
+        usage = self._billed(response.usage)
+        if usage is not response.usage:
+            response = replace(response, usage=usage)
         yield from self._items(unfold(response))
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 
-    def _items(self, events: Iterator[Event] | list[Event]) -> Iterator[Item]:
-        for event in chain.from_iterable(map(self._calls.read, events)):
+    def _items(self, events: Iterable[Event]) -> Iterator[Item]:
+        for event in self._calls.read_all(events):
             content = is_content(event)
             if content:
                 self.content_came = True

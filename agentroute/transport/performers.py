@@ -194,6 +194,8 @@ class AsyncHttpPerformer:
             answer = Answer(outgoing, response.status, response.headers, self._clock.now())
             while not answer.complete:
                 if answer.event_came:
+                    if attempt.before_wait is not None:
+                        await attempt.before_wait()
                     limits.event_came(thinking=answer.thinking)
                 chunk = await self._read(response, watch)
                 if isinstance(chunk, ProviderError):

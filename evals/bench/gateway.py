@@ -155,11 +155,12 @@ def ours(port: int, to: int) -> None:
         f"price = {{ input = {price}, output = {price} }}\n"
         for name, tier, price in (("small", "budget", 0.1), ("large", "premium", 10))
     )
-    keys = f'[[gateway.key]]\nname = "bench"\nsha256 = "{hash_key(KEY)}"\ndaily_usd = 1000000\nconcurrency = 10000\n'
+    keys = f'[[gateway.key]]\nname = "bench"\nsha256 = "{hash_key(KEY)}"\nconcurrency = 10000\n'
+    keys += "budget = { day = 1000000 }\n"
     path = folder / "agentroute.toml"
     path.write_text(f'ledger = "ledger.db"\n{targets}[gateway]\nport = {port}\n{keys}')
     try:
-        serve(path, {}, folder / "unused.db")
+        serve(path, {}, folder / "unused.db", lambda said: None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

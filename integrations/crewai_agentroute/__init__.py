@@ -19,8 +19,17 @@ from agentroute.native.targets import NativeTarget
 
 from .converter import RoutedConverter
 from .crews import route_crew
-from .events import RoutedStepEvent, decision_of
+from .events import RoutedNoticeEvent, RoutedStepEvent, decision_of
 from .llm import RoutedLLM
 from .pool import native
 
-__all__ = ["NativeTarget", "RoutedConverter", "RoutedLLM", "RoutedStepEvent", "decision_of", "native", "route_crew"]
+__all__ = [
+    "NativeTarget",
+    "RoutedConverter",
+    "RoutedLLM",
+    "RoutedNoticeEvent",
+    "RoutedStepEvent",
+    "decision_of",
+    "native",
+    "route_crew",
+]

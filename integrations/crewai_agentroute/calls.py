@@ -62,6 +62,7 @@ class RoutedCall:
             constraints=Constraints.of(llm.constraints),
             stream=bool(self._stream),
         )
+        call.on_notice = self._announcer.noticed
         attempts = Attempts(
             router=llm.router,
             asked=asked,

@@ -159,13 +159,17 @@ def find_usage(body: Raw, cost: CostField | None = None) -> Usage | None:
     choices = body.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         for holder in (table(choice), table(table(choice).get("delta")), table(table(choice).get("message"))):
-            found = later_usage(found, decode_usage(holder.get("usage")))
-    found = later_usage(found, decode_usage(table(body.get("x_groq")).get("usage")))
+            if "usage" in holder:
+                found = later_usage(found, decode_usage(holder["usage"]))
+    if "x_groq" in body:
+        found = later_usage(found, decode_usage(table(body["x_groq"]).get("usage")))
     found = later_usage(found, decode_usage(body.get("usage")))
     told, tier = told_cost(body, cost), word(body.get("service_tier"))
     if found is None and told is None:
         return None
     found = found or Usage()
+    if tier is None and told is None:
+        return found
     return replace(found, service_tier=tier or found.service_tier, reported_cost=told)
 
 
@@ -209,7 +213,8 @@ def decode_usage(raw: Any) -> Usage | None:
     )
     if usage == _NO_USAGE:
         return None
-    return replace(usage, service_tier=word(raw.get("service_tier")), server_tools=_server_tools(raw))
+    tier, tools = word(raw.get("service_tier")), _server_tools(raw)
+    return replace(usage, service_tier=tier, server_tools=tools) if tier is not None or tools else usage
 
 
 def _server_tools(raw: Raw) -> tuple[tuple[str, int], ...]:
@@ -297,7 +302,7 @@ class StreamDecoder:
             self.ended = True
             return []
         chunk = load_event(data, self._target)
-        if not isinstance(chunk, Mapping):
+        if not isinstance(chunk, dict):
             return []
         if event == "error" or tells_failure(chunk, _ANSWER):
             raise decode_error(None, {}, chunk, target=self._target)
@@ -306,13 +311,18 @@ class StreamDecoder:
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for choice in choices:
-                if isinstance(choice, Mapping) and not place(choice, "index", self._target):
+                if isinstance(choice, dict) and not place(choice, "index", self._target):
                     self._read_choice(choice, found)
-        if "usage" in data or "service_tier" in data:
+        if self._may_count(chunk, data):
             self._count(chunk, found)
         if found:
             self._begin(found)
         return found
+
+    def _may_count(self, chunk: Raw, data: str) -> bool:
+        """Whether the chunk tells more than the null and the tier that OpenAI puts into each."""
+        null = "usage" in chunk and chunk["usage"] is None
+        return data.count("usage") > null or chunk.get("service_tier") not in (None, self._service_tier)
 
     def _count(self, chunk: Raw, found: list[Event]) -> None:
         """The tier may stand in every chunk, and the count in the last."""
@@ -379,7 +389,7 @@ class StreamDecoder:
         if choice.get("error"):
             raise decode_error(None, {}, choice, target=self._target)
         delta = choice.get("delta")
-        if isinstance(delta, Mapping):
+        if isinstance(delta, dict):
             for key, value in delta.items():
                 if value is None or value == "":
                     continue
@@ -405,6 +415,8 @@ class StreamDecoder:
                     self._read_call({"index": 0, "function": value}, found)
                 elif key not in ASSISTANT_FIELDS:
                     self._keep(key, value)
+        if not choice.get("finish_reason") and not choice.get("native_finish_reason"):
+            return
         failure = _failure(choice, self._target, said=self._spoke or bool(self._calls))
         if failure is not None:
             raise failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -172,6 +173,7 @@ class StreamEncoder:
         self._include_usage = include_usage
         self._usage: Usage | None = None
         self._begun = False
+        self._around: dict[str, tuple[bytes, bytes]] = {}
         self._positions: dict[int, int] = {}
         self._custom: set[int] = set()
 
@@ -183,9 +185,9 @@ class StreamEncoder:
                 kind = known_fields(event.extra).get("type")
                 if kind is not None and kind != "refusal":
                     return self._delta({"content": [known_fields(event.extra)]})
-                return self._delta({"refusal" if kind == "refusal" else "content": event.text})
+                return self._text("refusal" if kind == "refusal" else "content", event.text)
             case ReasoningDelta():
-                return self._delta({"reasoning_content": event.text})
+                return self._text("reasoning_content", event.text)
             case ReasoningSignature():
                 return b""
             case ToolCallStarted():
@@ -219,6 +221,15 @@ class StreamEncoder:
             self._head["created"] = created
         self._head["model"] = self._model or event.model or ""
         return self._chunk({"role": "assistant", "content": ""}, more=spare)
+
+    def _text(self, name: str, text: str) -> bytes:
+        """`_delta({name: text})`, of which all but the text is the same each time."""
+        first = b"" if self._begun else self._begin(Started())
+        around = self._around.get(name)
+        if around is None:
+            before, _, after = self._chunk({name: ""}).rpartition(b'""')
+            around = self._around[name] = (before, after)
+        return b"%b%b%b%b" % (first, around[0], json.dumps(text).encode(), around[1])
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         first = b"" if self._begun else self._begin(Started())

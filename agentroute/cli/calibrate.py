@@ -1,0 +1,155 @@
+"""`agentroute calibrate`: outcomes, or the state of a trial, become one policy file that people review."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from agentroute.errors import ConfigError
+from agentroute.figures import count
+from agentroute.learning.bounds import needed
+from agentroute.learning.calibrate import KEPT, LASTS, Policy, from_outcomes
+from agentroute.learning.outcome_files import read_outcomes
+from agentroute.learning.policy_file import differences, written
+from agentroute.router import Router
+from agentroute.routing.profiles import Profiles
+
+from .options import ConfigOption, pool_options, stdout
+
+__all__ = ["command"]
+
+
+def command(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="OUTCOMES...", help="Outcomes as JSON lines (docs/learning.md).")
+    ],
+    config: ConfigOption = None,
+    strongest: Annotated[
+        str | None,
+        typer.Option(help="The target that the promise is relative to.", show_default="the config's baseline"),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The target of outcomes that name none: what those runs were assigned to.")
+    ] = None,
+    kept: Annotated[
+        float, typer.Option("--promise", help="Share of the strongest target's success to promise.")
+    ] = KEPT,
+    confidence: Annotated[float, typer.Option(help="How sure the promise has to be.")] = 0.95,
+    days: Annotated[int, typer.Option(help="How many days the licences hold.")] = LASTS.days,
+    present: Annotated[
+        Path | None,
+        typer.Option(help="The policy file in use, to show what changes.", show_default="--out, if it is there"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the policy file there.", show_default="only show it")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Turn outcomes into a policy file: which roles may use which cheaper targets, with what bound, until when.
+
+    Bounds are exact and count conversations, never steps; a target is licensed only if the promise is shown at its n.
+    An outcome counts for the target that its run was assigned to at the start.
+
+    agentroute calibrate outcomes.jsonl --config agentroute.toml --out policy.toml
+    """
+    if not 0.5 <= kept < 1:
+        raise ConfigError(f"--promise is {kept}; give a share from 0.5 up to below 1, like 0.97")
+    if not 0.5 <= confidence < 1:
+        raise ConfigError(f"--confidence is {confidence}; give a number from 0.5 up to below 1, like 0.95")
+    if days < 1:
+        raise ConfigError(f"--days is {days}; give a whole number, 1 or more")
+    router = Router(**pool_options(config))
+    best = router.pool[strongest].name if strongest is not None else router.baseline.name
+    today = datetime.now(UTC).date()
+    outcomes = list(read_outcomes(files, target))
+    known = {each.name for each in router.pool}
+    for outcome in outcomes:
+        if outcome.target not in known:
+            raise ConfigError(
+                f"the outcomes name the target {outcome.target!r}, which is not in the pool; it has "
+                f"{', '.join(sorted(known))}"
+            )
+    policy = from_outcomes(
+        outcomes,
+        strongest=best,
+        made=today,
+        kept=kept,
+        confidence=confidence,
+        models={each.name: each.model for each in router.pool},
+        lasts=timedelta(days=days),
+    )
+    before = present if present is not None else out if out is not None and out.exists() else None
+    changes = differences(() if before is None else Profiles.load(before), policy.profiles, today)
+    if as_json:
+        typer.echo(json.dumps(_data(policy, changes), indent=2, ensure_ascii=False))
+    else:
+        show(policy, changes, kept, confidence, today)
+    if out is not None:
+        save(out, written(policy))
+        typer.echo(f"wrote {out}", err=True)
+
+
+def save(path: Path, text: str) -> None:
+    """Whole or not at all: a router may be reading the file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def show(policy: Policy, changes: list[str], kept: float, confidence: float, today: date) -> None:
+    """The promise, the bounds it stands on, what was refused and what changes."""
+    console = stdout(soft_wrap=True)
+    console.print(Text(policy.promise or "no promise can be made of these outcomes", style="bold"))
+    for each in sorted(policy.profiles, key=lambda profile: (not profile.licensed, profile.role, profile.target)):
+        mark = "licensed" if each.licensed else "shown" if each.target != policy.strongest else "strongest"
+        normal = policy.normal.get((each.role, each.target))
+        beside = "" if normal is None else f", normal bound {100 * normal:.1f} %"
+        console.print(
+            Text(
+                f"  {each.role} on {each.target}: {mark}; {100 * each.mean:.1f} % of {count(each.n, 'run')} end well, "
+                f"{100 * each.success:.1f} % or more at {100 * confidence:g} %{beside}; {each.source}"
+            )
+        )
+    for one in policy.refused:
+        console.print(
+            Text(
+                f"  {one.role} on {one.target}: refused, {one.why}: n {one.n}, it takes {one.needed} or more",
+                style="red",
+            )
+        )
+    if not policy.promise:
+        least = ", ".join(f"{needed(rate, 0, confidence)} for {100 * rate:g} %" for rate in (0.90, 0.95, 0.97))
+        console.print(Text(f"  outcomes it takes if none is a failure: {least} (asked for: {100 * kept:g} %)"))
+    console.print(Text("changes" if changes else "nothing changes", style="bold"))
+    for line in changes:
+        console.print(Text(f"  {line}"))
+
+
+def _data(policy: Policy, changes: list[str]) -> dict[str, object]:
+    return {
+        "promise": policy.promise,
+        "strongest": policy.strongest,
+        "profiles": [
+            {
+                "role": each.role,
+                "target": each.target,
+                "licensed": each.licensed,
+                "success": each.success,
+                "normal": policy.normal.get((each.role, each.target)),
+                "mean": each.mean,
+                "n": each.n,
+                "source": each.source,
+                "expires": each.expires.isoformat(),
+            }
+            for each in policy.profiles
+        ],
+        "refused": [
+            {"role": each.role, "target": each.target, "n": each.n, "needed": each.needed, "why": each.why}
+            for each in policy.refused
+        ],
+        "changes": changes,
+    }
