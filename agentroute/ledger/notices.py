@@ -44,8 +44,8 @@ SURE: Final = 0.5
 class Notice:
     """One thing that somebody should be told: `message` is what happened, `remedy` what to do about it.
 
-    `usd` is the money it is about (None: unknown): the step's cost; for a budget what is spent of it, for a run what it
-    has cost so far. `target` is the one that it is about.
+    `usd` is the money it is about (None: unknown): the step's cost; of a broken cache what it added to that; for a
+    budget what is spent of it, for a run what it has cost so far. `target` is the one that it is about.
     """
 
     kind: NoticeKind
