@@ -583,7 +583,6 @@ class Router:
     def _record(self, look: Look, checked: _Checked | None, decision: Decision) -> Decision:
         """Remembers which target has read the step's prefix, and records the step with what was found broken of it."""
         if decision.outcome == "ok":
-            usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
             try:
                 usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
                 broken = self.observe(

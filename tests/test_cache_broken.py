@@ -129,6 +129,6 @@ def test_somebody_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     assert (notice.decision_id, notice.target) == (decisions[1].id, "m")
     assert decisions[1].cache_broken is not None
     assert notice.usd == decisions[1].cache_broken.cost
-    assert "read it anew (system_changed at message 1, " in notice.message
+    assert "did not read them: system_changed at message 1, " in notice.message
     assert notice.remedy.startswith("keep the system prompt as it is")
     assert "SECRET" not in caplog.text

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
-from agentroute.decisions import ABOVE_MAX_COST, BreakKind, Decision, StepKind
+from agentroute.decisions import ABOVE_MAX_COST, Decision, StepKind
 from agentroute.errors import BudgetExceeded, ConfigError
 from agentroute.failover.breaker import Open
 from agentroute.failover.forks import renew_in_child
 from agentroute.figures import usd
+from agentroute.routing.cache_breaks import REMEDIES
 from agentroute.targets import Target
 
 from .budget import Hold
@@ -313,23 +314,10 @@ def _broken_cache(decision: Decision) -> Iterator[_Found]:
         return
     context = decision.context
     message = f"{decision.target!r} had {broken.tokens:,} tokens of this prompt cached and did not read them: {broken}"
-    remedy = f"{_UNBROKEN[broken.kind]}; `agentroute doctor` shows each place and what it costs"
+    remedy = f"{REMEDIES[broken.kind]}; `agentroute doctor` shows each place and what it costs"
     whose = context.conversation_id or context.role or context.agent or ""
     notice = _notice("broken_cache", decision, message, remedy, target=decision.target, usd=broken.cost)
     yield ("broken_cache", whose, broken.kind), notice
-
-
-_UNBROKEN: Final[Mapping[BreakKind, str]] = {
-    "tools_changed": "offer the same tools at every step",
-    "tool_order": "keep the tools in one order",
-    "system_changed": "keep what changes (a clock, an id) out of the system prompt",
-    "message_changed": "leave earlier messages as they are, and add at the end",
-    "history_cut": "cut a history seldom, and much at once",
-    "effort_toggled": "set the effort once for a conversation",
-    "tool_choice_toggled": "leave the choice of tools as it is within a conversation",
-    "expired": "if such pauses are usual, a cache that lives an hour may pay",
-    "unexplained": "nothing of the prompt has changed, so the provider has lost it",
-}
 
 
 def _budget(decision: Decision, hold: Hold | None) -> Iterator[_Found]:
