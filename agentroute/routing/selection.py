@@ -204,7 +204,7 @@ def select(situation: Situation, pool: Pool) -> Selection:
         assert target.tier is not None
         sufficiency = likely[target.tier.rank]
         if situation.known is not None:
-            sufficiency = situation.known.of(target.name, sufficiency, situation.step)
+            sufficiency = situation.known.of(target.name, sufficiency)
         options.append(_Option(target, target.tier, sufficiency, situation.cost_on(target)))
     options = _writing_enough(options, dropped, request)
     allowed = _allowed_after_filter(situation, files, pool)
@@ -243,6 +243,13 @@ def select(situation: Situation, pool: Pool) -> Selection:
         ranked = sorted(ranked, key=lambda entry: opened[entry[0].target.name].seconds)
         ranked = [(o, score, f"{reason}; circuit open: {opened[o.target.name]}") for o, score, reason in ranked]
         note = "every circuit is open: the first to come back comes first"
+    if situation.known is not None and well:
+        leading = situation.known.leading(situation.step)
+        behind = f"; no licence in role {situation.known.role!r}"
+        ranked = [
+            *(entry for entry in ranked if entry[0].target.name in leading),
+            *((o, score, reason + behind) for o, score, reason in ranked if o.target.name not in leading),
+        ]
     ranked = _forced_first(ranked, request)
     above = situation.above
     if above is not None:
