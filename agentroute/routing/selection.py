@@ -81,17 +81,24 @@ class Situation:
     known: Known | None = None
     above: Tier | None = None
 
-    def failure(self, again: float) -> tuple[float, str]:
+    def failure(self, strongest: Target, again: float) -> tuple[float, str]:
         """USD that an insufficient answer is expected to cost at this step, and what that is.
 
-        `again` is this step on the strongest target. A step that acts by tools may spoil its task unnoticed; without
-        tools whoever reads the answer notices, and asks again.
+        `again` is this step on the strongest target, cold. A step that acts by tools may spoil its task unnoticed, as
+        far as no check notices; without tools whoever reads the answer notices, and asks again.
         """
         told, row = self.constraints.stakes, self.row
         if told is None and not self.request.tools:
             return row.lost * again, f"{row.lost:g} steps of the strongest"
         stakes = row.stakes if told is None else float(told)
-        return stakes * row.harm, f"stakes ${stakes:g}" + ("" if row.harm == 1.0 else f" x {row.harm:g}")
+        usd, why = stakes, f"stakes ${stakes:g}"
+        if row.checks:
+            held = self.input_tokens - growth(self.input_tokens, self.seen_tokens)
+            warm = step_cost(strongest, self.input_tokens, self.output_tokens, max(held, 0), loop=self.loop).cost
+            redone = row.lost * (again if warm is None else float(warm))
+            usd = row.checks * redone + (1.0 - row.checks) * stakes
+            why += f", {row.checks:g} of failures seen"
+        return usd * row.harm, why + ("" if row.harm == 1.0 else f" x {row.harm:g}")
 
     def too_weak(self, pool: Pool) -> Tier | None:
         """The pool's lowest tier, if it is below standard and the step may act on the world: while nothing is known of
@@ -236,7 +243,7 @@ def select(situation: Situation, pool: Pool) -> Selection:
         options = _with_losses(options, situation.reasoning, situation.step)
     if situation.strategy == "balanced":
         again = step_cost(pool.strongest, situation.input_tokens, situation.output_tokens, loop=False)
-        ranked, note = _weighed(options, situation, again, situation.too_weak(pool)), None
+        ranked, note = _weighed(options, situation, pool, again), None
     else:
         ranked, note = _rank(options, situation.strategy, situation.row)
     if not well:
@@ -499,7 +506,7 @@ def _unknown_tool(target: Target, request: ChatRequest) -> str | None:
 
 
 def _weighed(
-    options: list[_Option], situation: Situation, strongest: StepCost, too_weak: Tier | None
+    options: list[_Option], situation: Situation, pool: Pool, strongest: StepCost
 ) -> list[tuple[_Option, float | None, str]]:
     """Best first, by what a step costs over the steps to come and what a failure would, each with its score (USD; None
     if the price is unknown, which ranks behind) and reason. What is too weak for the step comes behind what is not. The
@@ -507,7 +514,8 @@ def _weighed(
     known = [usd for option in options if (usd := _usd(option)) is not None]
     proven = frozenset[str]() if situation.known is None else situation.known.licensed
     again = float(strongest.cost) if strongest.cost is not None else max(known, default=0.0)
-    n, (failure, why) = situation.n, situation.failure(again)
+    n, (failure, why) = situation.n, situation.failure(pool.strongest, again)
+    too_weak = situation.too_weak(pool)
     grown = growth(situation.input_tokens, situation.seen_tokens)
     entries: list[tuple[_Order, _Option, float | None, str]] = []
     for option in options:

@@ -556,11 +556,9 @@ def test_the_weakest_serves_if_it_is_standard_or_nothing_stronger_is_there(pool:
     assert names(choose(EASY, pool=Pool(pool), tools=(Tool("book"),)))[0] == first
 
 
-@pytest.mark.parametrize(("licensed", "first"), [({"budget"}, "budget"), (set(), "mid")])
+@pytest.mark.parametrize(("licensed", "first"), [({"budget"}, "budget"), (set(), "premium")])
 def test_the_weakest_serves_a_role_of_which_outcomes_have_licensed_it(licensed: set[str], first: str) -> None:
-    known = Known(
-        "r", dict.fromkeys(("budget", "mid", "standard", "premium"), 0.99), frozenset(licensed), frozenset(), ()
-    )
+    known = Known("r", "premium", dict.fromkeys(("budget", "premium"), 0.99), frozenset(licensed))
     assert names(choose(EASY, tools=(Tool("book"),), known=known))[0] == first
 
 
@@ -568,6 +566,23 @@ def test_the_weakest_is_a_fallback_and_serves_once_the_others_are_down() -> None
     assert "budget" in names(choose(EASY, tools=(Tool("book"),)))
     down = {name: Open(10.0, "down") for name in ("mid", "standard", "premium")}
     assert names(choose(EASY, tools=(Tool("book"),), opened=down))[0] == "budget"
+
+
+@pytest.mark.parametrize(
+    ("checks", "usd"),
+    [(0.0, 2.0), (0.5, 0.5 * 4 * 0.02025 + 0.5 * 2.0), (1.0, 4 * 0.02025)],
+    ids=["none", "half", "all"],
+)
+def test_a_failure_that_checks_notice_costs_lost_warm_steps_and_the_others_the_stakes(
+    checks: float, usd: float
+) -> None:
+    """Premium has no cache here: it reads 4,000 tokens at $5 and writes 10 (or as many as are expected) at $25."""
+    row = Row(stakes=2.0, harm=1.0, checks=checks, lost=4.0)
+    selection = choose(MEDIUM, row=row, tools=(Tool("book"),))
+    premium = next(candidate for candidate in selection.candidates if candidate.target == "premium")
+    output = choose(MEDIUM, row=Row(), tools=(Tool("book"),)).costs["premium"].output_tokens
+    usd += checks * 4 * 25 * (output - 10) / 1e6
+    assert premium.risk == pytest.approx((1 - MEDIUM[3]) * usd)
 
 
 @pytest.mark.parametrize(("sufficiency", "moves"), [(0.999, True), (0.9, False)])
