@@ -22,6 +22,7 @@ from .routing.encoders import encoder_named
 from .routing.examples import ExamplesClassifier, read_examples
 from .routing.profiles import Profiles
 from .routing.strategy import StrategyTable
+from .routing.trials import Tried
 from .targets import Capabilities, Price, Target
 from .targets.model_rules import ModelRules
 
@@ -142,6 +143,7 @@ class _File(_Network):
     baseline: str | None = None
     table: str | None = None
     policy: str | None = None
+    trial: str | None = None
     ledger: Annotated[str, Field(min_length=1)] = "memory"
     deadline_s: _Seconds = 600.0
     timeouts: _Timeouts = _Timeouts()
@@ -213,6 +215,7 @@ def _read(path: Path) -> dict[str, Any] | str:
         "classifier": None if settings.examples is None else _classifier(settings.examples, path.parent),
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
         "policy": None if settings.policy is None else Profiles.load(path.parent / settings.policy),
+        "trial": None if settings.trial is None else Tried.load(path.parent / settings.trial),
         "ledger": None if settings.ledger == "memory" else path.parent / Path(settings.ledger).expanduser(),
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),

@@ -52,6 +52,7 @@ from .routing.selection import Selection, Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
 from .routing.tokens import Anchor, estimate
+from .routing.trials import LiveTrial, Tried
 from .targets import Pool, Target, Tier
 
 if TYPE_CHECKING:
@@ -101,10 +102,11 @@ class Router:
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
     step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
-    the file). `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without
-    it they are kept nowhere. `checks` hold results and answers against code of your own: what fails is an outcome, and
-    the rest of the turn goes to a higher tier (docs/outcomes.md); `success_when` says of each answer without tool calls
-    whether it is right, or a score. Raises ConfigError for an empty pool or a name that is not in it.
+    the file); `trial` draws whole runs of a role for a candidate (`agentroute trial` writes the file). `recording` (a
+    Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without it they are kept nowhere.
+    `checks` hold results and answers against code of your own: what fails is an outcome, and the rest of the turn goes
+    to a higher tier (docs/outcomes.md); `success_when` says of each answer without tool calls whether it is right, or a
+    score. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -139,6 +141,7 @@ class Router:
         on_notice: OnNotice | None = None,
         recording: Recorder | str | Path | None = None,
         policy: Profiles | str | Path | None = None,
+        trial: Tried | str | Path | None = None,
         checks: Mapping[str, Any] | None = None,
         success_when: Callable[[ChatResponse], bool | float | None] | None = None,
         new_id: Callable[[], str] | None = None,
@@ -167,6 +170,11 @@ class Router:
         self.policy = Profiles.load(policy) if isinstance(policy, str | Path) else policy
         if self.policy is not None:
             self.policy.check(self.pool)
+        if isinstance(trial, str | Path):
+            trial = Tried.load(trial)
+        self.trial = None if trial is None else LiveTrial(trial)
+        if trial is not None:
+            trial.check(self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
@@ -316,6 +324,7 @@ class Router:
             "on_notice": self.notices.on_notice,
             "recording": self.recording,
             "policy": self.policy,
+            "trial": None if self.trial is None else self.trial.tried,
             "checks": None if self.checks is None else self.checks.given,
             "success_when": self._success_when,
         }
@@ -371,7 +380,7 @@ class Router:
 
     def keep(self, budget: Budget) -> None:
         """Counts from now on what this budget limits, and reads in the ledger what was spent before."""
-        self.spending.follow(budget, self.ledger)
+        self.spending.follow(budget, self.ledger, self._clock.now(), self._clock.monotonic())
 
     def decided(self, look: Look, constraints: Constraints, stream: bool = True, budget: Budget | None = None) -> Call:
         """`prepare`, for a request that was looked at before."""
@@ -390,8 +399,9 @@ class Router:
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
         loop = is_loop(request)
-        known = None
-        if self.policy is not None:
+        drawn = None if self.trial is None else self.trial.drawn(context)
+        known = None if drawn is None else drawn.known
+        if known is None and self.policy is not None:
             known = self.policy.of(context, request, created_at.date(), self._model)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
         bounds = self._bounds(request, context, created_at, budget)
@@ -450,7 +460,8 @@ class Router:
             expected_cost=expected.cost,
             baseline_target=self.baseline.name,
             baseline_cost=baseline.cost,
-            propensity=1.0,
+            explored=drawn is not None and drawn.explored and first.target in drawn.known.licensed,
+            propensity=1.0 if drawn is None else drawn.propensity,
         )
         max_cost = None if constraints.max_cost is None else Decimal(str(constraints.max_cost))
         deadline_s = constraints.deadline_s if constraints.deadline_s is not None else self._deadline_s
@@ -531,7 +542,7 @@ class Router:
     def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
         """What the checks say of the results in this request, and whether its turn goes on higher."""
         before = self._steps.before(look.prefix, look.context)
-        verdicts = tuple(checks.results(look.request, before))
+        verdicts = checks.results(look.request, before)
         failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
         if failed is None:
             return _Checked(before, verdicts, None if before is None else before.active(look.step))
@@ -582,8 +593,9 @@ class Router:
             except Exception:
                 logger.exception("the affinity did not take decision %s", decision.id)
         _log(decision)
-        if self.policy is not None:
-            self.policy.began(decision)
+        for held in (self.policy, self.trial):
+            if held is not None:
+                held.began(decision)
         try:
             self.ledger.append(decision)
         except Exception:
@@ -772,10 +784,11 @@ class Router:
             source=source,
             name=name,
         )
-        if self.policy is not None and ok is not None and source != "judge":
-            told = self.policy.ended(label.decision_id or label.conversation_id or "", ok, role)
-            if told is not None:
-                logger.warning("%s", told)
+        for held in (self.policy, self.trial):
+            if held is not None and ok is not None and source != "judge":
+                told = held.ended(label.decision_id or label.conversation_id or "", ok, role)
+                if told is not None:
+                    logger.warning("%s", told)
         try:
             append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
             if append is not None:

@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from agentroute import __version__
+from agentroute.call import Call
 from agentroute.decisions import Decision
 from agentroute.errors import AgentRouteError, RequestError, UnknownTarget, unknown_key
 from agentroute.ledger import Budget
@@ -168,7 +169,7 @@ class Gateway:
                 asked = replace(asked, request=chat, stream=bool(stream))
             if compacting:
                 asked = replace(asked, metadata={**(asked.metadata or {}), "request_kind": "compaction"})
-            call, asked, codex = self._decide(router, asked, request)
+            call, codex = self._decide(router, asked, request)
         except RecursionError:
             raise RequestError("the body is nested too deep; flatten it") from None
         del body, raw
@@ -185,18 +186,16 @@ class Gateway:
             self.metrics.told(call.notices)
             self._keep(call.decision, request.passed.key)
 
-    def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Any, Asked, bool]:
+    def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Call, bool]:
         context = context_from(request.headers, asked.metadata)
         key = request.passed.key
         if key is not None:
             context = replace(context, key=key.name)
         model, words = meaning(asked.request.model, self.settings.models, router)
         constraints = constraints_of(request.headers, asked.metadata, words, key)
-        asked = replace(asked, request=replace(asked.request, model=model))
-        call = router.prepare(
-            asked.request, context=context, constraints=constraints, stream=asked.stream, budget=self._budget
-        )
-        return call, asked, (context.agent or "").startswith("codex")
+        chat = asked.request if model == asked.request.model else replace(asked.request, model=model)
+        call = router.prepare(chat, context=context, constraints=constraints, stream=asked.stream, budget=self._budget)
+        return call, (context.agent or "").startswith("codex")
 
     def _own_keys(self, router: Router, headers: Mapping[str, str]) -> dict[str, Secret] | None:
         found = {
