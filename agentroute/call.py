@@ -153,6 +153,7 @@ class Call:
             self._tell(notices)
             if self._events and isinstance(self._events[0], Event):
                 self.answered(partial(fold, self._events))
+            self._events.clear()
 
     def _tell(self, notices: tuple[Notice, ...]) -> None:
         self.notices = notices
@@ -165,6 +166,7 @@ class Call:
             for payload in payloads:
                 self._events.append(payload)
                 yield payload
+                del payload  # As in `arun`.
 
     def answered(self, read: Callable[[], ChatResponse | None]) -> None:
         """For integrations whose payloads are not our events: `read` gives the whole answer, and is called if somebody

@@ -380,7 +380,7 @@ class Router:
 
     def keep(self, budget: Budget) -> None:
         """Counts from now on what this budget limits, and reads in the ledger what was spent before."""
-        self.spending.follow(budget, self.ledger)
+        self.spending.follow(budget, self.ledger, self._clock.now(), self._clock.monotonic())
 
     def decided(self, look: Look, constraints: Constraints, stream: bool = True, budget: Budget | None = None) -> Call:
         """`prepare`, for a request that was looked at before."""
@@ -542,7 +542,7 @@ class Router:
     def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
         """What the checks say of the results in this request, and whether its turn goes on higher."""
         before = self._steps.before(look.prefix, look.context)
-        verdicts = tuple(checks.results(look.request, before))
+        verdicts = checks.results(look.request, before)
         failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
         if failed is None:
             return _Checked(before, verdicts, None if before is None else before.active(look.step))

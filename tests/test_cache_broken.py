@@ -116,3 +116,19 @@ def test_explaining_says_it() -> None:
         decision = router.complete("hello").decision
     broken = replace(decision, cache_broken=CacheBreak("tool_order", 2, 9_000, Decimal("0.0081")))
     assert "cache broken: tool_order at tool 2, 9,000 tokens paid again, $0.0081" in broken.explain()
+
+
+def test_somebody_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Any] = []
+    with ScriptedProvider(REPLY) as provider:
+        target = provider.target(model="m", tier="mid", price=PRICE, cache_ttl_s=300)
+        with Router([target], on_notice=told.append) as router:
+            decisions = [router.complete(request(f"10:0{steps}", steps)).decision for steps in range(4)]
+    assert [None if d.cache_broken is None else d.cache_broken.kind for d in decisions[1:]] == ["system_changed"] * 3
+    [notice] = [each for each in told if each.kind == "broken_cache"]
+    assert (notice.decision_id, notice.target) == (decisions[1].id, "m")
+    assert decisions[1].cache_broken is not None
+    assert notice.usd == decisions[1].cache_broken.cost
+    assert "did not read them: system_changed at message 1, " in notice.message
+    assert notice.remedy.startswith("keep the system prompt as it is")
+    assert "SECRET" not in caplog.text

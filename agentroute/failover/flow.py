@@ -253,8 +253,9 @@ def _attempt(
                     for payload in held:
                         yield Emit(payload)
                     held.clear()
-                    yield Emit(reply.payload)
-                elif first_content is None or not held:
+                    reply = yield Emit(reply.payload, and_next=True)
+                    continue
+                if first_content is None or not held:
                     held.append(reply.payload)
                 else:
                     yield Emit(held.pop())
@@ -317,11 +318,12 @@ def _timeouts(plan: Plan, target: Target, more: bool, now: float) -> Timeouts:
     half = max(plan.deadline - now, 0.0) / 2
     if half >= given.connect and half >= given.first_content and half >= given.whole_answer:
         return given
-    return replace(
-        given,
-        connect=min(given.connect, half),
-        first_content=min(given.first_content, half),
-        whole_answer=min(given.whole_answer, half),
+    return Timeouts(
+        min(given.connect, half),
+        min(given.first_content, half),
+        given.between_events,
+        min(given.whole_answer, half),
+        given.reasoning,
     )
 
 

@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from agentroute import __version__
+from agentroute.call import Call
 from agentroute.decisions import Decision
 from agentroute.errors import AgentRouteError, RequestError, UnknownTarget, unknown_key
 from agentroute.ledger import Budget
@@ -30,6 +31,7 @@ from . import compaction
 from .answers import Answer, Receive, Scope, Send, error_headers, send_json
 from .bodies import bound_size, parse, read_body
 from .checking import check, elsewhere
+from .context_edits import edited
 from .doors import Asked, Door
 from .doors.anthropic_messages import DOOR as MESSAGES
 from .doors.gemini import DOOR as GEMINI
@@ -93,8 +95,10 @@ class Gateway:
             Route("/v1/messages/count_tokens", _Endpoint(self, MESSAGES, self._count_messages)),
             Route("/v1/responses", _Endpoint(self, RESPONSES, self._responses, methods=("POST", "GET"))),
             Route("/v1beta/models/{call:path}", _Endpoint(self, GEMINI, self._gemini, methods=("POST", "GET"))),
+            Route("/v1alpha/models/{call:path}", _Endpoint(self, GEMINI, self._gemini, methods=("POST", "GET"))),
             Route("/models/{call:path}", _Endpoint(self, GEMINI, self._gemini)),
             get("/v1/models", self._models),
+            Route("/v1/models/{call:path}", _Endpoint(self, GEMINI, self._gemini), methods=["POST"]),
             get("/v1/models/{name:path}", self._model),
             get("/v1beta/models", self._gemini_models),
             get("/v1/decisions/{id}", self._decision),
@@ -158,12 +162,14 @@ class Gateway:
                 compacting = compaction.asks(body)
                 body = compaction.as_request(body) if compacting else body
             asked = door.read(body, request.headers)
+            if door is MESSAGES:
+                asked = replace(asked, request=edited(asked.request, router.pool))
             if model is not None or stream is not None:
                 chat = replace(asked.request, model=model if model is not None else asked.request.model)
                 asked = replace(asked, request=chat, stream=bool(stream))
             if compacting:
                 asked = replace(asked, metadata={**(asked.metadata or {}), "request_kind": "compaction"})
-            call, asked, codex = self._decide(router, asked, request)
+            call, codex = self._decide(router, asked, request)
         except RecursionError:
             raise RequestError("the body is nested too deep; flatten it") from None
         del body, raw
@@ -180,18 +186,16 @@ class Gateway:
             self.metrics.told(call.notices)
             self._keep(call.decision, request.passed.key)
 
-    def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Any, Asked, bool]:
+    def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Call, bool]:
         context = context_from(request.headers, asked.metadata)
         key = request.passed.key
         if key is not None:
             context = replace(context, key=key.name)
         model, words = meaning(asked.request.model, self.settings.models, router)
         constraints = constraints_of(request.headers, asked.metadata, words, key)
-        asked = replace(asked, request=replace(asked.request, model=model))
-        call = router.prepare(
-            asked.request, context=context, constraints=constraints, stream=asked.stream, budget=self._budget
-        )
-        return call, asked, (context.agent or "").startswith("codex")
+        chat = asked.request if model == asked.request.model else replace(asked.request, model=model)
+        call = router.prepare(chat, context=context, constraints=constraints, stream=asked.stream, budget=self._budget)
+        return call, (context.agent or "").startswith("codex")
 
     def _own_keys(self, router: Router, headers: Mapping[str, str]) -> dict[str, Secret] | None:
         found = {

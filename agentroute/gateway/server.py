@@ -19,7 +19,6 @@ from agentroute.router import Router
 from .app import Gateway
 from .checking import check
 from .connections import bounded
-from .demo import demo_router
 from .settings import GatewaySettings
 
 __all__ = ["demo_serve", "serve"]
@@ -52,6 +51,8 @@ def serve(config: Path | None, given: Mapping[str, Any], ledger: Path, say: Call
 
 def demo_serve(given: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Serves scripted models."""
+    from .demo import demo_router  # Its scripted provider is not loaded for others.
+
     with demo_router() as router:
         _run(Gateway(router, GatewaySettings(**given)), say)
 

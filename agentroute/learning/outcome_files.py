@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from agentroute.errors import ConfigError
-from agentroute.ledger.reading import is_ledger, read_assignments, read_labels
 
-from .outcomes import Outcome, Source, counted
+from .outcomes import Outcome, Source
 
 __all__ = ["read_outcomes"]
 
@@ -31,13 +30,9 @@ def read_outcomes(paths: Iterable[Path], target: str | None = None) -> Iterator[
     """The outcomes of JSONL files, one an object a line: an episode (`episode`, `task`, `conversation_id`), `ok` (true
     or false) or `score` (0 to 1), and if told `role` (or `agent`), `target` (or `model`), `source`, `at`.
 
-    A ledger's file gives the outcomes that were noted there. `target` holds for lines that name none. Raises
-    ConfigError naming file, line and field.
+    `target` holds for lines that name none. Raises ConfigError naming file, line and field.
     """
     for path in paths:
-        if path.is_file() and is_ledger(path):
-            yield from counted(read_assignments(path), read_labels(path)).outcomes
-            continue
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:

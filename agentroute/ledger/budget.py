@@ -34,6 +34,10 @@ LOOK_S: Final = 1.0
 REMEMBERED: Final = timedelta(days=31)
 """How far back the ledger is read at the start, for conversations. What a conversation spent before is forgotten."""
 
+SHARE: Final = 10
+"""A call holds at most this part of what is left (1 / 10), if that is more than its expected cost: otherwise a few that
+may write much, and hardly ever do, would shut out all others. Agents allow 32,000 tokens and write some hundred."""
+
 NEARLY: Final = Decimal("0.8")
 """The share of a limit from which on it is told that the limit is near."""
 
@@ -310,7 +314,6 @@ class Spending:
         self._epoch = 0
         self._sums: OrderedDict[Place, _Sum] = OrderedDict()
         self._day = ""
-        self._began: datetime | None = None
         self.begin_anew()
         renew_in_child(self)
 
@@ -331,10 +334,11 @@ class Spending:
             for sum_ in self._sums.values():
                 sum_.held = _NOTHING
 
-    def follow(self, budget: Budget, ledger: object) -> None:
+    def follow(self, budget: Budget, ledger: object, now: datetime, monotonic: float) -> None:
         """Counts what this budget limits, from now on and as far back as the ledger tells (an SqliteLedger does)."""
         kinds = budget.kinds()
         with self._lock:
+            self._drain()
             new = kinds - self._kinds
             self._kinds |= kinds
             if isinstance(ledger, SpendingLedger) and all(each.ledger.path != ledger.path for each in self._ledgers):
@@ -346,6 +350,7 @@ class Spending:
                 for followed in self._ledgers:
                     followed.mark = None
             self._look_at = None
+            self._look(now, monotonic)
 
     def reserve(
         self,
@@ -355,8 +360,8 @@ class Spending:
         now: datetime,
         monotonic: float,
     ) -> Hold:
-        """Sets aside `most` for a call, or what is left if that is less. Raises BudgetExceeded if not even the
-        `expected` cost is left."""
+        """Sets aside `most` for a call, or a part of what is left if that is less, but no less than the `expected`
+        cost. Raises BudgetExceeded if that is not left. What is expected to cost nothing is always let in."""
         bounds = tuple(bounds)
         with self._lock:
             self._forget(now)
@@ -367,12 +372,12 @@ class Spending:
             found = [(place, limit, self._sum(place)) for place, limit in bounds]
             for place, limit, sum_ in found:
                 left = limit - sum_.spent - sum_.held
-                if expected > left:
+                if expected > max(left, _NOTHING):
                     raise _exceeded(place, limit, sum_, expected, now)
-                amount = min(amount, left)
+                amount = min(amount, max(left / SHARE, expected))
             for place, limit, sum_ in found:
                 sum_.held = add(sum_.held, amount)
-                if not sum_.near_told and add(sum_.spent, expected) >= limit * NEARLY:
+                if not sum_.near_told and expected and add(sum_.spent, expected) >= limit * NEARLY:
                     sum_.near_told = True
                     near.append((place, limit, sum_.spent))
             return Hold(self, self._epoch, bounds, amount, expected, tuple(near))
@@ -416,10 +421,9 @@ class Spending:
             return sum_
         sum_ = self._sums[place] = _Sum()
         if len(self._sums) > self._max_places:
-            for old, each in self._sums.items():
-                if not each.held and old.period == "conversation":
-                    del self._sums[old]
-                    break
+            oldest = next((old for old, each in self._sums.items() if not each.held and old != place), None)
+            if oldest is not None:
+                del self._sums[oldest]
         return sum_
 
     def _forget(self, now: datetime) -> None:
@@ -441,7 +445,7 @@ class Spending:
         current = {"day": today, "month": today[:7]}
         for followed in self._ledgers:
             try:
-                for seen in followed.news(now - REMEMBERED):
+                for seen in followed.news(self._since(now)):
                     if seen.decision_id in self._own:
                         del self._own[seen.decision_id]
                     else:
@@ -456,6 +460,13 @@ class Spending:
                         type(error).__name__,
                         error,
                     )
+
+    def _since(self, now: datetime) -> datetime:
+        """From when on steps count for what is limited."""
+        periods = {period for _, period in self._kinds}
+        if "conversation" in periods:
+            return now - REMEMBERED
+        return _begin_of("month" if "month" in periods else "day", now)
 
     def _count(self, seen: Spent, current: Mapping[str, str]) -> None:
         names = {"all": "", "agent": seen.agent or "", "key": seen.key or ""}
@@ -518,11 +529,14 @@ def _today(now: datetime) -> str:
     return now.astimezone(UTC).isoformat()[:10]
 
 
+def _begin_of(period: str, now: datetime) -> datetime:
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day.replace(day=1) if period == "month" else day
+
+
 def _end_of(period: str, now: datetime) -> datetime | None:
-    now = now.astimezone(UTC)
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if period == "day":
-        return day + timedelta(days=1)
+        return _begin_of("day", now) + timedelta(days=1)
     if period == "month":
-        return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+        return _begin_of("month", _begin_of("month", now) + timedelta(days=32))
     return None

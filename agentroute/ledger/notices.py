@@ -17,6 +17,7 @@ from agentroute.errors import BudgetExceeded, ConfigError
 from agentroute.failover.breaker import Open
 from agentroute.failover.forks import renew_in_child
 from agentroute.figures import usd
+from agentroute.routing.cache_breaks import REMEDIES
 from agentroute.targets import Target
 
 from .budget import Hold
@@ -44,8 +45,8 @@ SURE: Final = 0.5
 class Notice:
     """One thing that somebody should be told: `message` is what happened, `remedy` what to do about it.
 
-    `usd` is the money it is about (None: unknown): the step's cost; for a budget what is spent of it, for a run what it
-    has cost so far. `target` is the one that it is about.
+    `usd` is the money it is about (None: unknown): the step's cost; of a broken cache what it added to that; for a
+    budget what is spent of it, for a run what it has cost so far. `target` is the one that it is about.
     """
 
     kind: NoticeKind
@@ -311,13 +312,12 @@ def _broken_cache(decision: Decision) -> Iterator[_Found]:
     broken = decision.cache_broken
     if broken is None:
         return
-    message = f"the prompt cache of {decision.target!r} broke: {broken}"
-    remedy = "`agentroute doctor` on the ledger says what to change, by money"
-    whose = decision.context.agent or decision.context.conversation_id or ""
-    yield (
-        ("broken_cache", whose, broken.kind),
-        _notice("broken_cache", decision, message, remedy, target=decision.target, usd=broken.cost),
-    )
+    context = decision.context
+    message = f"{decision.target!r} had {broken.tokens:,} tokens of this prompt cached and did not read them: {broken}"
+    remedy = f"{REMEDIES[broken.kind]}; `agentroute doctor` shows each place and what it costs"
+    whose = context.conversation_id or context.role or context.agent or ""
+    notice = _notice("broken_cache", decision, message, remedy, target=decision.target, usd=broken.cost)
+    yield ("broken_cache", whose, broken.kind), notice
 
 
 def _budget(decision: Decision, hold: Hold | None) -> Iterator[_Found]:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from agentroute.decisions import Decision
+from agentroute.decisions import Decision, StepKind
 from agentroute.errors import ConfigError, printable
 
 from .base import Spent
@@ -121,7 +121,7 @@ def read_assignments(path: str | Path) -> Iterator[Assignment]:
     """Which target each step was meant for, oldest first."""
     query = (
         "SELECT id, created_at, conversation_id, json_extract(decision, '$.context.previous_id'), "
-        "COALESCE(role, agent), COALESCE(json_extract(decision, '$.candidates[0].target'), target), cost "
+        "COALESCE(role, agent), COALESCE(json_extract(decision, '$.candidates[0].target'), target), cost, step_kind "
         "FROM decisions ORDER BY created_at, seq"
     )
     for row in _rows(path, query, []):
@@ -219,12 +219,14 @@ def _label(row: Any) -> Label:
 
 
 def _assignment(row: Any) -> Assignment:
-    step, at, conversation_id, previous_id, role, target, cost = row
+    step, at, conversation_id, previous_id, role, target, cost, kind = row
     words = (step, conversation_id, previous_id, role, target)
     if not all(isinstance(word, str | None) for word in words) or step is None or target is None:
         raise TypeError("no text")
     when, spent = datetime.fromisoformat(at), None if cost is None else _money(cost)
-    return Assignment(step, when, conversation_id, previous_id, role, target, spent)
+    return Assignment(
+        step, when, conversation_id, previous_id, role, target, spent, side=kind == StepKind.HOUSEKEEPING.value
+    )
 
 
 def _number(value: Any, kind: type[int] | type[float]) -> Any:

@@ -22,7 +22,23 @@ from .affinity import Kept
 from .caches import minimum, needs_markers
 from .prefix import Prefix
 
-__all__ = ["CacheBreaks", "is_compacted", "noticeable", "paid_again", "with_read"]
+__all__ = ["REMEDIES", "CacheBreaks", "is_compacted", "noticeable", "paid_again", "with_read"]
+
+REMEDIES: Final[Mapping[BreakKind, str]] = {
+    "tools_changed": "offer the same tools at every step; forbid with `tool_choice` instead of leaving out",
+    "tool_order": "sort the tools by name before each call",
+    "system_changed": "keep the system prompt as it is within a conversation; say what is new in the last message",
+    "message_changed": "only append; correct earlier messages by a new one",
+    "history_cut": "cut rarely and much, such as half of the history at once, instead of a little at each step",
+    "effort_toggled": "set the effort once, at the start of a conversation",
+    "tool_choice_toggled": "leave `tool_choice` as it is within a conversation",
+    "expired": "ask for a longer lifetime, if the provider sells one",
+    "unexplained": (
+        "look at what is not seen here: a time of day in the system prompt, a changed setting, another deployment or "
+        "key between two calls"
+    ),
+}
+"""What to do about each kind."""
 
 _NOISE: Final = 256
 _NOISE_SHARE: Final = 0.05

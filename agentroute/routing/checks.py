@@ -32,6 +32,9 @@ Check: TypeAlias = (
     Callable[[Any], Any] | Mapping[str, Any] | re.Pattern[str] | Sequence[str] | str | int | Literal[True]
 )
 
+_LONGEST_NAME = 256
+"""Characters of a name that an outcome keeps."""
+
 _LINES = 12
 """Lines at either end of a result in which an exit code may stand."""
 
@@ -43,6 +46,9 @@ class Verdict:
     name: str
     ok: bool
     person: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name[:_LONGEST_NAME])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +106,20 @@ class Checks:
                 self.guardrails = True
             else:
                 raise ConfigError(
-                    f"checks: {key!r} is no place for a check; use 'tool:NAME', 'role:NAME', 'tests', 'structured' "
-                    f""
+                    f"checks: {key!r} is no place for a check; use 'tool:NAME', 'role:NAME', 'tests', 'structured', "
                     f"'person' or 'guardrails' (True)"
                 )
 
-    def results(self, request: ChatRequest, known: Before | None) -> Iterator[Verdict]:
-        """What the checks say of the results that came since the model last spoke."""
+    def results(self, request: ChatRequest, before: Before | None) -> tuple[Verdict, ...]:
+        """What the checks say of the results that came since the model last spoke: of several calls of one tool, that
+        it passes if all do."""
+        found: dict[str, Verdict] = {}
+        for each in self._results(request, before):
+            held = found.get(each.name)
+            found[each.name] = each if held is None or held.ok else held
+        return tuple(found.values())
+
+    def _results(self, request: ChatRequest, before: Before | None) -> Iterator[Verdict]:
         calls: dict[str, ToolCall] = {}
         results: list[ToolResult] = []
         for message in reversed(request.messages):
@@ -114,8 +127,8 @@ class Checks:
                 calls = {call.id: call for call in message.tool_calls}
                 break
             results += message.tool_results[::-1]
-        if self.reviewed and known is not None:
-            yield from _by_person(calls, results, known, self.reviewed)
+        if self.reviewed and before is not None:
+            yield from _by_person(calls, results, before, self.reviewed)
         if not (self.tools or self.tests is not None):
             return
         for result in reversed(results):
@@ -200,8 +213,7 @@ def _of_answer(key: str, check: Check) -> Callable[[str, Mapping[str, Any]], boo
         return lambda text, _: fits(_parsed(text))
     if check is True:
         _schema(key, {})
-
-        return lambda text, schema: _schema(key, schema)(_parsed(text))
+        return lambda text, schema: _validator(schema)(_parsed(text))
     if callable(check):
         function = check
 
@@ -226,26 +238,35 @@ def _parsed(text: str) -> Any:
 
 
 def _schema(key: str, schema: Mapping[str, Any]) -> Callable[[Any], bool]:
+    """Raises ConfigError if it is no schema, or nothing here can read one."""
     try:
         from jsonschema import exceptions, validators  # type: ignore[import-untyped]
     except ImportError:
         raise ConfigError(
             f"checks: {key!r} needs the extra `checks` for JSON schemas: pip install agentroute-llm[checks]"
         ) from None
-    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
     try:
-        kind.check_schema(schema)
+        validators.validator_for(schema, default=validators.Draft202012Validator).check_schema(schema)
     except exceptions.SchemaError as error:
         raise ConfigError(f"checks: {key!r} is no JSON schema ({error.message})") from None
-    validator = kind(schema)
-    return lambda value: value is not _NO_JSON and validator.is_valid(value)
+    return _validator(schema)
+
+
+def _validator(schema: Mapping[str, Any]) -> Callable[[Any], bool]:
+    """Looks nothing up: a schema that refers to an address cannot be held against anything, and raises."""
+    from jsonschema import validators
+    from referencing import Registry
+
+    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
+    validator = kind(schema, registry=Registry())
+    return lambda value: value is not _NO_JSON and bool(validator.is_valid(value))
 
 
 def _ended_with(text: str, wanted: int) -> bool | None:
     """None if no exit code is told: that is no verdict."""
     value = _parsed(text) if text[:1] == "{" else None
     if isinstance(value, Mapping):
-        for key in ("exit_code", "exitCode", "returncode", "return_code", "code", "status"):
+        for key in ("exit_code", "exitCode", "returncode", "return_code"):
             if isinstance(value.get(key), int) and not isinstance(value.get(key), bool):
                 return bool(value[key] == wanted)
     lines = text.splitlines()
@@ -266,11 +287,11 @@ user doesn't want to proceed with this tool use"), and others like them."""
 
 
 def _by_person(
-    calls: Mapping[str, ToolCall], results: list[ToolResult], known: Before, reviewed: frozenset[str]
+    calls: Mapping[str, ToolCall], results: list[ToolResult], before: Before, reviewed: frozenset[str]
 ) -> Iterator[Verdict]:
     """Approved as the model wrote it is right; edited or rejected is not."""
     said = {result.tool_call_id: result.text for result in results}
-    for call_id, name, made in known.calls:
+    for call_id, name, made in before.calls:
         call = calls.get(call_id)
         if name in reviewed and call is not None:
             approved = _canonical(call) == made and not _REFUSED.match(said.get(call_id, ""))

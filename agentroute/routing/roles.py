@@ -34,6 +34,11 @@ _SESSIONS = (
 _AGENTS = ("x-agentroute-agent", "x-claude-code-agent-name", "x-agent-name", "x-openai-subagent")
 _AGENT_IDS = ("x-claude-code-agent-id", "x-agent-id")
 _PARENTS = ("x-agentroute-parent-id", "x-claude-code-parent-agent-id", "x-parent-session-id", "x-parent-agent-id")
+_TELLING = frozenset(
+    (*_SESSIONS, *_AGENTS, *_AGENT_IDS, *_PARENTS, "x-agentroute-node", "x-agentroute-role", "x-codex-turn-metadata")
+)
+"""The headers that say more than which client asks: most requests have none of them."""
+
 _CLIENTS = (
     ("claude-cli/", "claude-code"),
     ("codex", "codex"),
@@ -64,9 +69,11 @@ def context_of(headers: Mapping[str, str], metadata: Mapping[str, Any] | None = 
     's1'
     """
     sent = {name.lower(): value for name, value in headers.items() if isinstance(value, str) and value.strip()}
+    client = _client(sent.get("user-agent", ""), sent.get("originator", ""))
+    if not metadata and _TELLING.isdisjoint(sent):
+        return StepContext(agent=client)
     told = _known(sent.get("x-codex-turn-metadata")) | _known(metadata)
     session = _first(sent, _SESSIONS) or _word(told, "session_id", "conversation_id", "thread_id")
-    client = _client(sent.get("user-agent", ""), sent.get("originator", ""))
     name = _first(sent, _AGENTS) or _word(told, "agent_name", "agent")
     sub_id = _first(sent, _AGENT_IDS)
     parent = _first(sent, _PARENTS) or _word(told, "parent_id", "parent_thread_id", "parent_agent_id")

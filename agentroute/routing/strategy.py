@@ -27,7 +27,7 @@ class Row:
 
     floor: float = 0.8
     stakes: float = 0.05
-    harm: float = 0.2
+    harm: float = 0.3
     lost: float = 3.0
     min_tier: Tier | None = None
     max_tier: Tier | None = None

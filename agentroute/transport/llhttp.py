@@ -36,6 +36,7 @@ class LlhttpConnection:
         self._parser = httptools.HttpResponseParser(self)
         self._keeps = True
         self._surplus = False
+        self._cut = False
         self._begin()
 
     def _begin(self) -> None:
@@ -43,6 +44,7 @@ class LlhttpConnection:
         self.headers: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._head_bytes = 0
+        self._field_bytes = 0
         self._head_whole = False
         self._whole = False
         self._problem: Exception | None = None
@@ -55,7 +57,8 @@ class LlhttpConnection:
             try:
                 await self._socket.write(written(request), watch)
             except httpcore2.WriteError:
-                pass  # The server may have said why.
+                # The server may have said why. What it did not read of this request would stand before the next one.
+                self._cut = True
             while not self._head_whole:
                 await self._read(watch)
         except BaseException:
@@ -90,8 +93,8 @@ class LlhttpConnection:
                 self._problem = httpcore2.RemoteProtocolError(str(error))
         if not self._head_whole:
             self._head_bytes += len(data)
-        if self._head_bytes > _MAX_HEAD:
-            self._problem = httpcore2.RemoteProtocolError("the head of the answer is too large")
+        if self._head_bytes > _MAX_HEAD or self._field_bytes > _MAX_HEAD:
+            raise httpcore2.RemoteProtocolError("the head of the answer is too large")
         if self._problem is not None and not self._pieces:
             raise self._problem
 
@@ -105,8 +108,9 @@ class LlhttpConnection:
         self._whole = True
 
     def is_idle(self) -> bool:
-        """Whether the answer was read to its end, nothing came behind it, and the server keeps the connection."""
-        return self._whole and self._keeps and not self._surplus
+        """Whether request and answer were written and read to their ends, nothing came behind, and the server keeps the
+        connection."""
+        return self._whole and self._keeps and not self._surplus and not self._cut
 
     # -- what the parser tells ---------------------------------------------------------------------------------------
 
@@ -115,7 +119,7 @@ class LlhttpConnection:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_whole:
-            self._head_bytes += len(name) + len(value)
+            self._field_bytes += len(name) + len(value)
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:

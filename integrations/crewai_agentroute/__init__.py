@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from agentroute.native.targets import NativeTarget
 
+from .context import conversation_of
 from .converter import RoutedConverter
 from .crews import route_crew
 from .events import RoutedNoticeEvent, RoutedStepEvent, decision_of
@@ -29,6 +30,7 @@ __all__ = [
     "RoutedLLM",
     "RoutedNoticeEvent",
     "RoutedStepEvent",
+    "conversation_of",
     "decision_of",
     "native",
     "route_crew",

@@ -45,10 +45,10 @@ class _Answers:
         self._lock = threading.Lock()
 
     def note(self, router: Router, decision: Decision) -> None:
-        task = decision.context.conversation_id
-        if task is None:
+        conversation = decision.context.conversation_id
+        if conversation is None:
             return
-        key = task, decision.context.role
+        key = conversation.partition("@")[0], decision.context.role
         with self._lock:
             self._known.setdefault(key, deque(maxlen=_LATE)).append(
                 _Answer(datetime.now(UTC), weakref.ref(router), decision.id)

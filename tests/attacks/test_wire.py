@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
@@ -184,3 +185,34 @@ def test_an_answer_to_a_request_that_is_never_read_is_heard(
                 found = type(error)
         done.set()
     assert found == (ContextTooLong if said is TOO_LONG else "hello world")
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("said", [TOO_LONG, plain(COMPLETION)], ids=["413", "200"])
+def test_a_connection_with_half_a_request_on_it_carries_no_other(mode: str, said: bytes) -> None:
+    """The server answers early, keeps the connection and reads no more: a second request on it would wait for ever."""
+    with never_reading(said, None) as (url, done):
+        target = Target(name="a", provider="acme", model="m", tier="mid", base_url=url, api_key="sk-test-0123456789")
+        with Router([target], deadline_s=8) as router:
+
+            async def both() -> list[Any]:
+                found: list[Any] = []
+                for _ in range(2):
+                    try:
+                        found.append((await router.acomplete(LONG)).text)
+                    except AgentRouteError as error:
+                        found.append(type(error))
+                await router.aclose()
+                return found
+
+            if mode == "async":
+                found = asyncio.run(both())
+            else:
+                found = []
+                for _ in range(2):
+                    try:
+                        found.append(router.complete(LONG).text)
+                    except AgentRouteError as error:
+                        found.append(type(error))
+        done.set()
+    assert found == [ContextTooLong if said is TOO_LONG else "hello world"] * 2

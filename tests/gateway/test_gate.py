@@ -53,6 +53,8 @@ ROUTES = [
     ("POST", "/v1/responses"),
     ("GET", "/v1/responses"),
     ("POST", "/v1beta/models/auto:generateContent"),
+    ("POST", "/v1/models/auto:generateContent"),
+    ("POST", "/v1alpha/models/auto:generateContent"),
     ("POST", "/models/auto:streamGenerateContent"),
     ("POST", "/v1beta/models/auto:countTokens"),
     ("GET", "/v1/models"),
@@ -257,14 +259,15 @@ ANSWER = ScriptedReply("hello", usage=Usage(10, 115))
 """What is expected of "hello", too."""
 
 
-async def test_two_hundred_at_once_against_a_budget_for_ten(opened: Any) -> None:
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_two_hundred_at_once_against_a_budget_for_ten(opened: Any, stream: bool) -> None:
     door = Client("openai_chat")
     with ScriptedProvider(ANSWER, fault=Fault.slow(0.2)) as provider:
         poor = replace(CLIENT, budget=Limit(day=COST * Decimal("10.5")))
         targets = [provider.target(model="m", tier="mid", price=PRICE)]
         client = await opened(targets, GatewaySettings(keys=(poor,)))
-        calls = [client.post(door.path(), json=door.body(), headers=SENT[door.dialect]) for _ in range(200)]
-        answers = await asyncio.gather(*calls)
+        sent = {"json": door.body(stream=stream), "headers": SENT[door.dialect]}
+        answers = await asyncio.gather(*(client.post(door.path(), **sent) for _ in range(200)))
         last = await client.post(door.path(), json=door.body(), headers=SENT[door.dialect])
     served = [answer for answer in answers if answer.status_code == 200]
     assert len(served) == len(provider.requests) == 10

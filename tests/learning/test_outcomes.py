@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from agentroute import ChatRequest
-from agentroute.learning.outcome_files import read_outcomes
 from agentroute.learning.outcomes import (
     Outcome,
     counted,
@@ -26,10 +25,9 @@ from agentroute.learning.outcomes import (
     sensitivities,
     within,
 )
-from agentroute.ledger import Assignment, Label, SqliteLedger
+from agentroute.ledger import Assignment, Label
 from agentroute.replay.records import RecordedCall, Trace
 from agentroute.replay.traces import Traces
-from tests.ledger.test_sqlite import DONE
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -54,6 +52,15 @@ def test_an_escalated_run_counts_for_the_target_it_began_on() -> None:
     outcome = one(steps, [label()])
     assert (outcome.target, outcome.ok, outcome.decision_id, outcome.episode) == ("small", True, "d1", "c")
     assert counted(steps, [label()]).costs[outcome] == Decimal("0.04")
+
+
+def test_a_side_call_assigns_nothing() -> None:
+    """A client's title or probe goes to the cheapest target before the work begins."""
+    steps = [step(1, "small", side=True), step(2, "strong"), step(3, "small", side=True), step(4, "small")]
+    outcome = one(steps, [label()])
+    assert (outcome.target, outcome.decision_id) == ("strong", "d2")
+    assert counted(steps, [label()]).costs[outcome] == Decimal("0.04")
+    assert one(steps[:1], [label()]).target == "small", "unless there is nothing else"
 
 
 @pytest.mark.parametrize("n_labels", [1, 2, 7])
@@ -109,6 +116,14 @@ def test_of_one_check_the_latest_holds_and_all_checks_must_pass() -> None:
     assert one(steps, [failed, passed, other, label(1)]).ok is True, "what is said of the whole conversation holds"
 
 
+def test_what_is_said_of_the_whole_holds_before_a_person_s_word_on_one_call() -> None:
+    rejected = label(decision_id="d1", ok=False, source="person", name="person:send")
+    assert one([step(1)], [rejected]).ok is False
+    for order in permutations([rejected, label(ok=True, source="check")]):
+        outcome = one([step(1)], list(order))
+        assert (outcome.ok, outcome.source) == (True, "check")
+
+
 def test_a_judge_is_shown_and_certifies_nothing() -> None:
     found = counted([step(1)], [label(source="judge", ok=True)])
     assert found.outcomes == ()
@@ -157,6 +172,17 @@ def test_checks_are_measured_against_persons_only() -> None:
     found = counted(steps, [each for n, (person, check) in enumerate(runs) for each in run(n, person, check)])
     (row,) = sensitivities(found)
     assert (row.failed, row.noticed, row.succeeded, row.alarmed) == (3, 2, 2, 1)
+
+
+def test_where_no_check_has_spoken_none_is_measured() -> None:
+    steps = [step(n, conversation_id=f"c{n}") for n in range(3)]
+    found = counted(steps, [label(conversation_id=f"c{n}", ok=n > 0, source="person") for n in range(3)])
+    assert sensitivities(found) == []
+    assert sensitivities(counted(steps, [label(conversation_id="c1", score=0.5, ok=None), *_person(steps)])) == []
+
+
+def _person(steps: list[Assignment]) -> list[Label]:
+    return [label(conversation_id=each.conversation_id, ok=False, source="person") for each in steps]
 
 
 def test_a_failure_that_was_repaired_is_noticed_all_the_same() -> None:
@@ -236,13 +262,3 @@ def test_langfuse_scores_become_outcomes(tmp_path: Path) -> None:
     read = [item for _, _, item in Traces([path]) if isinstance(item, Trace)]
     (outcome,) = from_traces(read, "thumb", source="person")
     assert (outcome.target, outcome.ok, outcome.source) == ("gpt-6-luna", True, "person")
-
-
-def test_calibrate_reads_a_ledger(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with SqliteLedger(path) as ledger:
-        ledger.append(DONE)
-        ledger.append_label(Label(NOON, decision_id=DONE.id, ok=True, source="person"))
-        ledger.append_label(Label(NOON, decision_id=DONE.id, ok=False, source="judge"))
-    (outcome,) = read_outcomes([path])
-    assert (outcome.target, outcome.ok, outcome.source) == ("small", True, "person")

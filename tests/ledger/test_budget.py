@@ -328,18 +328,38 @@ def test_what_is_in_flight_may_cost_more_than_expected_and_nobody_else_is_let_in
 
 
 def test_what_the_caller_allows_is_set_aside(provider: ScriptedProvider) -> None:
-    router = router_of(provider, {"day": COST * 10})
+    router = router_of(provider, {"day": 1})
     asked = ChatRequest.of({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 500})
     with router.stream(asked) as stream:
         next(iter(stream))
         assert router.spending.spent(DAY) == (0, 0, Decimal("0.05"))
-    with router.stream(replace(asked, sampling=replace(asked.sampling, max_output_tokens=100_000))) as stream:
+    wide = replace(asked, sampling=replace(asked.sampling, max_output_tokens=100_000))
+    with router.stream(wide) as stream:
         next(iter(stream))
-        assert router.spending.spent(DAY)[2] == COST * 10 - router.spending.spent(DAY)[0]
-        with pytest.raises(BudgetExceeded, match="set aside for calls in flight") as refused:
-            router.complete("hello")
-        assert refused.value.passing
-    router.complete("hello")
+        assert router.spending.spent(DAY) == (COST, COST, (1 - COST) / 10)
+
+
+def test_a_call_that_may_write_much_does_not_shut_out_the_others() -> None:
+    spending = Spending()
+    five = [(DAY, Decimal(5))]
+    held = [spending.reserve(five, Decimal("0.03"), Decimal("0.8"), NOW, 0.0) for _ in range(20)]
+    assert spending.spent(DAY)[2] <= 5
+    with pytest.raises(BudgetExceeded) as refused:
+        held += [spending.reserve(five, Decimal("0.03"), Decimal("0.8"), NOW, 0.0) for _ in range(200)]
+    assert refused.value.passing
+    assert "set aside for calls in flight" in str(refused.value)
+    assert "wait until one of those has ended" in str(refused.value)
+
+
+def test_free_calls_pass_where_all_is_spent() -> None:
+    spending = Spending()
+    spending.reserve([(DAY, COST)], COST, COST, NOW, 0.0).settle(
+        replace(DECISION, outcome="ok", cost=COST * 2, attempts=(_ATTEMPT,))
+    )
+    free = Decimal(0)
+    spending.reserve([(DAY, COST)], free, free, NOW, 0.0)
+    with pytest.raises(BudgetExceeded):
+        spending.reserve([(DAY, COST)], Decimal("0.0001"), free, NOW, 0.0)
 
 
 # -- what counts -------------------------------------------------------------------------------------------------------
@@ -517,6 +537,29 @@ def test_routers_that_share_a_file_see_each_other(provider: ScriptedProvider, tm
             with pytest.raises(BudgetExceeded):
                 router.complete("hello")
             assert router.spending.spent(DAY) == (COST * 3, 0, 0)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_another_kind_of_limit_reads_the_ledger_again_and_counts_nothing_twice(
+    provider: ScriptedProvider, tmp_path: Path, interrupted: bool
+) -> None:
+    month = Place("all", "", "month", "2026-11")
+    with router_of(provider, 1, ledger=tmp_path / "l.db") as router:
+        assert isinstance(router.ledger, SqliteLedger)
+        router.complete("hello")
+        with router.stream("hello") as stream:
+            list(stream)
+            in_flight = router.spending.reserve([(DAY, Decimal(1))], COST, COST, NOW, 0.0)
+        if interrupted:  # it ends while another thread is inside, and is in the file before that is noticed
+            done = replace(DECISION, id="x", created_at=NOW, outcome="ok", cost=COST, attempts=(_ATTEMPT,))
+            with router.spending._lock:
+                in_flight.settle(done)
+            router.ledger.append(done)
+        router.ledger.flush()
+        router.keep(Budget(month=1))
+        spent, held = (COST * 3, 0) if interrupted else (COST * 2, COST)
+        assert router.spending.spent(DAY) == (spent, 0, held)
+        assert router.spending.spent(month)[0] == spent
 
 
 def test_a_router_that_shares_what_was_spent(provider: ScriptedProvider) -> None:

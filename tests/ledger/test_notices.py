@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -176,6 +176,21 @@ def test_a_broken_cache_is_told_of_once_an_hour_for_each_agent_and_kind(told: To
     one("writer", "message_changed", 62.0)
     one("coder", "message_changed", 3600.0)
     assert told.kinds == ["broken_cache"] * 4
+
+
+@pytest.mark.parametrize("kind", get_args(BreakKind))
+def test_a_broken_cache(told: Told, kind: BreakKind) -> None:
+    notices = Notices(told)
+    broken = CacheBreak(kind, 3, 9_000, Decimal("0.04"))
+    context = StepContext(conversation_id="c")
+    for seconds in (0.0, 10.0, 3700.0):
+        notices.of(replace(OK, cache_broken=broken, context=context), seconds)
+    notices.of(replace(OK, cache_broken=broken, context=StepContext(conversation_id="d")), 3700.0)
+    assert told.kinds == ["broken_cache"] * 3
+    assert told[0].usd == Decimal("0.04")
+    assert told[0].message.startswith("'small' had 9,000 tokens of this prompt cached and did not read them: ")
+    assert str(broken) in told[0].message
+    assert "agentroute doctor" in told[0].remedy
 
 
 def test_usage_that_nobody_counted_is_told_of(told: Told) -> None:

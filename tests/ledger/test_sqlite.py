@@ -160,6 +160,20 @@ def test_a_decision_that_cannot_be_stored_is_counted_in_a_gap(path: Path, caplog
     assert "cannot be stored" in caplog.text
 
 
+@pytest.mark.parametrize("bad", [{0}, {31, 32}, {5, 40, 69}, set(range(40)), set()])
+def test_one_that_cannot_be_stored_keeps_no_other_out(path: Path, bad: set[int]) -> None:
+    """Decisions are written many to a statement."""
+    all_of_them = [made(number) for number in range(70)]
+    with SqliteLedger(path) as ledger:
+        for number, decision in enumerate(all_of_them):
+            agent = "half \ud83d" if number in bad else None
+            ledger.append(replace(decision, context=StepContext(agent=agent)))
+        assert [decision.id for decision in ledger.decisions] == [f"d{n}" for n in range(70) if n not in bad]
+        assert sum(gap.totals.steps for gap in ledger.gaps) == len(bad)
+        assert ledger.totals == sum(map(Totals.of, all_of_them), Totals())
+        assert ledger.failures == 0
+
+
 MONEY = st.none() | (st.integers(0, 10**15) | st.integers(10**30, 10**33)).map(lambda n: Decimal(f"{n}e-15"))
 """Wider than the 28 digits that decimals keep by default."""
 
@@ -309,7 +323,7 @@ def test_a_file_of_the_second_version_keeps_its_decisions_and_counts_in_budgets(
     with SqliteLedger(path) as ledger:
         assert list(ledger.decisions) == [replace(DONE, propensity=None)]
         spending = Spending()
-        spending.follow(Budget(day=5), ledger)
+        spending.follow(Budget(day=5), ledger, DONE.created_at, 0.0)
         day = Place("all", "", "day", f"{DONE.created_at:%Y-%m-%d}")
         hold = spending.reserve([(day, Decimal(5))], Decimal(0), Decimal(0), DONE.created_at, 0.0)
         assert spending.spent(day) == (DONE.cost, 0, 0)

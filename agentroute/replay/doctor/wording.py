@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentroute.figures import count
+from agentroute.routing.cache_breaks import REMEDIES
 
 if TYPE_CHECKING:
     from .findings import DoctorReport, Finding, Kind
@@ -48,31 +49,20 @@ _CHANGES: dict[Kind, str] = {
 }
 
 _REMEDIES: dict[Kind, str] = {
-    "volatile_text": "Put what changes into the last message, or leave it out: a tool can tell the time.",
-    "system_changed": "Keep the system prompt as it is within a conversation; say what is new in the last message.",
-    "tools_changed": "Offer the same tools at every step; forbid with `tool_choice` instead of leaving out.",
-    "tool_schema_changed": "Make descriptions and schemas once, and keep state and times out of them.",
-    "tool_order": "Sort the tools by name before each call.",
-    "message_changed": "Only append; correct earlier messages by a new one.",
-    "history_cut": "Cut rarely and much, such as half of the history at once, instead of a little at each step.",
-    "effort_toggled": "Set the effort once, at the start of a conversation.",
-    "tool_choice_toggled": "Leave `tool_choice` as it is within a conversation.",
-    "expired": "Ask for a longer lifetime, if the provider sells one.",
-    "unexplained": (
-        "Look at what the log does not hold: a time of day in the system prompt, a changed setting, another "
-        "deployment or key between two calls."
-    ),
+    **{kind: REMEDIES[kind] for kind in REMEDIES},
+    "volatile_text": "put what changes into the last message, or leave it out: a tool can tell the time",
+    "tool_schema_changed": "make descriptions and schemas once, and keep state and times out of them",
     "no_markers": (
-        "Mark tools and system, and the last message, with `cache_control` (agentroute does it by itself), or ask for "
-        "automatic caching."
+        "mark tools and system, and the last message, with `cache_control` (agentroute does it by itself), or ask for "
+        "automatic caching"
     ),
-    "unmarked_end": "Set `cache_control` on the last message too, and where the last request ended.",
-    "useless_markers": "Leave the markers off calls that nothing follows: a write costs more than plain input.",
-    "short_lifetime": 'Ask for `ttl: "1h"` (in agentroute: cache_ttl_s = 3600 on the target).',
-    "long_lifetime": 'Leave out `ttl: "1h"`: five minutes are enough here, and written cheaper.',
-    "model_switch": "Change models where a conversation begins, or stay.",
-    "long_prompts": "Compact earlier, or keep large results out of the history; a summary loses facts, so try it out.",
-    "dominated_model": "A tier is no outcome: try {by} on some of this agent's work before you move it.",
+    "unmarked_end": "set `cache_control` on the last message too, and where the last request ended",
+    "useless_markers": "leave the markers off calls that nothing follows: a write costs more than plain input",
+    "short_lifetime": 'ask for `ttl: "1h"` (in agentroute: cache_ttl_s = 3600 on the target)',
+    "long_lifetime": 'leave out `ttl: "1h"`: five minutes are enough here, and written cheaper',
+    "model_switch": "change models where a conversation begins, or stay",
+    "long_prompts": "compact earlier, or keep large results out of the history; a summary loses facts, so try it out",
+    "dominated_model": "a tier is no outcome: try {by} on some of this agent's work before you move it",
 }
 
 
@@ -93,7 +83,8 @@ def change(found: Finding) -> str:
 
 def remedy(found: Finding) -> str:
     """What to do."""
-    return _REMEDIES[found.kind].format(by=found.by)
+    text = _REMEDIES[found.kind].format(by=found.by)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _span(seconds: float) -> str:
