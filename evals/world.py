@@ -352,6 +352,22 @@ def run_trial(
             )
 
 
+def by_steps(name: str, seed: int, tasks: int) -> float:
+    """What is kept if the promise is made of steps: the cheapest target that is *truly* right at 97 % of the strongest
+    one's rate, step by step on prefixes without a fault."""
+    import judge
+    from tasks import STRONG
+    from world import World
+
+    world = World(name, seed)
+    policy = judge.Truth(world, 40).greedy(KEPT)
+    fresh = list(world.tasks(tasks, judge.JUDGE_START))
+    chosen, strong = (
+        sum(world.run(task, judge.router_of(each)).p_ok for task in fresh) for each in (policy, judge.constant(STRONG))
+    )
+    return chosen / strong
+
+
 def table(path: Path) -> str:
     """What rows add up to, by regime: seeds, those that keep the promise, the least kept; saved, of the bill on the
     strongest; what the best policy saves, and our share of it; USD for asking targets beside the runs, and the bill of
@@ -417,6 +433,7 @@ def main() -> None:
     parser.add_argument("--certify", type=int, default=CERTIFY)
     parser.add_argument("--judged", type=int, default=JUDGED)
     parser.add_argument("--no-best", action="store_true")
+    parser.add_argument("--steps", action="store_true", help="only: what a promise made of steps keeps")
     parser.add_argument("--drift", action="store_true", help="also: when does a drift void the certificate")
     parser.add_argument("--routed", type=int, default=0, help="also: tasks through a Router with the policy file")
     parser.add_argument("--workers", type=int, default=1)
@@ -430,6 +447,12 @@ def main() -> None:
     from regimes import REGIMES
 
     names = arguments.regimes.split(",") if arguments.regimes else list(REGIMES)
+    if arguments.steps:
+        for name in names:
+            kept = [by_steps(name, arguments.start + seed, 600) for seed in range(arguments.seeds)]
+            held = sum(each >= KEPT for each in kept)
+            print(f"{name:<18} by steps: keeps 97 % in {held} of {len(kept)} seeds, least {min(kept):.2f}")
+        return
     options = {**vars(arguments), "best": not arguments.no_best}
     del options["rows"], options["table"]
     jobs = [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from rich.text import Text
 from agentroute.errors import ConfigError
 from agentroute.figures import count
 from agentroute.learning.bounds import needed
-from agentroute.learning.calibrate import KEPT, LASTS, Policy, from_outcomes, with_more
+from agentroute.learning.calibrate import KEPT, LASTS, Policy, from_outcomes, savings, with_more
 from agentroute.learning.outcome_files import read_outcomes
 from agentroute.learning.outcomes import Outcome, counted
 from agentroute.learning.policy_file import differences, written
@@ -76,7 +78,7 @@ def command(
     router = Router(**pool_options(config))
     best = router.pool[strongest].name if strongest is not None else router.baseline.name
     today = datetime.now(UTC).date()
-    outcomes = _outcomes(files or [], ledger, target)
+    outcomes, costs = _outcomes(files or [], ledger, target)
     if not outcomes and shadow is None:
         raise ConfigError("there are no outcomes; name JSON lines of them, --ledger, or --shadow")
     known = {each.name for each in router.pool}
@@ -110,17 +112,25 @@ def command(
     if as_json:
         typer.echo(json.dumps(_data(policy, changes), indent=2, ensure_ascii=False))
     else:
-        show(policy, changes, kept, confidence, today)
+        show(policy, changes, kept, confidence)
+        for profile, saved, low, high in savings(policy, costs):
+            typer.echo(
+                f"  a run of {profile.role} on {profile.target} is expected to save ${saved:.4f} "
+                f"(${low:.4f} to ${high:.4f}, 95 % by runs)"
+            )
     if out is not None:
         save(out, written(policy))
         typer.echo(f"wrote {out}", err=True)
 
 
-def _outcomes(files: list[Path], ledger: Path | None, target: str | None) -> list[Outcome]:
+def _outcomes(
+    files: list[Path], ledger: Path | None, target: str | None
+) -> tuple[list[Outcome], Mapping[Outcome, Decimal | None]]:
     found = list(read_outcomes(files, target))
-    if ledger is not None:
-        found += counted(read_assignments(_existing(ledger)), read_labels(ledger)).outcomes
-    return found
+    if ledger is None:
+        return found, {}
+    told = counted(read_assignments(_existing(ledger)), read_labels(ledger))
+    return [*found, *told.outcomes], told.costs
 
 
 def _existing(path: Path) -> Path:
@@ -136,7 +146,7 @@ def save(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def show(policy: Policy, changes: list[str], kept: float, confidence: float, today: date) -> None:
+def show(policy: Policy, changes: list[str], kept: float, confidence: float) -> None:
     """The promise, the bounds it stands on, what was refused and what changes."""
     console = stdout(soft_wrap=True)
     console.print(Text(policy.promise or "no promise can be made of these outcomes", style="bold"))

@@ -256,7 +256,7 @@ class Shadow:
         with ThreadPoolExecutor(max(self.parallel, 1)) as workers:
             try:
                 for done, word in enumerate(workers.map(lambda job: self._one(*job), jobs), 1):
-                    if word == "over the limit":
+                    if word in ("over the limit", "failed"):
                         left.append(jobs[done - 1])
                     else:
                         counts[word] += 1
@@ -265,7 +265,7 @@ class Shadow:
             except BaseException:
                 workers.shutdown(wait=False, cancel_futures=True)
                 raise
-        # What calls under way had reserved is free again.
+        # What calls under way had reserved is free again, and a server that was busy may answer now.
         for job in left:
             counts[self._one(*job)] += 1
         return counts

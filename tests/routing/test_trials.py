@@ -45,6 +45,10 @@ def test_each_run_stays_with_what_it_was_drawn_for() -> None:
     assert drawn == [decided(other, f"run-{n}").target for n in range(300)]
     assert drawn == ["cheap" if draw("s", "triage", f"run-{n}") < 0.3 else "strong" for n in range(300)]
     assert 60 < drawn.count("cheap") < 120
+    for n in range(20):
+        decision = decided(one, f"run-{n}")
+        assert decision.explored is (drawn[n] == "cheap")
+        assert decision.propensity == (0.3 if decision.explored else 0.7)
     said = " ".join(decided(one, "run-1").reasons)
     assert "trial of role 'triage'" in said
     assert "with a chance of" in said
