@@ -293,7 +293,7 @@ def _circuits(decision: Decision, opened: Mapping[str, Open]) -> Iterator[_Found
 
 def _unknown_price(decision: Decision) -> Iterator[_Found]:
     problem = decision.cost_problem
-    if problem is None:
+    if problem is None or decision.outcome != "ok":  # nobody counts what was given up
         return
     message = f"what {decision.target!r} costs is unknown: {problem}"
     known = any(c.target == decision.target and c.expected_cost is not None for c in decision.candidates)

@@ -7,8 +7,8 @@ which uvicorn stands: the extra `gateway` brings it, since a gateway's streams c
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Self
 
 import httpcore2
 import httptools
@@ -66,17 +66,16 @@ class LlhttpConnection:
             raise
         return LlhttpAnswer(self, watch)
 
-    async def body(self, watch: Watch) -> AsyncIterator[bytes]:
-        """All that came between two waits is one piece. What came before something wrong is good."""
-        while True:
-            if self._pieces:
-                piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-                self._pieces.clear()
-                yield piece
-            elif self._whole:
-                return
-            else:
-                await self._read(watch)
+    async def piece(self, watch: Watch) -> bytes:
+        """The next piece of the body, empty at its end. All that came between two waits is one piece. What came before
+        something wrong is good."""
+        while not self._pieces:
+            if self._whole:
+                return b""
+            await self._read(watch)
+        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        return piece
 
     async def _read(self, watch: Watch) -> None:
         if self._problem is not None:
@@ -141,6 +140,25 @@ class LlhttpConnection:
         self._whole = self._head_whole
 
 
+class _Body:
+    """The pieces of a body. No generator: one that is not read to its end would be left to the collector."""
+
+    __slots__ = ("_connection", "_watch")
+
+    def __init__(self, connection: LlhttpConnection, watch: Watch) -> None:
+        self._connection = connection
+        self._watch = watch
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._connection.piece(self._watch)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+
 class LlhttpAnswer:
     """The head of an answer; the body is `stream`."""
 
@@ -149,7 +167,7 @@ class LlhttpAnswer:
     def __init__(self, connection: LlhttpConnection, watch: Watch) -> None:
         self.status = connection.status
         self.headers = connection.headers
-        self.stream = connection.body(watch)
+        self.stream = _Body(connection, watch)
 
     async def aclose(self) -> None:
         """There is nothing to wait for: whether the connection can be kept is asked of it."""

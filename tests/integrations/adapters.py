@@ -72,8 +72,8 @@ class Watched(Router):
 def router(provider: ScriptedProvider) -> Watched:
     """The one policy of all examples, on a scripted provider."""
     targets = [provider.target(name=name, model=model) for name, model in MODELS.items()]
-    # A failure costs a cent here, so that both targets serve these short prompts.
-    made = Watched.from_config(POLICY, targets=targets, roles={ROLE: {"stakes": 0.01}})
+    # A failure costs little here, so that both targets serve these short prompts.
+    made = Watched.from_config(POLICY, targets=targets, roles={ROLE: {"stakes": 0.06}})
     assert isinstance(made, Watched)
     return made
 
