@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from agentroute.errors import ConfigError
-from agentroute.figures import count
+from agentroute.figures import count, usd
 from agentroute.learning.bounds import needed
 from agentroute.learning.calibrate import KEPT, LASTS, Policy, from_outcomes, savings, with_more
 from agentroute.learning.outcome_files import read_outcomes
@@ -113,10 +113,11 @@ def command(
         typer.echo(json.dumps(_data(policy, changes), indent=2, ensure_ascii=False))
     else:
         show(policy, changes, kept, confidence)
-        for profile, saved, low, high in savings(policy, costs):
+        for profile, *found in savings(policy, costs):
+            saved, low, high = (usd(Decimal(str(each))) for each in found)
             typer.echo(
-                f"  a run of {profile.role} on {profile.target} is expected to save ${saved:.4f} "
-                f"(${low:.4f} to ${high:.4f}, 95 % by runs)"
+                f"  a run of {profile.role} on {profile.target} is expected to save {saved} "
+                f"({low} to {high}, 95 % by runs)"
             )
     if out is not None:
         save(out, written(policy))
