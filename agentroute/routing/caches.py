@@ -46,20 +46,25 @@ def is_loop(request: ChatRequest) -> bool:
     return bool(request.tools) or any(message.role == "assistant" for message in request.messages)
 
 
+_SYSTEM: Final = ("system", "developer")
+
+
 def markers(request: ChatRequest, dialect: str) -> Iterator[tuple[bool, Mapping[str, Any]]]:
     """Every cache marker the caller set in a dialect, and whether it ends the tools or the system messages."""
     for tool in request.tools:
         if (found := _marker(tool.extra, dialect)) is not None:
             yield True, found
-    for message in request.messages:
-        system = message.role in ("system", "developer")
-        for extra in (message.extra, *(part.extra for part in message.parts)):
-            if extra is not None and (found := _marker(extra, dialect)) is not None:
-                yield system, found
+    for message in request.messages:  # long, and hardly ever marked
+        extra = message.extra
+        if extra is not None and (found := _marker(extra, dialect)) is not None:
+            yield message.role in _SYSTEM, found
         for part in message.parts:
-            if isinstance(part, ToolResult):
+            extra = part.extra
+            if extra is not None and (found := _marker(extra, dialect)) is not None:
+                yield message.role in _SYSTEM, found
+            if type(part) is ToolResult:
                 for held in part.content:
-                    if (found := _marker(held.extra, dialect)) is not None:
+                    if held.extra is not None and (found := _marker(held.extra, dialect)) is not None:
                         yield False, found
     if (found := _marker(request.extra, dialect)) is not None:
         yield False, found
