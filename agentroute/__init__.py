@@ -32,6 +32,7 @@ from .errors import (
     AllAttemptsFailed,
     AuthenticationFailed,
     BadResponse,
+    BudgetExceeded,
     ConfigError,
     ConnectionFailed,
     ContentFiltered,
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from .failover.breaker import Breakers
     from .failover.effects import Timeouts
     from .ledger import SqliteLedger
+    from .ledger.budget import Budget, Limit
+    from .ledger.notices import Notice
     from .router import Router
     from .routing.strategy import StrategyTable
 
@@ -69,6 +72,8 @@ __all__ = [
     "AuthenticationFailed",
     "BadResponse",
     "Breakers",
+    "Budget",
+    "BudgetExceeded",
     "Candidate",
     "Capabilities",
     "ChatRequest",
@@ -83,9 +88,11 @@ __all__ = [
     "Endpoint",
     "Event",
     "InvalidRequest",
+    "Limit",
     "Message",
     "ModelNotFound",
     "NoCandidateError",
+    "Notice",
     "Overloaded",
     "Pool",
     "Prediction",
@@ -124,6 +131,9 @@ __version__ = "0.1.0.dev0"
 
 _LATER = {
     "Breakers": "failover.breaker",
+    "Budget": "ledger.budget",
+    "Limit": "ledger.budget",
+    "Notice": "ledger.notices",
     "Router": "router",
     "SqliteLedger": "ledger",
     "StrategyTable": "routing.strategy",

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from .decisions import IMPLAUSIBLE, Decision
+from .decisions import ABOVE_MAX_COST, IMPLAUSIBLE, Decision
 from .failover.flow import Log
+from .figures import usd
 from .routing.economics import step_cost
 from .targets import Target
 
@@ -32,20 +33,31 @@ class Baseline:
     loop: bool = True
 
 
-def completed(planned: Decision, log: Log, baseline: Baseline) -> Decision:
+def completed(planned: Decision, log: Log, baseline: Baseline, max_cost: Decimal | None = None) -> Decision:
     """The decision with its attempts, usage, cost and outcome. A call that was given up is `abandoned`."""
-    served = log.winner
+    served, cost = log.winner, _spent(log)
     return replace(
         planned,
         target=served.name if served is not None else planned.target,
         tier=served.tier if served is not None and served.tier is not None else planned.tier,
         attempts=tuple(log.attempts),
         usage=log.usage,
-        cost=_spent(log),
+        cost=cost,
         baseline_cost=_baseline_cost(planned, log, baseline),
         outcome="abandoned" if log.outcome == "planned" else log.outcome,
-        warnings=(*log.warnings, *_odd_count(planned, log), *_odd_bills(log), *_unknown(log)),
+        warnings=(
+            *log.warnings,
+            *_odd_count(planned, log),
+            *_odd_bills(log),
+            *_unknown(log),
+            *_above(cost, max_cost),
+        ),
     )
+
+
+def _above(cost: Decimal | None, max_cost: Decimal | None) -> Iterator[str]:
+    if cost is not None and max_cost is not None and cost > max_cost:
+        yield f"{ABOVE_MAX_COST}: paid {usd(cost, places=6)}, max_cost is {usd(max_cost, places=6)}"
 
 
 _FAR: Final = 10

@@ -8,17 +8,20 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import Any, Self
 
 from .accounting import Baseline, completed
 from .decisions import Decision
-from .errors import AgentRouteError, StreamInterrupted
+from .errors import AgentRouteError, BudgetExceeded, StreamInterrupted
 from .events import Event, fold
 from .failover.drivers import adrive, drive
 from .failover.effects import AsyncPerformer, Clock, Performer
 from .failover.flow import Log, Plan, flow
 from .failover.stop import Stop
+from .ledger.budget import Hold
+from .ledger.notices import Notice, OnNotice, tell
 from .messages import ChatRequest, ChatResponse
 from .targets import Target
 
@@ -32,8 +35,11 @@ class Call:
 
     Integrations run ready models through the same failover flow with a performer of their own: payloads are then
     whatever that performer yields, untouched. `performer` and `async_performer` give our own transport when it is first
-    needed; `finished` is called once, with the whole record. `heard` is called with the answer, if there is a whole
-    one: by itself if the payloads are our events, else when the integration calls `answered`.
+    needed; `reserve` sets aside what the call may cost, when it begins; `ended` is called once with the record, and
+    gives it back with what the router knows besides, and what is to be told of it. `heard` is called with the answer,
+    if there is a whole one: by itself if the payloads are our events, else when the integration calls `answered`.
+
+    `notices` is what was told once the call has ended; `on_notice` hears of each too.
     """
 
     def __init__(
@@ -45,7 +51,10 @@ class Call:
         clock: Clock,
         performer: Callable[[], Performer],
         async_performer: Callable[[], AsyncPerformer],
-        finished: Callable[[Decision], None],
+        ended: Callable[[Decision, Hold | None], tuple[Decision, tuple[Notice, ...]]],
+        refused: Callable[[BudgetExceeded, Decision], tuple[Notice, ...]],
+        reserve: Callable[[], Hold] | None = None,
+        max_cost: Decimal | None = None,
         heard: Callable[[Decision, ChatResponse], None] | None = None,
     ) -> None:
         self.decision = decision
@@ -54,7 +63,13 @@ class Call:
         self._clock = clock
         self._performer = performer
         self._async_performer = async_performer
-        self._finished = finished
+        self.notices: tuple[Notice, ...] = ()
+        self.on_notice: OnNotice | None = None
+        self._ended = ended
+        self._refused = refused
+        self._reserve = reserve
+        self._max_cost = max_cost
+        self._hold: Hold | None = None
         self._heard = heard
         self._events: list[Any] = []
         self._begun = False
@@ -70,7 +85,7 @@ class Call:
 
     def run(self, performer: Performer | None = None, stop: Stop | None = None) -> Generator[Any, None, None]:
         """Performs the call and yields its payloads (our events on our own transport). Raises RuntimeError if it has
-        begun already."""
+        begun already, BudgetExceeded if a budget does not hold it."""
         log = self._begin()
         try:
             payloads = drive(flow(self._plan, log, self._clock), performer or self._performer(), self._clock, stop)
@@ -119,20 +134,39 @@ class Call:
         if self._begun:
             raise RuntimeError("this call has begun already; prepare another one")
         self._begun = True
+        if self._reserve is not None:
+            try:
+                self._hold = self._reserve()
+            except BudgetExceeded as error:
+                error.decision = self.decision
+                error.__traceback__ = None
+                self._tell(self._refused(error, self.decision))
+                raise
         return Log()
 
     def _finish(self, log: Log) -> None:
         if self.decision.outcome == "planned":
-            self.decision = completed(self.decision, log, self._baseline)
-            self._finished(self.decision)
+            self.decision = completed(self.decision, log, self._baseline, self._max_cost)
+            if self._hold is not None:
+                self._hold.settle(self.decision)
+            self.decision, notices = self._ended(self.decision, self._hold)
+            self._tell(notices)
             if self._events and isinstance(self._events[0], Event):
                 self.answered(partial(fold, self._events))
+            self._events.clear()
+
+    def _tell(self, notices: tuple[Notice, ...]) -> None:
+        self.notices = notices
+        if self.on_notice is not None:
+            for notice in notices:
+                tell(self.on_notice, notice)
 
     def _kept(self, payloads: Generator[Any, None, None]) -> Generator[Any, None, None]:
         with closing(payloads):
             for payload in payloads:
                 self._events.append(payload)
                 yield payload
+                del payload  # As in `arun`.
 
     def answered(self, read: Callable[[], ChatResponse | None]) -> None:
         """For integrations whose payloads are not our events: `read` gives the whole answer, and is called if somebody

@@ -15,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .catalog import default_models, rules_of
 from .errors import ConfigError, unknown_key
 from .failover.effects import Timeouts
+from .ledger.budget import Budget
 from .providers import PROVIDERS, Dialect, Provider
 from .providers.addresses import missing
 from .routing.encoders import encoder_named
 from .routing.examples import ExamplesClassifier, read_examples
 from .routing.profiles import Profiles
 from .routing.strategy import StrategyTable
+from .routing.trials import Tried
 from .targets import Capabilities, Price, Target
 from .targets.model_rules import ModelRules
 
@@ -88,6 +90,12 @@ class _Timeouts(_Section):
     reasoning: _Seconds = Timeouts().reasoning
 
 
+class _Limit(_Section):
+    day: _Money | None = None
+    month: _Money | None = None
+    conversation: _Money | None = None
+
+
 class _Examples(_Section):
     file: Annotated[str, Field(min_length=1)]
     encoder: Annotated[str, Field(min_length=1)] = "static"
@@ -101,8 +109,7 @@ class _ClientKey(_Section):
     providers: Annotated[list[str], Field(min_length=1)] | None = None
     rate_per_minute: _Count | None = None
     concurrency: _Count | None = None
-    daily_usd: _Money | None = None
-    monthly_usd: _Money | None = None
+    budget: _Limit | None = None
     metrics: Annotated[bool, Field(strict=True)] = False
 
 
@@ -136,11 +143,13 @@ class _File(_Network):
     baseline: str | None = None
     table: str | None = None
     policy: str | None = None
+    trial: str | None = None
     ledger: Annotated[str, Field(min_length=1)] = "memory"
     deadline_s: _Seconds = 600.0
     timeouts: _Timeouts = _Timeouts()
     provider: dict[str, dict[str, Any]] = {}
     role: dict[str, dict[str, Any]] = {}
+    budget: dict[str, Any] | None = None
     examples: _Examples | None = None
     gateway: _Gateway = _Gateway()
     recording: _Recording | None = None
@@ -192,6 +201,11 @@ def _read(path: Path) -> dict[str, Any] | str:
             targets.append(_target(entry, providers, path.parent))
         except ConfigError as error:
             problems.append(f"target.{number}: {error}")
+    budget = None
+    try:
+        budget = None if settings.budget is None else Budget.of(settings.budget)
+    except ConfigError as error:
+        problems.append(str(error))
     if problems:
         return f"{path}: {'; '.join(problems)}"
     return {
@@ -201,10 +215,12 @@ def _read(path: Path) -> dict[str, Any] | str:
         "classifier": None if settings.examples is None else _classifier(settings.examples, path.parent),
         "table": None if settings.table is None else StrategyTable.load(path.parent / settings.table),
         "policy": None if settings.policy is None else Profiles.load(path.parent / settings.policy),
+        "trial": None if settings.trial is None else Tried.load(path.parent / settings.trial),
         "ledger": None if settings.ledger == "memory" else path.parent / Path(settings.ledger).expanduser(),
         "deadline_s": settings.deadline_s,
         "timeouts": Timeouts(**settings.timeouts.model_dump()),
         "roles": settings.role,
+        "budget": budget,
         "checks": settings.checks or None,
         "recording": None if settings.recording is None else _recording(settings.recording, path.parent),
         **_network(settings.model_dump(include={"proxy", "verify", "cert"}, exclude_none=True), path.parent),
@@ -323,6 +339,7 @@ _TABLES: Final[Mapping[str, type[_Section]]] = {
     "gateway": _Gateway,
     "recording": _Recording,
     "key": _ClientKey,
+    "budget": _Limit,
 }
 _KEYS: Final = frozenset(_File.model_fields).union(*(table.model_fields for table in _TABLES.values()))
 """Every key of the file but names of its user's choice. What else stands in the place of an error is pydantic's own."""
@@ -340,6 +357,8 @@ _WANTED: Final[Mapping[str, str]] = {
     "rules": 'give a table, like rules = { refused = ["temperature"] }',
     "provider": "give a text; a provider of your own is a table [provider.NAME]",
     "role": "give tables: [role.NAME]",
+    "budget": "give a table, like { day = 5, month = 100 }, in USD",
+    **dict.fromkeys(("day", "month", "conversation"), "give USD, 0 or more"),
     **dict.fromkeys(("input", "output", "cache_read", "cache_write"), _RATE),
     **dict.fromkeys(("context_window", "max_input_tokens", "max_output_tokens"), _TOKENS),
     **dict.fromkeys(("deadline_s", *_Timeouts.model_fields, "body_s", "hold_s", "keep_alive_s", "drain_s"), _SECONDS),
@@ -365,7 +384,6 @@ _WANTED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("own_keys", "metrics"), "give true or false"),
     **dict.fromkeys(("max_body", "max_headers"), "give a whole number of bytes, above 0"),
     **dict.fromkeys(("max_depth", "max_connections", "rate_per_minute", "concurrency"), "give a whole number, above 0"),
-    **dict.fromkeys(("daily_usd", "monthly_usd"), "give USD, 0 or more"),
     "sha256": "give the hash that `agentroute serve --new-key NAME` prints, never the key itself",
 }
 _TYPES: Final[Mapping[str, str]] = {"string_type": "give a text", "string_too_short": "give a text that is not empty"}

@@ -13,15 +13,19 @@ from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 from .errors import ConfigError, printable
+from .figures import usd
 from .messages import Usage
 from .targets import Tier
 from .targets.prices import BillSource
 
 __all__ = [
+    "ABOVE_MAX_COST",
     "IMPLAUSIBLE",
     "SCHEMA_VERSION",
     "Attempt",
     "AttemptOutcome",
+    "BreakKind",
+    "CacheBreak",
     "Candidate",
     "Complexity",
     "Constraints",
@@ -35,15 +39,35 @@ __all__ = [
     "Task",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
+"""Version 2 has `explored`, `propensity` and the context's `key`; records of version 1 are read without them."""
 
 IMPLAUSIBLE = "implausible_usage"
 """What a decision's warning begins with if the provider's count of the prompt cannot be right."""
+
+ABOVE_MAX_COST = "above_max_cost"
+"""What a decision's warning begins with if the step cost more than its `max_cost`."""
 
 Strategy: TypeAlias = Literal["cheapest", "balanced", "best"]
 Complexity: TypeAlias = Literal["simple", "medium", "complex"]
 Outcome: TypeAlias = Literal["planned", "ok", "failed", "interrupted", "cancelled", "abandoned"]
 AttemptOutcome: TypeAlias = Literal["ok", "failed", "interrupted", "cancelled", "abandoned"]
+
+
+BreakKind: TypeAlias = Literal[
+    "tools_changed",
+    "tool_order",
+    "system_changed",
+    "message_changed",
+    "history_cut",
+    "effort_toggled",
+    "tool_choice_toggled",
+    "expired",
+    "unexplained",
+]
+"""Why a provider did not read from its cache what it had kept: what changed in the prompt, the pause was longer than
+the cache lives (`expired`), or nothing that can be seen (`unexplained`)."""
 
 
 class StepKind(Enum):
@@ -85,7 +109,8 @@ class StepContext:
 
     `previous` is the decision of the step before in the same conversation, where the caller has it: its usage anchors
     the token estimate. `failed` is for a caller who knows that the latest call or answer failed, whatever the messages
-    say.
+    say. `key` names who pays (the gateway puts the name of its client's key there, never the key itself): budgets and
+    reports go by it.
     """
 
     conversation_id: str | None = None
@@ -95,13 +120,16 @@ class StepContext:
     parent_id: str | None = None
     failed: bool = field(default=False, repr=False)
     previous: Decision | None = field(default=None, repr=False, compare=False)
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What the caller allows for one step. `target` pins (by name, or by model); `max_cost` is expected USD;
-    `deadline_s` seconds; `max_attempts` bounds the attempts of the call, the first one included (20 if
-    you say nothing).
+    """What the caller allows for one step. `target` pins (by name, or by model); `deadline_s` is seconds;
+    `max_attempts` bounds the attempts of the call, the first one included (20 if you say nothing).
+
+    `max_cost` is USD: no target serves that is expected to cost more, and one that serves is asked for no more output
+    than it pays for. A step that cost more all the same has a warning in its decision.
 
     `content_filter_fallback` names the targets that may be asked, in this order, if one refused the content by policy.
     Without it such a refusal goes to the caller unchanged. A target that writes fewer tokens than the request allows is
@@ -270,12 +298,44 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheBreak:
+    """What of a prompt was paid for again, though the provider had kept it, and why.
+
+    `position` is the place, from 1, of the tool or message at which the prompt began to differ (of a long message list:
+    the first place at which it may); None where nothing of it changed. `tokens` were not read again, which cost `cost`
+    USD more than reading them (None if the price is unknown).
+    """
+
+    kind: BreakKind
+    position: int | None
+    tokens: int
+    cost: Decimal | None
+
+    def __str__(self) -> str:
+        where = ""
+        if self.position is not None:
+            where = f" at {'tool' if self.kind.startswith('tool') else 'message'} {self.position}"
+        return f"{self.kind}{where}, {self.tokens:,} tokens paid again, {usd(self.cost)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "position": self.position, "tokens": self.tokens, "cost": _money(self.cost)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CacheBreak:
+        return cls(data["kind"], data["position"], data["tokens"], _decimal(data["cost"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Everything about one step as one record. Money is USD; estimates (`estimated_usage`, `expected_cost`,
     `baseline_cost`) stand apart from what the provider said (`usage`, `cost`).
 
     `target` is the name of the one that answered, or of the first candidate where none has (yet). `savings` is
-    `baseline_cost - cost` and may be negative; before the call it compares the expected costs.
+    `baseline_cost - cost` and may be negative; before the call it compares the expected costs. `cache_broken` says what
+    of the prompt was paid for again although its provider had kept it, None if nothing was, or nobody counted.
+
+    `propensity` is the chance with which the first candidate was chosen: 1.0 unless something was tried at random
+    (`explored`), None in a record of before there was such a field.
     """
 
     id: str
@@ -304,6 +364,9 @@ class Decision:
     cost: Decimal | None = None
     outcome: Outcome = "planned"
     warnings: tuple[str, ...] = ()
+    explored: bool = False
+    propensity: float | None = None
+    cache_broken: CacheBreak | None = None
 
     @property
     def savings(self) -> Decimal | None:
@@ -364,6 +427,8 @@ class Decision:
         if self.attempts:
             lines += ["  attempts"]
             lines += [f"    - {a.target}: {a.outcome} {a.error or ''}".rstrip() for a in self.attempts]
+        if self.cache_broken is not None:
+            lines.append(f"  cache broken: {self.cache_broken}")
         return "\n".join(map(printable, lines))
 
     def to_dict(self) -> dict[str, Any]:
@@ -421,13 +486,16 @@ class Decision:
             "savings": _money(self.savings),
             "outcome": self.outcome,
             "warnings": list(self.warnings),
+            "explored": self.explored,
+            "propensity": self.propensity,
+            "cache_broken": None if self.cache_broken is None else self.cache_broken.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Decision:
         """Reads `to_dict` back. Of `previous` only the id is written, for other readers. Raises ConfigError."""
         version = data.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in _READABLE:
             raise ConfigError(
                 f"a decision of schema version {version!r} cannot be read; this is version {SCHEMA_VERSION}"
             )
@@ -472,10 +540,13 @@ class Decision:
             cost=_decimal(data["cost"]),
             outcome=data["outcome"],
             warnings=tuple(data["warnings"]),
+            explored=data.get("explored", False),
+            propensity=data.get("propensity"),
+            cache_broken=CacheBreak.from_dict(broken) if (broken := data.get("cache_broken")) else None,
         )
 
 
-_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id")
+_CONTEXT_FIELDS = ("conversation_id", "agent", "role", "node", "parent_id", "key")
 _ATTEMPT_FIELDS = (
     "target",
     "outcome",

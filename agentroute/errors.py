@@ -4,6 +4,7 @@ AgentRouteError
 ├── ConfigError                  a setting, file or key is wrong: names it and the remedy
 ├── RequestError                 the request itself is malformed: names the field (also a ValueError)
 ├── NoCandidateError             every target was filtered out: lists each one and why
+├── BudgetExceeded               a limit that people set does not hold the call: names whose, how much, until when
 ├── ProviderError                one target failed; what follows depends on the class
 │   ├── RateLimited              ┐
 │   ├── QuotaExhausted           │
@@ -24,6 +25,8 @@ AgentRouteError
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -36,6 +39,7 @@ __all__ = [
     "AllAttemptsFailed",
     "AuthenticationFailed",
     "BadResponse",
+    "BudgetExceeded",
     "ConfigError",
     "ConnectionFailed",
     "ContentFiltered",
@@ -103,6 +107,43 @@ class NoCandidateError(AgentRouteError):
         self.too_long = too_long
         self.tokens = tokens
         self.window = window
+
+
+class BudgetExceeded(AgentRouteError):
+    """A budget does not hold this call. Nothing was sent, and no weaker model was put in place of the chosen one.
+
+    `scope` is whose budget it is (`all`, `agent`, `key`), with its `name`; `period` what it is for (`day`, `month`,
+    `conversation`). In USD: the `limit`, what was `spent` (some of it `estimated`, where nobody told the cost), what is
+    `held` for calls in flight, and what this call `needed`. It is free again at `until` (UTC; None: not by itself).
+    `passing`: only calls in flight stand in the way.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: str = "all",
+        name: str | None = None,
+        period: str = "day",
+        limit: Decimal = Decimal(0),
+        spent: Decimal = Decimal(0),
+        estimated: Decimal = Decimal(0),
+        held: Decimal = Decimal(0),
+        needed: Decimal = Decimal(0),
+        until: datetime | None = None,
+        passing: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.name = name
+        self.period = period
+        self.limit = limit
+        self.spent = spent
+        self.estimated = estimated
+        self.held = held
+        self.needed = needed
+        self.until = until
+        self.passing = passing
 
 
 class ProviderError(AgentRouteError):

@@ -17,6 +17,7 @@ import stat
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from .formats import openai_chat
 from .messages import ChatRequest, ChatResponse, Message
 from .providers.keys import Secret, hide_keys
 
-__all__ = ["VERSION", "Recorder"]
+__all__ = ["Recorder"]
 
 logger = logging.getLogger("agentroute")
 
@@ -39,12 +40,12 @@ VERSION: Final = 1
 
 Redact: TypeAlias = Callable[[dict[str, Any]], dict[str, Any] | None]
 
-_NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.[0-9a-f]{16}\.\d+\.jsonl")
+_NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.[0-9a-f]{16}\.jsonl")
 """The names of our files: nothing else in the folder is ever touched."""
 
 _MB: Final = 1_000_000
 _FLUSH_S: Final = 0.2
-_SWEEP_S: Final = 600.0
+_BATCH: Final = 100
 
 _open: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
@@ -183,37 +184,56 @@ class Recorder:
     def _run(self) -> None:
         # The file is a local of this frame: after a fork the child cannot reach it.
         file: _File | None = None
-        swept = 0.0
         last = False
         while not last:
             batch, asked = self._collect()
             last = any(token.last for token in asked)
-            lines = [line for each in batch if (line := self._line(each)) is not None]
-            with self._lock:
-                gap, self._gap = self._gap, None
+            waiting = deque(batch)
+            gap: _Gap | None = None
             try:
-                if time.monotonic() - swept > _SWEEP_S or (file is not None and file.full(self._most)):
-                    _sweep(self.folder, self.days, self.max_mb * _MB - self._most, None if file is None else file.path)
-                    swept = time.monotonic()
-                if lines or gap is not None:
-                    if file is None or file.full(self._most) or file.gone():
-                        file = _File.next(self.folder, file)
-                    file.write([*lines, *([] if gap is None else [gap.line()])])
-            except (OSError, ConfigError) as error:
+                while waiting:
+                    line = self._line(waiting[0])
+                    if line is not None:
+                        file = self._fit(file, len(line))
+                        file.write(line)
+                    waiting.popleft()
                 with self._lock:
-                    self._gap = gap
-                for each in batch:
-                    self._lose(each.decision.created_at)
+                    gap, self._gap = self._gap, None
+                if gap is not None:
+                    line = gap.line()
+                    file = self._fit(file, len(line))
+                    file.write(line)
+            except (OSError, ConfigError) as error:
+                self._put_back(gap, waiting)
+                if file is not None:
+                    file.discard()
+                    file = None
                 if not self._complained:
                     self._complained = True
                     logger.warning("the recording in %s cannot be written (%s); calls go on", self.folder, error)
-                file = None
             else:
                 self._complained = False
             for token in asked:
                 token.done.set()
         if file is not None:
             file.close()
+
+    def _fit(self, file: _File | None, size: int) -> _File:
+        """A file that has room for a line of this size, in a folder that has room for the file."""
+        if file is not None and not file.full(size, self._most) and not file.gone():
+            return file
+        if file is not None:
+            file.close()
+        _prepare(self.folder)
+        _sweep(self.folder, self.days, self.max_mb * _MB - self._most)
+        return _File(self.folder)
+
+    def _put_back(self, gap: _Gap | None, lost: Iterable[_Taken]) -> None:
+        with self._lock:
+            if gap is not None:
+                self._gap = gap if self._gap is None else self._gap.and_gap(gap)
+        for each in lost:
+            self._lose(each.decision.created_at)
 
     @property
     def _most(self) -> float:
@@ -231,8 +251,10 @@ class Recorder:
             elif item is not None:
                 batch.append(item)
             try:
+                if len(batch) >= _BATCH:
+                    return batch, asked
                 wait = 0.0 if asked else max(0.0, until - time.monotonic())
-                item = self._queue.get(timeout=wait) if wait and len(batch) < 100 else self._queue.get_nowait()
+                item = self._queue.get(timeout=wait) if wait else self._queue.get_nowait()
             except queue.Empty:
                 return batch, asked
 
@@ -244,13 +266,13 @@ class Recorder:
                 line = self.redact(line)
             if line is None:
                 return None
-            text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
+            text = hide_keys(json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str), self._secrets)
         except Exception as error:
             # What went wrong may quote the prompt, so its class alone is told.
             self._lose(taken.decision.created_at)
             logger.debug("a call was not recorded: %s", type(error).__name__)
             return None
-        data = (hide_keys(text, self._secrets) + "\n").encode("utf-8", "backslashreplace")
+        data = (text + "\n").encode("utf-8", "backslashreplace")
         if len(data) > self._most:
             self._lose(taken.decision.created_at)
             return None
@@ -327,9 +349,27 @@ def _body(taken: _Taken) -> dict[str, Any]:
         "step_kind": decision.step_kind.value,
         "cost": None if decision.cost is None else str(decision.cost),
         **({"failed_results": failed} if failed else {}),
-        "request": openai_chat.encode_request(taken.request).body,
+        "request": _request(taken.request),
         "response": openai_chat.encode_response(taken.response),
     }
+
+
+_FIELDS: Final = frozenset(
+    "model messages tools tool_choice parallel_tool_calls response_format max_tokens max_completion_tokens "
+    "temperature top_p stop seed reasoning_effort".split()
+)
+"""What is recorded of a request: a field that nobody knows here may be a header, and that a key."""
+
+_OF_A_TOOL: Final = frozenset(("type", "name", "function", "custom", "parameters", "input_schema", "description"))
+"""The same of a tool: one that the provider runs may carry the token of a server."""
+
+
+def _request(request: ChatRequest) -> dict[str, Any]:
+    body = openai_chat.encode_request(request).body
+    kept = {name: value for name, value in body.items() if name in _FIELDS}
+    if "tools" in kept:
+        kept["tools"] = [{key: value for key, value in tool.items() if key in _OF_A_TOOL} for tool in kept["tools"]]
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +380,9 @@ class _Gap:
 
     def and_at(self, at: datetime) -> _Gap:
         return _Gap(self.calls + 1, min(self.since, at), max(self.until, at))
+
+    def and_gap(self, other: _Gap) -> _Gap:
+        return _Gap(self.calls + other.calls, min(self.since, other.since), max(self.until, other.until))
 
     def line(self) -> bytes:
         gap = {"calls": self.calls, "since": self.since.isoformat(), "until": self.until.isoformat()}
@@ -352,24 +395,15 @@ class _Gap:
 class _File:
     """One file of one process, made anew and never opened again."""
 
-    def __init__(self, path: Path, number: int) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        self._fd = os.open(path, flags, 0o600)
-        self.path = path
-        self._number = number
-        self._bytes = 0
+    def __init__(self, folder: Path) -> None:
         self._day = datetime.now(UTC).date()
+        self.path = folder / f"{self._day}.{secrets.token_hex(8)}.jsonl"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        self._fd = os.open(self.path, flags, 0o600)
+        self._bytes = 0
 
-    @classmethod
-    def next(cls, folder: Path, before: _File | None) -> _File:
-        _prepare(folder)
-        number = 1 if before is None else before._number + 1
-        if before is not None:
-            before.close()
-        return cls(folder / f"{datetime.now(UTC):%Y-%m-%d}.{secrets.token_hex(8)}.{number}.jsonl", number)
-
-    def full(self, most: float) -> bool:
-        return self._bytes >= most or self._day != datetime.now(UTC).date()
+    def full(self, more: int, most: float) -> bool:
+        return self._bytes + more > most or self._day != datetime.now(UTC).date()
 
     def gone(self) -> bool:
         """Whether somebody moved or deleted it: what is written would be found by nobody."""
@@ -380,16 +414,22 @@ class _File:
         mine = os.fstat(self._fd)
         return (facts.st_dev, facts.st_ino) != (mine.st_dev, mine.st_ino)
 
-    def write(self, lines: list[bytes]) -> None:
-        data = b"".join(lines)
-        while data:
-            written = os.write(self._fd, data)
+    def write(self, line: bytes) -> None:
+        while line:
+            written = os.write(self._fd, line)
             self._bytes += written
-            data = data[written:]
+            line = line[written:]
 
     def close(self) -> None:
         with suppress(OSError):
             os.close(self._fd)
+
+    def discard(self) -> None:
+        """For one that could not be written; an empty one is taken away again."""
+        if not self._bytes and not self.gone():
+            with suppress(OSError):
+                self.path.unlink()
+        self.close()
 
 
 def _prepare(folder: Path) -> None:
@@ -406,11 +446,9 @@ def _prepare(folder: Path) -> None:
     raise ConfigError(f"the recording {str(folder)!r} {problem}; name another folder")
 
 
-def _sweep(folder: Path, days: float, most: float, current: Path | None) -> None:
+def _sweep(folder: Path, days: float, most: float) -> None:
     """Deletes our files that are too old, and the oldest while the folder holds too much."""
     found = []
-    if not folder.is_dir():
-        return
     with os.scandir(folder) as entries:
         for entry in entries:
             if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
@@ -419,7 +457,7 @@ def _sweep(folder: Path, days: float, most: float, current: Path | None) -> None
     held = sum(size for _, size, _ in found)
     oldest = time.time() - days * 86_400
     for modified, size, path in sorted(found):
-        if path != current and (modified < oldest or held > most):
+        if modified < oldest or held > most:
             with suppress(FileNotFoundError):
                 path.unlink()
             held -= size

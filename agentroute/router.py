@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -22,31 +23,36 @@ from .accounting import Baseline
 from .call import AsyncResponseStream, Call, ResponseStream
 from .catalog import MAX_AGE_DAYS, build_pool, current, next_change, read_on
 from .catalog.checking import address_problem, doubts
-from .decisions import Constraints, Decision, Prediction, StepContext, Strategy
-from .errors import AgentRouteError, ConfigError, RequestError
-from .failover.breaker import Breakers
+from .decisions import CacheBreak, Constraints, Decision, Prediction, StepContext, Strategy
+from .errors import AgentRouteError, BudgetExceeded, ConfigError, RequestError
+from .failover.breaker import Breakers, Open
 from .failover.effects import Clock, SystemClock, Timeouts
 from .failover.flow import MAX_ATTEMPTS, Plan
 from .figures import usd
 from .ledger import Label, Ledger, MemoryLedger
+from .ledger.budget import Bound, Budget, Hold, Spending
+from .ledger.notices import Notice, Notices, OnNotice
 from .messages import ChatRequest, ChatResponse, Usage, check_parts, check_request
 from .native.targets import NativeTarget, read_targets, wrapped
+from .providers import NATIVE
 from .providers.keys import Secret
 from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
+from .routing.cache_breaks import CacheBreaks
 from .routing.caches import asked_of, is_loop
 from .routing.checks import Before, Checks, Escalation, Memory, Verdict
 from .routing.classifier import CAUTION, Classifier, StandardClassifier
-from .routing.economics import expected_output, step_cost
+from .routing.economics import StepCost, affordable_output, expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
-from .routing.prefix import Mark, Prefix
+from .routing.prefix import Mark, Prefix, opening_key
 from .routing.profiles import Profiles
 from .routing.reasoning_state import LiveState, live_state
 from .routing.runs import Run, after
-from .routing.selection import Situation, select
+from .routing.selection import Selection, Situation, select
 from .routing.step import Step
 from .routing.strategy import StrategyTable
 from .routing.tokens import Anchor, estimate
+from .routing.trials import LiveTrial, Tried
 from .targets import Pool, Target, Tier
 
 if TYPE_CHECKING:
@@ -96,10 +102,11 @@ class Router:
     `classifier` can be your own (`breakers` to share what is known of sick targets between routers); `ledger` may be a
     file's path. `roles` are constraints for every step of a role or agent (`{"writer": {"max_tier": "mid"}}`), which a
     step's own are put over. `policy` is what outcomes have shown of roles and targets (`agentroute calibrate` writes
-    the file). `recording` (a Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without
-    it they are kept nowhere. `checks` hold results and answers against code of your own: what fails is an outcome, and
-    the rest of the turn goes to a higher tier (docs/outcomes.md); `success_when` says of each answer without tool calls
-    whether it is right, or a score. Raises ConfigError for an empty pool or a name that is not in it.
+    the file); `trial` draws whole runs of a role for a candidate (`agentroute trial` writes the file). `recording` (a
+    Recorder, or the folder of one) keeps prompts and answers for `agentroute replay`; without it they are kept nowhere.
+    `checks` hold results and answers against code of your own: what fails is an outcome, and the rest of the turn goes
+    to a higher tier (docs/outcomes.md); `success_when` says of each answer without tool calls whether it is right, or a
+    score. Raises ConfigError for an empty pool or a name that is not in it.
 
     `proxy`, `verify` and `cert` say how targets are reached that say nothing of it themselves (see `Target`).
 
@@ -129,8 +136,12 @@ class Router:
         timeouts: Timeouts | None = None,
         deadline_s: float = 600.0,
         roles: Mapping[str, Constraints | Mapping[str, Any]] | None = None,
+        budget: Budget | Mapping[str, Any] | float | None = None,
+        spending: Spending | None = None,
+        on_notice: OnNotice | None = None,
         recording: Recorder | str | Path | None = None,
         policy: Profiles | str | Path | None = None,
+        trial: Tried | str | Path | None = None,
         checks: Mapping[str, Any] | None = None,
         success_when: Callable[[ChatResponse], bool | float | None] | None = None,
         new_id: Callable[[], str] | None = None,
@@ -138,6 +149,7 @@ class Router:
         verify: str | PathLike[str] | None = None,
         cert: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
     ) -> None:
+        """Reads the pool and the budget, opens the ledger; makes no call."""
         # First of all, so that no traceback of what follows can show a password among its locals.
         network, unfit = Network.read(proxy, verify, cert)
         proxy = None
@@ -158,9 +170,15 @@ class Router:
         self.policy = Profiles.load(policy) if isinstance(policy, str | Path) else policy
         if self.policy is not None:
             self.policy.check(self.pool)
+        if isinstance(trial, str | Path):
+            trial = Tried.load(trial)
+        self.trial = None if trial is None else LiveTrial(trial)
+        if trial is not None:
+            trial.check(self.pool)
         self.table = StrategyTable.default() if table is None else table
         self.classifier: Classifier = StandardClassifier() if classifier is None else classifier
         self.affinity = Affinity() if affinity is None else affinity
+        self.cache_breaks = CacheBreaks()
         self.breakers = Breakers() if breakers is None else breakers
         self._opened_ledger: SqliteLedger | None = None
         if isinstance(ledger, str | Path):
@@ -174,6 +192,11 @@ class Router:
         self._steps = Memory()
         self._hears = not (recording is None and checks is None and success_when is None)
         self.recording = None if recording is None else _recorder(recording, self.pool)
+        self.notices = Notices(on_notice)
+        self.spending = Spending() if spending is None else spending
+        self.budget: Budget | None = None if budget is None else Budget.of(budget)
+        if self.budget is not None:
+            self.keep(self.budget)
         self.policy_version = f"{self.table.version}/{self.classifier.version}"
         self._timeouts = timeouts or Timeouts()
         self._deadline_s = Constraints(deadline_s=deadline_s).deadline_s
@@ -186,6 +209,10 @@ class Router:
         for target in self.pool:
             for doubt in doubts(target):
                 logger.warning("target %r: %s", target.name, doubt)
+        if self.budget is not None:
+            for target in self.pool:
+                if target.price is None:
+                    logger.warning("target %r has no known price, so it does not serve under a budget", target.name)
         for pair in self.pool.dominated:
             logger.warning(
                 "target %r is never the first choice beside %r (dearer, no higher tier)", pair.target, pair.by
@@ -260,6 +287,12 @@ class Router:
                 f"the router cannot be pickled: its classifier {type(self.classifier).__name__} cannot ({problem}); "
                 f"make it of picklable parts, or build the router where it is used"
             )
+        problem = None if self.notices.on_notice is None else _why_not_pickled(self.notices.on_notice)
+        if problem is not None:
+            raise ConfigError(
+                f"the router cannot be pickled: its on_notice cannot ({problem}); give a function of a module, or "
+                f"build the router where it is used"
+            )
         for name, given in (("checks", self.checks and self.checks.given), ("success_when", self._success_when)):
             problem = None if given is None else _why_not_pickled(given)
             if problem is not None:
@@ -287,8 +320,11 @@ class Router:
             "timeouts": self._timeouts,
             "deadline_s": self._deadline_s,
             "roles": self.roles,
+            "budget": self.budget,
+            "on_notice": self.notices.on_notice,
             "recording": self.recording,
             "policy": self.policy,
+            "trial": None if self.trial is None else self.trial.tried,
             "checks": None if self.checks is None else self.checks.given,
             "success_when": self._success_when,
         }
@@ -317,10 +353,15 @@ class Router:
         context: StepContext | None = None,
         constraints: Constraints | Mapping[str, Any] | None = None,
         stream: bool = True,
+        budget: Budget | None = None,
     ) -> Call:
-        """A decided call that has not begun: what integrations build on. See `Call.run`."""
+        """A decided call that has not begun: what integrations build on. See `Call.run`.
+
+        `budget` has to hold the call beside the router's own; `keep` has made it known.
+        """
         with _SEALED:
-            return self.decided(self.look(ChatRequest.of(request), context), Constraints.of(constraints), stream)
+            look = self.look(ChatRequest.of(request), context)
+            return self.decided(look, Constraints.of(constraints), stream, budget)
 
     def look(self, request: ChatRequest, context: StepContext | None = None) -> Look:
         """What every decision about this request begins with, worked out once for as many as are wanted."""
@@ -337,7 +378,11 @@ class Router:
         prediction = self.classifier.predict(step, request)
         return Look(request, context, prefix, step, prediction, live_state(request))
 
-    def decided(self, look: Look, constraints: Constraints, stream: bool = True) -> Call:
+    def keep(self, budget: Budget) -> None:
+        """Counts from now on what this budget limits, and reads in the ledger what was spent before."""
+        self.spending.follow(budget, self.ledger, self._clock.now(), self._clock.monotonic())
+
+    def decided(self, look: Look, constraints: Constraints, stream: bool = True, budget: Budget | None = None) -> Call:
         """`prepare`, for a request that was looked at before."""
         request, context, prefix, step = look.request, look.context, look.prefix, look.step
         prediction = look.prediction
@@ -354,10 +399,12 @@ class Router:
             target.name: view for target in self.pool if (view := self.breakers.open_until(target, now)) is not None
         }
         loop = is_loop(request)
-        known = None
-        if self.policy is not None:
+        drawn = None if self.trial is None else self.trial.drawn(context)
+        known = None if drawn is None else drawn.known
+        if known is None and self.policy is not None:
             known = self.policy.of(context, request, created_at.date(), self._model)
         output_tokens = expected_output(prediction.step_kind, prediction.task, request)
+        bounds = self._bounds(request, context, created_at, budget)
         situation = Situation(
             request=request,
             step=step,
@@ -374,6 +421,7 @@ class Router:
             run=recall.run,
             seen_tokens=recall.seen_tokens,
             known=known,
+            budgeted=bool(bounds),
         )
         checked = None if self.checks is None else self._checked(self.checks, look, recall)
         if checked is not None and checked.escalation is not None:
@@ -412,7 +460,10 @@ class Router:
             expected_cost=expected.cost,
             baseline_target=self.baseline.name,
             baseline_cost=baseline.cost,
+            explored=drawn is not None and drawn.explored and first.target in drawn.known.licensed,
+            propensity=1.0 if drawn is None else drawn.propensity,
         )
+        max_cost = None if constraints.max_cost is None else Decimal(str(constraints.max_cost))
         deadline_s = constraints.deadline_s if constraints.deadline_s is not None else self._deadline_s
         plan = Plan(
             targets=selection.targets,
@@ -423,6 +474,7 @@ class Router:
             breakers=self.breakers,
             content_filter_fallback=selection.content_filter_fallback,
             max_attempts=constraints.max_attempts or MAX_ATTEMPTS,
+            most_output={} if max_cost is None else _paid_for(situation, selection, max_cost),
         )
         alone = recall.last_target in (None, self.baseline.name)
         return Call(
@@ -432,14 +484,65 @@ class Router:
             clock=self._clock,
             performer=lambda: self.performer,
             async_performer=lambda: self.async_performer,
-            finished=partial(self._finished, look, checked),
+            ended=partial(self._ended, look, checked, recall.last_target, opened),
+            refused=self._refused,
+            reserve=partial(self._reserve, bounds, plan, expected) if bounds else None,
+            max_cost=max_cost,
             heard=partial(self._heard, look) if self._hears else None,
         )
+
+    def _bounds(
+        self, request: ChatRequest, context: StepContext, now: datetime, budget: Budget | None
+    ) -> tuple[Bound, ...]:
+        """The limits that hold for this step."""
+        if self.budget is None and budget is None:
+            return ()
+        opening = partial(opening_key, request.messages)
+        both = (each.bounds(context, now, opening) for each in (self.budget, budget) if each is not None)
+        return tuple(bound for bounds in both for bound in bounds)
+
+    def _reserve(self, bounds: tuple[Bound, ...], plan: Plan, expected: StepCost) -> Hold:
+        """Sets aside what the call costs on its first target if it writes all that the caller allows."""
+        first, cost = plan.targets[0], expected.cost or Decimal(0)
+        limits = (plan.request.sampling.max_output_tokens, plan.most_output.get(first.name))
+        allowed = min((limit for limit in limits if limit is not None), default=expected.output_tokens)
+        if first.max_output_tokens is not None:
+            allowed = min(allowed, first.max_output_tokens)
+        more = max(allowed - expected.output_tokens, 0)
+        rate = Decimal(0) if first.price is None else first.price.at(expected.input_tokens).output
+        now = self._clock.now()
+        return self.spending.reserve(bounds, cost, cost + more * rate / 1_000_000, now, self._clock.monotonic())
+
+    def _ended(
+        self,
+        look: Look,
+        checked: _Checked | None,
+        before: str | None,
+        opened: Mapping[str, Open],
+        decision: Decision,
+        hold: Hold | None,
+    ) -> tuple[Decision, tuple[Notice, ...]]:
+        """Records the step, remembers which target has read its prefix, and tells what somebody should know of it."""
+        decision = self._record(look, checked, decision)
+        now = self._clock.monotonic()
+        failed = {a.target for a in decision.attempts if a.outcome == "failed"} - opened.keys()
+        views = ((name, self.breakers.open_until(self.pool[name], now)) for name in failed if name in self.pool)
+        new = {name: view for name, view in views if view is not None} if failed else {}
+        try:
+            check = None if checked is None or checked.escalation is None else checked.escalation.check
+            last = None if before is None else self.pool.get(before)
+            return decision, self.notices.of(decision, now, before=last, check=check, opened=new, hold=hold)
+        except Exception:
+            logger.exception("nothing could be told of decision %s", decision.id)
+            return decision, ()
+
+    def _refused(self, error: BudgetExceeded, decision: Decision) -> tuple[Notice, ...]:
+        return self.notices.refused(error, decision, self._clock.monotonic())
 
     def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
         """What the checks say of the results in this request, and whether its turn goes on higher."""
         before = self._steps.before(look.prefix, look.context)
-        verdicts = tuple(checks.results(look.request, before))
+        verdicts = checks.results(look.request, before)
         failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
         if failed is None:
             return _Checked(before, verdicts, None if before is None else before.active(look.step))
@@ -477,24 +580,29 @@ class Router:
             elif said is not None:
                 self.outcome(decision, score=said, name="success_when")
 
-    def _finished(self, look: Look, checked: _Checked | None, decision: Decision) -> None:
-        """Records the step, and remembers which target has read its prefix."""
+    def _record(self, look: Look, checked: _Checked | None, decision: Decision) -> Decision:
+        """Remembers which target has read the step's prefix, and records the step with what was found broken of it."""
+        if decision.outcome == "ok":
+            try:
+                usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
+                broken = self.observe(
+                    look.prefix, decision.target, usage, estimated, request=look.request, decision=decision
+                )
+                if broken is not None:
+                    decision = replace(decision, cache_broken=broken)
+            except Exception:
+                logger.exception("the affinity did not take decision %s", decision.id)
         _log(decision)
-        if self.policy is not None:
-            self.policy.began(decision)
+        for held in (self.policy, self.trial):
+            if held is not None:
+                held.began(decision)
         try:
             self.ledger.append(decision)
         except Exception:
             logger.exception("the ledger did not take decision %s", decision.id)
         if checked is not None:
             self._keep_checked(checked, look, decision)
-        if decision.outcome != "ok":
-            return
-        try:
-            usage, estimated = None if decision.counted_input is None else decision.usage, decision.estimated_usage
-            self.observe(look.prefix, decision.target, usage, estimated, request=look.request, decision=decision)
-        except Exception:
-            logger.exception("the affinity did not take decision %s", decision.id)
+        return decision
 
     def _read_prices(self, now: datetime) -> None:
         """Brings the pool to the prices that hold now, however long this process has run. No network."""
@@ -610,11 +718,12 @@ class Router:
         *,
         request: ChatRequest | None = None,
         decision: Decision | None = None,
-    ) -> None:
+    ) -> CacheBreak | None:
         """Notes that `target` has read this prefix: it is warm there as far as its provider counted (`usage`, None for
         none that is believed), and that count anchors the next estimate.
 
-        `request` tells what its markers ask for, `decision` what the step has shown of the run.
+        `request` tells what its markers ask for, `decision` what the step has shown of the run. Returns what the target
+        had kept of this conversation and did not read again, if a `request` is given.
         """
         counted = None if usage is None else usage.prompt_tokens
         tokens = estimated.input_tokens or 0 if counted is None else counted
@@ -624,6 +733,7 @@ class Router:
         now = self._clock.monotonic()
         run = None if decision is None else self._run(prefix, served, decision, now)
         self.affinity.record(prefix, served, tokens, now, counted=counted is not None, kept=left, run=run)
+        return None if request is None else self.cache_breaks.served(prefix, request.messages, served, usage, left, now)
 
     def _run(self, prefix: Prefix, served: Target, decision: Decision, now: float) -> Run:
         """What the conversation has shown once this step is done."""
@@ -674,10 +784,11 @@ class Router:
             source=source,
             name=name,
         )
-        if self.policy is not None and ok is not None and source != "judge":
-            told = self.policy.ended(label.decision_id or label.conversation_id or "", ok, role)
-            if told is not None:
-                logger.warning("%s", told)
+        for held in (self.policy, self.trial):
+            if held is not None and ok is not None and source != "judge":
+                told = held.ended(label.decision_id or label.conversation_id or "", ok, role)
+                if told is not None:
+                    logger.warning("%s", told)
         try:
             append: Callable[[Label], None] | None = getattr(self.ledger, "append_label", None)
             if append is not None:
@@ -760,6 +871,22 @@ class _Sealed:
 
 
 _SEALED = _Sealed()
+
+
+_SURE_OUTPUT = 8_192
+"""Tokens that every model of today writes: a higher limit may be refused by one whose own limit is not known."""
+
+
+def _paid_for(situation: Situation, selection: Selection, max_cost: Decimal) -> dict[str, int]:
+    """By target, the output tokens that `max_cost` pays for, if that is less than its model writes anyway."""
+    found = {}
+    for target in (*selection.targets, *selection.content_filter_fallback):
+        if target.dialect == NATIVE:
+            continue
+        most = affordable_output(target, situation.cost_on(target), max_cost)
+        if most is not None and most < (target.max_output_tokens or _SURE_OUTPUT):
+            found[target.name] = max(most, 1)
+    return found
 
 
 def _unpickled(kind: type[Router], settings: dict[str, Any]) -> Router:

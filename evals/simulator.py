@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from statistics import mean
 from typing import Any
 
 from agentroute import ChatRequest, Constraints, Pool, StepContext, Target
@@ -177,13 +178,16 @@ def always(on: Target) -> Chooser:
     return lambda *_: on
 
 
-_REQUEST = ChatRequest.from_openai(
-    {
-        "messages": [{"role": "user", "content": "go"}],
-        "tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}],
-    }
-)
-_STEP = Step.of(_REQUEST, StepContext())
+def _request(tool: str) -> ChatRequest:
+    return ChatRequest.from_openai(
+        {
+            "messages": [{"role": "user", "content": "go"}],
+            "tools": [{"type": "function", "function": {"name": tool, "parameters": {"type": "object"}}}],
+        }
+    )
+
+
+_STEP = Step.of(_request("book"), StepContext())
 _NONE = Constraints()
 
 
@@ -191,7 +195,8 @@ class Routed:
     """A chooser that is the router's own selection, fed with a session's numbers and a P for each step.
 
     `stakes(i, step)`: USD that a failure costs; `harm`: the share of insufficient steps that spoil the task. `back`:
-    whether a run that went up may come down again within its turn.
+    whether a run that went up may come down again within its turn. `acts`: whether its tools change anything.
+    `foresees`: whether the output of a step is known before; else it is taken for the mean of those so far.
     """
 
     def __init__(
@@ -202,10 +207,14 @@ class Routed:
         *,
         harm: float = 1.0,
         back: bool = True,
+        acts: bool = True,
+        foresees: bool = False,
     ) -> None:
         self._pool, self._likely, self._stakes = among, likely, stakes
         self._row = Row(harm=harm)
-        self._back = back
+        self._back, self._foresees = back, foresees
+        self._request = _request("book" if acts else "look")
+        self._outputs: list[int] = []
         self._run: Run | None = None
 
     def __call__(self, i: int, step: Mapping[str, Any], session: Session, caches: Caches) -> Target:
@@ -214,15 +223,17 @@ class Routed:
         kind = StepKind.AFTER_ERROR if step["fail"] else StepKind.AFTER_RESULT
         steps: Sequence[Mapping[str, Any]] = session["steps"]
         seen = steps[i - 1]["p"] if i and not step["reset"] else 0
+        expected = step["o"] if self._foresees or not self._outputs else round(mean(self._outputs))
+        self._outputs.append(step["o"])
         situation = Situation(
-            request=_REQUEST,
+            request=self._request,
             step=replace(_STEP, kind=kind, steps_in_turn=0 if step["turn"] or step["reset"] else 1),
             prediction=Prediction(likely, Task.TOOL_USE, kind, 1.0, ()),
             strategy="balanced",
             row=self._row,
             constraints=replace(_NONE, stakes=self._stakes(i, step)),
             input_tokens=prompt,
-            output_tokens=step["o"],
+            output_tokens=expected,
             warm={each.name: caches.read(each, prompt, now) for each in self._pool},
             run=self._run,
             seen_tokens=seen,

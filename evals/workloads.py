@@ -7,9 +7,13 @@ with the P of the router at 5a5706c. For documents and research with sub-agents 
 **modelled**.
 
 `greedy`: the rule before, each step by itself: its cost + k cold steps of the strongest model * (1 - P). `router`: the
-selection of today over its horizon, P as the hazard of a step (harm 1, or that of the shipped table), stakes of $.25
-(office, support) and $1 (coding). `list`: the same choices at list price, without any cache. `loss` is what failures
-would cost at these P, stakes and harm 1: nothing here measures quality.
+selection of today over its horizon, P as the hazard of a step (harm 1, or that of the shipped table: HARM), stakes of
+$.25 (office, support) and $1 (coding). `list`: the same choices at list price, without any cache. `loss` is what
+failures would cost at these P, stakes and harm 1: nothing here measures quality.
+
+`held`: how often a session's cost and loss together, at harm 1, are no more than greedy's and the best single target's;
+the dearest session against always-premium; and what is saved if 10, 20 or 40 steps are expected. `oracle`: the same for
+whoever knows the whole session and starts below the top, moving up once, at the best step.
 """
 
 from __future__ import annotations
@@ -22,16 +26,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from simulator import POOLS, Bill, Caches, Chooser, Routed, always, bill, pool
 
 from agentroute import Pool, Target
+from agentroute.routing import selection
 from agentroute.routing.economics import step_cost
 from agentroute.routing.runs import Likely
 
 ROOT = Path(__file__).resolve().parent.parent
 STAKES: Mapping[str, float] = {"office": 0.25, "support": 0.25}
 """USD a failed task costs, by group; $1 for the others, which are coding."""
+
+HARM: Mapping[str, float] = {"office": 0.3, "support": 0.3}
+"""`harm` of the shipped table, by group; 1 for coding."""
 
 WORKLOADS: Mapping[str, tuple[str, ...]] = {
     "coding, a person present": ("pi_large", "pi_compact"),
@@ -128,7 +137,7 @@ def table(sessions: Sequence[Mapping[str, Any]], title: str) -> str:
             "best single: " + best: alone[best],
             "greedy": [outcome(session, greedy(session, among)) for session in sessions],
             "router, harm 1": [routed(session, among) for session in sessions],
-            "router, harm 0.2 (default)": [routed(session, among, 0.2) for session in sessions],
+            "router (default)": [routed(session, among, HARM.get(session["group"], 1.0)) for session in sessions],
         }
         for way, found in ways.items():
             usd = sum(each.bill.usd for each in found)
@@ -138,6 +147,64 @@ def table(sessions: Sequence[Mapping[str, Any]], title: str) -> str:
                 f"  {name:10}{way:30}{listed:10.2f}{usd:10.2f}{100 * (1 - usd / top):9.1f}{loss:9.2f}{switches:9d}"
             )
     return "\n".join(lines)
+
+
+def oracle(session: Mapping[str, Any], among: Pool, low: Target) -> Outcome:
+    """The least that starting on `low` and moving to the top once, at whichever step, comes to."""
+    ways = (
+        outcome(session, lambda i, *_, at=at: low if i < at else among.strongest)  # type: ignore[misc]
+        for at in range(1, len(session["steps"]) + 1)
+    )
+    return min(ways, key=lambda each: each.whole)
+
+
+def share(found: Sequence[Outcome], others: Sequence[Outcome]) -> float:
+    """Percent of sessions that come to no more than the other way."""
+    held = sum(a.whole <= b.whole + 1e-9 for a, b in zip(found, others, strict=True))
+    return 100 * held / len(found)
+
+
+def held(sessions: Sequence[Mapping[str, Any]], title: str) -> str:
+    lines = [f"{title}, harm 1: percent of sessions that come to no more than ..., dearest against premium, saved by n"]
+    lines.append(f"  {'pool':10}{'greedy':>8}{'best single':>30}{'dearest':>9}{'n 10':>7}{'n 20':>7}{'n 40':>7}")
+    for name in POOLS:
+        among = pool(name)
+        alone = singles(sessions, among)
+        best, top = best_single(alone), alone[among.strongest.name]
+        found = [routed(session, among) for session in sessions]
+        before = [outcome(session, greedy(session, among)) for session in sessions]
+        dearest = max(a.bill.usd / b.bill.usd for a, b in zip(found, top, strict=True))
+        saved = []
+        for n in (10, 20, 40):
+            with patch.object(selection, "HORIZON", n):
+                usd = sum(routed(session, among).bill.usd for session in sessions)
+            saved.append(100 * (1 - usd / sum(each.bill.usd for each in top)))
+        lines.append(
+            f"  {name:10}{share(found, before):8.1f}{best:>23}{share(found, alone[best]):7.1f}{dearest:9.3f}"
+            + "".join(f"{each:7.1f}" for each in saved)
+        )
+    return "\n".join(lines)
+
+
+def bound(sessions: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
+    """How many office sessions of the open pool can come to no more than greedy's and always-premium's both: if the run
+    starts below the top and moves up once at the best step; if it stays at the top; and if a threshold on what the
+    first step shows (P of the tier below, tokens), the best in hindsight, chooses between the two."""
+    among = pool("open")
+    low = next(on for on in among if on.name == "deepseek-v4-pro")
+    rows = []
+    for session in sessions:
+        top, before = outcome(session, always(among.strongest)), outcome(session, greedy(session, among))
+        least = oracle(session, among, low).whole <= min(top.whole, before.whole) + 1e-9
+        shown = (p_of(session, 0, low), session["steps"][0]["p"])
+        rows.append((least, top.whole <= before.whole + 1e-9, shown))
+    chosen = max(
+        sum(below if (shown[which] < at) is down else above for below, above, shown in rows)
+        for which in (0, 1)
+        for at in {row[2][which] for row in rows} | {float("inf")}
+        for down in (True, False)
+    )
+    return sum(row[0] for row in rows), sum(row[1] for row in rows), chosen
 
 
 _DOCUMENTS: Sequence[tuple[int, int]] = ((8_000, 300), (20_000, 400), (3_000, 150))
@@ -186,6 +253,14 @@ def main() -> None:
         table([session for session in sessions if session["group"] in groups], title)
         for title, groups in WORKLOADS.items()
     ]
+    by_group = {group: [session for session in sessions if session["group"] == group] for group in STAKES}
+    parts += [held(some, group) for group, some in by_group.items()]
+    below, above, chosen = bound(by_group["office"])
+    parts.append(
+        f"oracle, open pool, {len(by_group['office'])} office sessions, no more than greedy and than always-premium "
+        f"both: {below} if it starts below the top and moves up once at the best step, {above} if it stays at the top, "
+        f"{chosen} if the best threshold in hindsight on the first step's P or tokens chooses between the two."
+    )
     text = "\n\n".join([*parts, modelled(), SENTENCE]) + "\n"
     arguments.out.write_text(text, encoding="utf-8")
     print(text)

@@ -147,7 +147,7 @@ PLAIN = TARGET + 'base_url = "http://llm.shop.com/v1"\n'
         ('[[target]]\nmodel = "m"', "target.1.provider: is missing"),
         (
             "stratgy = 1\n" + TARGET,
-            "unknown key 'stratgy'; did you mean 'strategy'? known are baseline, cert, checks, deadline_s,",
+            "unknown key 'stratgy'; did you mean 'strategy'? known are baseline, budget, cert, checks,",
         ),
         (TARGET + 'nmae = "x"', "unknown key 'target.1.nmae'; did you mean 'name'? known are api_key,"),
         (

@@ -73,6 +73,26 @@ def test_round_trip_loses_nothing() -> None:
         assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
 
 
+def test_a_record_of_version_1_is_read() -> None:
+    old = DECISION.to_dict()
+    for key in ("explored", "propensity"):
+        del old[key]
+    del old["context"]["key"]
+    read = Decision.from_dict({**old, "schema_version": 1})
+    assert read == DECISION
+    assert (read.explored, read.propensity, read.context.key) == (False, None, None)
+
+
+def test_what_was_chosen_at_random_says_so() -> None:
+    tried = replace(DECISION, explored=True, propensity=0.1, context=StepContext(key="alice"))
+    assert Decision.from_dict(json.loads(json.dumps(tried.to_dict()))) == tried
+
+
+def test_the_router_chooses_nothing_at_random() -> None:
+    decision = Router(targets=example_targets()).route("hello")
+    assert (decision.explored, decision.propensity) == (False, 1.0)
+
+
 def test_another_schema_is_refused() -> None:
     with pytest.raises(ConfigError, match="schema version 99"):
         Decision.from_dict({**DECISION.to_dict(), "schema_version": 99})

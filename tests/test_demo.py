@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from agentroute import Attempt, Decision, Router, StepKind, Tier, Usage
+from agentroute import Attempt, Decision, Router, StepKind, Target, Tier, Usage
 from agentroute.cli import demo as demo_command
 from agentroute.errors import ConfigError
 from agentroute.figures import usd
@@ -143,8 +143,13 @@ def test_a_column_that_finds_no_room_is_named_with_the_width_that_shows_it(width
 
 
 def test_one_step_is_not_called_steps(shown: tuple[Any, str]) -> None:
-    assert re.search(r"^luna +1 step  ", shown[1], re.MULTILINE)
-    assert re.search(r"^sonnet +\d steps  ", shown[1], re.MULTILINE)
+    from langchain_agentroute.demo.display import Bill, show_bill
+
+    assert re.search(r"^terra +4 steps  ", shown[1], re.MULTILINE)
+    first, out = shown[0].decisions[0], io.StringIO()
+    with Router([Target(name=first.target, provider="p", model="m", tier="budget")]) as router:
+        show_bill(Console(file=out, width=110), [first], Bill.of([first]), list(router.pool))
+    assert re.search(rf"^{first.target} +1 step  ", out.getvalue(), re.MULTILINE)
 
 
 def test_the_picture_in_the_docs_shows_what_the_demo_prints_now(shown: tuple[Any, str]) -> None:

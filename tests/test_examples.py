@@ -54,6 +54,19 @@ def test_quickstart() -> None:
     )
 
 
+def test_limits() -> None:
+    match(
+        lines_of("limits.py"),
+        r"  \[fallback\] 'strong' answered in place of 'small' \(Overloaded 503\)",
+        rf"step 1: strong, {MONEY}",
+        rf"step 2: small, {MONEY}",
+        r"  \[budget\] .+ is near its end",
+        rf"step 3: small, {MONEY}",
+        r"  \[budget\] .+ does not hold this call: .+",
+        r"step 4: researcher has spent .+ in this conversation",
+    )
+
+
 @pytest.mark.requires("langchain")
 def test_langgraph_agent() -> None:
     match(

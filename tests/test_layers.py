@@ -59,6 +59,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "caches",
         "runs",
         "affinity",
+        "cache_breaks",
         "reasoning_state",
         "frames",
         "actions",
@@ -82,9 +83,22 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "policies",
         "checks",
         "profiles",
+        "trials",
         "selection",
     ),
-    "learning": ("agreement", "bounds", "outcomes", "outcome_files", "trial", "calibrate", "policy_file"),
+    "learning": (
+        "agreement",
+        "bounds",
+        "outcomes",
+        "outcome_files",
+        "trial",
+        "calibrate",
+        "tried",
+        "policy_file",
+        "samples",
+        "shadow",
+        "screening",
+    ),
 }
 """The order inside a room: a file imports only earlier ones."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 
-from agentroute import AgentRouteError, ChatRequest, Router
+from agentroute import AgentRouteError, ChatRequest, Price, Router
 from agentroute.testing import Fault, FrozenClock, ScriptedProvider, nth
 
 PROMPT = "canary-prompt"
+PRICE = Price(input=Decimal(1), output=Decimal(4))
 REQUEST = ChatRequest.from_openai({"messages": [{"role": "user", "content": PROMPT}]})
 
 
@@ -29,7 +31,7 @@ def lines(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 def test_a_step_is_one_line_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     with (
         ScriptedProvider("canary-answer") as provider,
-        Router(targets=[provider.target(name="a", model="m", tier="mid")]) as router,
+        Router(targets=[provider.target(name="a", model="m", tier="mid", price=PRICE)]) as router,
     ):
         decision = router.complete(REQUEST).decision
     (line,) = lines(caplog, logging.DEBUG)
@@ -44,7 +46,10 @@ def test_a_fallback_is_a_warning_that_names_both_and_the_reason(caplog: pytest.L
         ScriptedProvider("x", fault=fault) as sick,
         ScriptedProvider("y") as well,
         Router(
-            targets=[sick.target(name="a", model="m", tier="premium"), well.target(name="b", model="m", tier="mid")]
+            targets=[
+                sick.target(name="a", model="m", tier="premium", price=PRICE),
+                well.target(name="b", model="m", tier="mid", price=PRICE),
+            ]
         ) as router,
     ):
         router.complete(REQUEST, constraints={"strategy": "best"})
@@ -54,7 +59,7 @@ def test_a_fallback_is_a_warning_that_names_both_and_the_reason(caplog: pytest.L
 def test_a_retry_of_the_same_target_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
     with (
         ScriptedProvider("x", fault=nth(1, Fault.error(503))) as provider,
-        Router(targets=[provider.target(name="a", model="m", tier="mid")]) as router,
+        Router(targets=[provider.target(name="a", model="m", tier="mid", price=PRICE)]) as router,
     ):
         router.complete(REQUEST)
     assert lines(caplog, logging.WARNING) == ["retry of 'a' after Overloaded 503"]
@@ -73,7 +78,7 @@ def test_a_circuit_that_opens_is_a_warning(
 ) -> None:
     with (
         ScriptedProvider("x", fault=Fault.error(status)) as provider,
-        Router(targets=[provider.target(name="a", model="m", tier="mid")]) as router,
+        Router(targets=[provider.target(name="a", model="m", tier="mid", price=PRICE)]) as router,
     ):
         for _ in range(calls):
             with pytest.raises(AgentRouteError):
@@ -81,11 +86,21 @@ def test_a_circuit_that_opens_is_a_warning(
     assert lines(caplog, logging.WARNING).count(says) == 1
 
 
+def test_a_notice_is_a_warning_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    with ScriptedProvider("x") as provider, Router([provider.target(name="a", model="m", tier="mid")]) as router:
+        for _ in range(2):
+            router.complete(REQUEST)
+    (line,) = lines(caplog, logging.WARNING)
+    assert line.startswith(
+        "unknown_price: what 'a' costs is unknown: its price is unknown; give the target a price = {"
+    )
+
+
 def test_a_slow_step_is_told_at_info(caplog: pytest.LogCaptureFixture) -> None:
     clock = FrozenClock()
     with (
         ScriptedProvider("x y z") as provider,
-        Router(targets=[provider.target(name="a", model="m", tier="mid")], clock=clock) as router,
+        Router(targets=[provider.target(name="a", model="m", tier="mid", price=PRICE)], clock=clock) as router,
         router.stream(REQUEST) as stream,
     ):
         events = iter(stream)

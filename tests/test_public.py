@@ -18,6 +18,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 ROWS = {
     "agentroute": (),
     "agentroute.ledger": (),
+    "agentroute.recording": (),
+    "agentroute.learning.outcomes": (),
     "langchain_agentroute": ("langchain",),
     "crewai_agentroute": ("crewai",),
     "llama_index.llms.agentroute": ("llama_index",),

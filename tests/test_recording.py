@@ -152,6 +152,28 @@ def test_neither_keys_nor_prompts_stand_where_they_do_not_belong(provider: Scrip
     assert b"sk-learn stays" not in kept
 
 
+def test_headers_and_tokens_that_stand_in_a_request_are_left_out(provider: ScriptedProvider, tmp_path: Path) -> None:
+    body = {
+        "messages": [{"role": "user", "content": "hello"}],
+        "temperature": 0.5,
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "f", "parameters": {"properties": {"token": {"type": "string"}}}},
+            },
+            {"type": "mcp", "server_url": "https://x", "authorization": "canary-1", "headers": {"x-key": "canary-2"}},
+        ],
+        "extra_headers": {"Authorization": "Bearer canary-3"},
+        "mcp_servers": [{"url": "https://x", "authorization_token": "canary-4"}],
+    }
+    with Router([provider.target(model="m", tier="mid")], recording=tmp_path / "r") as router:
+        router.complete(body)
+    (line,) = lines(tmp_path / "r")
+    assert "canary" not in json.dumps(line)
+    assert line["request"]["temperature"] == 0.5
+    assert line["request"]["tools"][0] == body["tools"][0]  # type: ignore[index]
+
+
 def test_a_key_of_no_known_form_is_masked_too(tmp_path: Path) -> None:
     secret = 'house"key\\1'
     with ScriptedProvider("ok", provider="openai", api_key=secret) as provider:
@@ -264,17 +286,17 @@ def test_old_files_go_and_so_do_the_oldest_where_there_are_too_many(provider: Sc
         (folder / name).write_bytes(b"x" * size)
         os.utime(folder / name, (now - age_days * 86_400,) * 2)
 
-    put("2026-10-01.0123456789abcdef.1.jsonl", 10, 31)
-    put("2026-11-01.0123456789abcdef.1.jsonl", 600_000, 20)
-    put("2026-11-02.0123456789abcdef.1.jsonl", 400_000, 10)
+    put("2026-10-01.0123456789abcdef.jsonl", 10, 31)
+    put("2026-11-01.0123456789abcdef.jsonl", 600_000, 20)
+    put("2026-11-02.0123456789abcdef.jsonl", 400_000, 10)
     put("notes.jsonl", 10, 400)
-    (folder / "2026-10-01.fedcba9876543210.1.jsonl").symlink_to(folder / "notes.jsonl")
+    (folder / "2026-10-01.fedcba9876543210.jsonl").symlink_to(folder / "notes.jsonl")
     recorded_ = Recorder(folder, days=30, max_mb=1)
     with Router([provider.target(model="m", tier="mid")], recording=recorded_) as router:
         plain(router)
     left = sorted(path.name for path in folder.iterdir())
-    assert "2026-11-02.0123456789abcdef.1.jsonl" in left
-    assert {"notes.jsonl", "2026-10-01.fedcba9876543210.1.jsonl"} <= set(left), "what is not ours stays"
+    assert "2026-11-02.0123456789abcdef.jsonl" in left
+    assert {"notes.jsonl", "2026-10-01.fedcba9876543210.jsonl"} <= set(left), "what is not ours stays"
     assert len(left) == 4
 
 
@@ -283,7 +305,8 @@ def test_the_folder_never_holds_more_than_its_cap(provider: ScriptedProvider, tm
     with Router([provider.target(model="m", tier="mid")], recording=recorder) as router:
         for number in range(30):
             router.complete(f"{number} " + "long words " * 700)
-            assert recorder.flush()
+            if number % 7 == 0:
+                assert recorder.flush()
             assert sum(path.stat().st_size for path in recorder.folder.iterdir()) <= 100_000
         router.complete("x" * 200_000)
     said = [line["request"]["messages"][0]["content"] for line in lines(recorder.folder) if "request" in line]
@@ -312,6 +335,7 @@ def test_a_full_disk_stops_no_call_and_is_told_as_a_gap(
         plain(router)
     found = lines(tmp_path / "r")
     assert [line["gap"]["calls"] for line in found if "gap" in line] == [3]
+    assert len(list(recorder.folder.iterdir())) == 1, "no empty files are left"
     assert sum("request" in line for line in found) == 1
     assert caplog.text.count("cannot be written") == 1
     assert any(isinstance(item, Problem) and "a gap: 3 calls" in item.reason for item in traces(tmp_path / "r"))
@@ -433,3 +457,36 @@ def test_a_newer_recording_is_refused_line_by_line(tmp_path: Path) -> None:
     (problem,) = traces(path)
     assert isinstance(problem, Problem)
     assert "version 9" in problem.reason
+
+
+def test_threads_write_whole_lines(provider: ScriptedProvider, tmp_path: Path) -> None:
+    with Router([provider.target(model="m", tier="mid")], recording=tmp_path / "r") as router:
+        threads = [threading.Thread(target=lambda: [plain(router) for _ in range(10)]) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len({line["id"] for line in lines(tmp_path / "r")}) == 80
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_killed_process_loses_half_a_second_at_most_and_spoils_no_other_line(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, time
+from agentroute import Router
+from agentroute.testing import ScriptedProvider
+with ScriptedProvider("hi", provider="openai") as provider:
+    router = Router([provider.target(model="m", tier="mid")], recording={str(tmp_path / "r")!r})
+    for number in range(50):
+        router.complete(f"hello {{number}}")
+    assert router.recording.flush()
+    for number in range(50):
+        router.complete(f"late {{number}}")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert ended.returncode == -9
+    found = traces(tmp_path / "r")
+    texts = {item.request.messages[0].text for item in found if isinstance(item, Trace)}
+    assert {f"hello {number}" for number in range(50)} <= texts
+    assert sum(isinstance(item, Problem) for item in found) <= 1

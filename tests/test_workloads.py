@@ -164,6 +164,8 @@ def sessions(economics: Path, workloads: ModuleType) -> list[dict[str, Any]]:
 
 
 class TestRule:
+    """P as the hazard of a step (harm 1), stakes of $.25 and $1: figures of `evals/results/workloads.txt`."""
+
     POOLS = ("example", "anthropic", "openai", "open")
 
     @pytest.mark.parametrize("name", POOLS)
@@ -180,6 +182,35 @@ class TestRule:
             assert routed <= greedy * 1.01
             assert routed <= best * 1.01
 
+    @pytest.mark.parametrize(
+        ("name", "office", "support"),
+        [("example", (95, 100), (100, 100)), ("anthropic", (91, 100), (100, 100)), ("openai", (93, 95), (91, 91))],
+    )
+    def test_so_they_are_in_nearly_every_session(
+        self,
+        workloads: ModuleType,
+        sessions: list[dict[str, Any]],
+        name: str,
+        office: tuple[int, int],
+        support: tuple[int, int],
+    ) -> None:
+        """Percent against greedy and the best single target. In the open pool they are not: see the next test."""
+        among = workloads.pool(name)
+        for group, (than_greedy, than_best) in (("office", office), ("support", support)):
+            some = [each for each in sessions if each["group"] == group]
+            alone = workloads.singles(some, among)
+            found = [workloads.routed(each, among) for each in some]
+            before = [workloads.outcome(each, workloads.greedy(each, among)) for each in some]
+            assert workloads.share(found, before) >= than_greedy
+            assert workloads.share(found, alone[workloads.best_single(alone)]) >= than_best
+
+    def test_in_the_open_pool_no_rule_could(self, workloads: ModuleType, sessions: list[dict[str, Any]]) -> None:
+        """Two targets come to nearly the same there: even whoever moves up at the best step, and knows the best
+        threshold for the start, holds both bounds in 71 % of the sessions."""
+        some = [each for each in sessions if each["group"] == "office"]
+        below, above, chosen = workloads.bound(some)
+        assert max(below, above) <= chosen < 0.75 * len(some)
+
     @pytest.mark.parametrize("name", POOLS)
     def test_no_session_costs_much_more_than_always_premium(
         self, workloads: ModuleType, simulator: ModuleType, sessions: list[dict[str, Any]], name: str
@@ -188,7 +219,8 @@ class TestRule:
         for each in sessions:
             top = workloads.outcome(each, simulator.always(among.strongest)).bill.usd
             found = workloads.routed(each, among).bill
-            assert found.usd <= 1.1 * top
+            failed = any(step["fail"] for step in each["steps"])
+            assert found.usd <= (1.1 if failed else 1.05) * top
 
     @pytest.mark.parametrize("name", POOLS)
     def test_the_choice_is_flat_in_the_horizon(
@@ -202,23 +234,16 @@ class TestRule:
             spent.append(sum(each.bill.usd for each in found))
             whole.append(sum(each.whole for each in found))
         top = sum(workloads.singles(some, among)[among.strongest.name][i].bill.usd for i in range(len(some)))
-        # Where two targets come to nearly the same sum (the open pool) dollars move, and the sum does not.
-        assert max(spent) - min(spent) < 0.2 * top
-        assert max(whole) <= 1.02 * min(whole)
+        # In the open pool dollars move, since two targets come to nearly the same sum, and the sum does not.
+        assert max(spent) - min(spent) < (0.16 if name == "open" else 0.02) * top
+        assert max(whole) <= 1.015 * min(whole)
 
     @pytest.mark.parametrize(("name", "saved"), list(zip(POOLS, (22.4, 35.7, 29.0, 34.3), strict=True)))
     def test_with_k_in_place_of_the_hazard_it_saves_what_the_reference_does(
-        self,
-        workloads: ModuleType,
-        simulator: ModuleType,
-        sessions: list[dict[str, Any]],
-        name: str,
-        saved: float,
-        monkeypatch: pytest.MonkeyPatch,
+        self, workloads: ModuleType, simulator: ModuleType, sessions: list[dict[str, Any]], name: str, saved: float
     ) -> None:
-        """The reference: k warm steps of the strongest a failure, moves down at the start of turns only, a margin of
-        5 % (a study of 2026-11-28 on the same sessions)."""
-        monkeypatch.setattr(selection, "_MARGIN", 0.05)
+        """The reference: k warm steps of the strongest a failure, moves down at the start of turns only (a study of
+        2026-11-28 on the same sessions). It knows each step's output before, and nothing of acting and the weakest."""
         among, some = workloads.pool(name), [each for each in sessions if each["group"] == "office"]
         usd = top = 0.0
         for each in some:
@@ -229,9 +254,23 @@ class TestRule:
                 warm = step_cost(among.strongest, step["p"], step["o"], max(step["p"] - grown, 0))
                 return float(each["k"][i] * float(warm.cost or 0))
 
-            usd += simulator.bill(each, simulator.Routed(among, workloads.likely(each), redo, back=False)).usd
+            rule = simulator.Routed(among, workloads.likely(each), redo, back=False, acts=False, foresees=True)
+            usd += simulator.bill(each, rule).usd
             top += simulator.bill(each, simulator.always(among.strongest)).usd
-        assert 100 * (1 - usd / top) == pytest.approx(saved, abs=2)
+        assert 100 * (1 - usd / top) == pytest.approx(saved, abs=1)
+
+    @pytest.mark.parametrize("name", POOLS)
+    def test_by_default_office_and_support_start_one_tier_down_and_code_at_the_top(
+        self, workloads: ModuleType, sessions: list[dict[str, Any]], name: str
+    ) -> None:
+        among = workloads.pool(name)
+        for group, tier in (("office", "standard"), ("support", "standard"), ("pi_large", "premium")):
+            some = [each for each in sessions if each["group"] == group]
+            found = [workloads.routed(each, among, workloads.HARM.get(group, 1.0)).bill for each in some]
+            first = [bill.chosen[0].tier.value for bill in found]
+            assert first.count(tier) >= 0.9 * len(first)
+            weakest = min(target.tier for target in among)
+            assert not any(target.tier is weakest for bill in found for target in bill.chosen)
 
 
 def test_the_table_prints_modelled_workloads_as_modelled(workloads: ModuleType) -> None:

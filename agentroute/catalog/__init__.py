@@ -34,6 +34,7 @@ __all__ = [
     "default_models",
     "facts",
     "iter_models",
+    "maker_of",
     "next_change",
     "price_of",
     "read_on",
@@ -136,6 +137,19 @@ def default_models(provider: str, on: date | None = None) -> tuple[str, ...]:
     """One model for each tier of this provider that has one, from budget to premium; empty where we name none."""
     rows = (row for row in served(on) if row.default and _key(row.provider) == _key(provider))
     return tuple(row.model for row in sorted(rows, key=lambda row: row.tier.rank))
+
+
+def maker_of(model: str) -> str | None:
+    """The provider that a model's bare name is of: by its row here, else as genai-prices tells names; None if neither
+    knows it.
+
+    >>> maker_of("claude-opus-5-5"), maker_of("house-model")
+    ('anthropic', None)
+    """
+    name = model.lower()
+    row = next((row for row in facts() if row.model.lower() == name), None)
+    found = prices.provider_of(name) if row is None else row.provider
+    return next((known for known in PROVIDERS if found in (known, prices.price_id(known))), None)
 
 
 def tier_of_output_price(output: Decimal) -> Tier:

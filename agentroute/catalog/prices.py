@@ -15,7 +15,7 @@ from agentroute.targets.prices import Fee, Modifier, ModifierKind, Price, PriceS
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
-__all__ = ["Listing", "as_of", "every", "find", "price_id"]
+__all__ = ["Listing", "as_of", "every", "find", "price_id", "provider_of"]
 
 _PRICE_IDS = {
     "bedrock": "aws",
@@ -88,6 +88,17 @@ def find(provider: str, model: str, timestamp: datetime | None = None) -> Listin
                 return _listing(listed, found, timestamp)
             return Listing(_providers(listed), problem=f"genai-prices lists no model {model!r} of {listed.id}")
     return Listing((wanted,), problem=f"genai-prices does not know the provider {provider!r}")
+
+
+def provider_of(model: str) -> str | None:
+    """Our name of the provider that genai-prices takes a model's name for; None if it knows none."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        found = get_snapshot().find_provider(model, None, None).id
+    except LookupError:
+        return None
+    return _OUR_NAMES.get(found, found)
 
 
 def every(timestamp: datetime | None = None) -> Iterator[tuple[str, Listing]]:

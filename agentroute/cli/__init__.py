@@ -11,7 +11,7 @@ import typer
 from agentroute import __version__
 from agentroute.errors import AgentRouteError
 
-from . import calibrate, check, demo, models, replay, report, route, serve
+from . import calibrate, check, demo, doctor, models, replay, report, route, serve, shadow, trial
 
 __all__ = ["app", "main"]
 
@@ -28,7 +28,10 @@ app.command("check")(check.command)
 app.command("route")(route.command)
 app.command("serve")(serve.command)
 app.command("replay")(replay.command)
+app.command("doctor")(doctor.command)
 app.command("report")(report.command)
+app.command("shadow")(shadow.command)
+app.command("trial")(trial.command)
 app.command("calibrate")(calibrate.command)
 app.command("models")(models.command)
 

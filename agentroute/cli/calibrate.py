@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +14,19 @@ import typer
 from rich.text import Text
 
 from agentroute.errors import ConfigError
-from agentroute.figures import count
+from agentroute.figures import count, usd
 from agentroute.learning.bounds import needed
-from agentroute.learning.calibrate import KEPT, LASTS, Policy, from_outcomes
+from agentroute.learning.calibrate import KEPT, LASTS, Policy, from_outcomes, savings, with_more
 from agentroute.learning.outcome_files import read_outcomes
+from agentroute.learning.outcomes import Outcome, counted
 from agentroute.learning.policy_file import differences, written
+from agentroute.learning.screening import licences, screened
+from agentroute.learning.shadow import State
+from agentroute.learning.tried import licence, runs_of
+from agentroute.ledger.reading import read_assignments, read_labels
 from agentroute.router import Router
 from agentroute.routing.profiles import Profiles
+from agentroute.routing.trials import Tried
 
 from .options import ConfigOption, pool_options, stdout
 
@@ -27,13 +35,18 @@ __all__ = ["command"]
 
 def command(
     files: Annotated[
-        list[Path], typer.Argument(metavar="OUTCOMES...", help="Outcomes as JSON lines (docs/learning.md).")
-    ],
+        list[Path] | None, typer.Argument(metavar="OUTCOMES...", help="Outcomes as JSON lines (docs/learning.md).")
+    ] = None,
     config: ConfigOption = None,
     strongest: Annotated[
         str | None,
         typer.Option(help="The target that the promise is relative to.", show_default="the config's baseline"),
     ] = None,
+    ledger: Annotated[Path | None, typer.Option(help="A ledger with outcomes (`router.outcome`).")] = None,
+    trial: Annotated[
+        list[Path] | None, typer.Option(help="The file of a trial whose outcomes these are. Can be given again.")
+    ] = None,
+    shadow: Annotated[Path | None, typer.Option(help="The state of a shadow: what it licenses, loops never.")] = None,
     target: Annotated[
         str | None, typer.Option(help="The target of outcomes that name none: what those runs were assigned to.")
     ] = None,
@@ -65,7 +78,9 @@ def command(
     router = Router(**pool_options(config))
     best = router.pool[strongest].name if strongest is not None else router.baseline.name
     today = datetime.now(UTC).date()
-    outcomes = list(read_outcomes(files, target))
+    outcomes, costs = _outcomes(files or [], ledger, target)
+    if not outcomes and shadow is None:
+        raise ConfigError("there are no outcomes; name JSON lines of them, --ledger, or --shadow")
     known = {each.name for each in router.pool}
     for outcome in outcomes:
         if outcome.target not in known:
@@ -73,24 +88,56 @@ def command(
                 f"the outcomes name the target {outcome.target!r}, which is not in the pool; it has "
                 f"{', '.join(sorted(known))}"
             )
+    models, lasts = {each.name: each.model for each in router.pool}, timedelta(days=days)
+    trials = [Tried.load(path) for path in trial or ()]
+    drawn = {tried.role for tried in trials}
     policy = from_outcomes(
-        outcomes,
+        [each for each in outcomes if each.role not in drawn],
         strongest=best,
         made=today,
         kept=kept,
         confidence=confidence,
-        models={each.name: each.model for each in router.pool},
-        lasts=timedelta(days=days),
+        models=models,
+        lasts=lasts,
     )
+    for tried in trials:
+        runs, model = runs_of(tried, outcomes), models.get(tried.candidate)
+        profiles, promise = licence(tried, runs, today, confidence=confidence, model=model, lasts=lasts)
+        policy = with_more(policy, profiles, promise)
+    if shadow is not None:
+        screens = screened(State(_existing(shadow)).answered.values())
+        policy = with_more(policy, licences(screens, best, today, models, kept=kept, lasts=lasts), "")
     before = present if present is not None else out if out is not None and out.exists() else None
     changes = differences(() if before is None else Profiles.load(before), policy.profiles, today)
     if as_json:
         typer.echo(json.dumps(_data(policy, changes), indent=2, ensure_ascii=False))
     else:
-        show(policy, changes, kept, confidence, today)
+        show(policy, changes, kept, confidence)
+        for profile, *found in savings(policy, costs):
+            saved, low, high = (usd(Decimal(str(each))) for each in found)
+            typer.echo(
+                f"  a run of {profile.role} on {profile.target} is expected to save {saved} "
+                f"({low} to {high}, 95 % by runs)"
+            )
     if out is not None:
         save(out, written(policy))
         typer.echo(f"wrote {out}", err=True)
+
+
+def _outcomes(
+    files: list[Path], ledger: Path | None, target: str | None
+) -> tuple[list[Outcome], Mapping[Outcome, Decimal | None]]:
+    found = list(read_outcomes(files, target))
+    if ledger is None:
+        return found, {}
+    told = counted(read_assignments(_existing(ledger)), read_labels(ledger))
+    return [*found, *told.outcomes], told.costs
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ConfigError(f"{str(path)!r} is no file")
+    return path
 
 
 def save(path: Path, text: str) -> None:
@@ -100,7 +147,7 @@ def save(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def show(policy: Policy, changes: list[str], kept: float, confidence: float, today: date) -> None:
+def show(policy: Policy, changes: list[str], kept: float, confidence: float) -> None:
     """The promise, the bounds it stands on, what was refused and what changes."""
     console = stdout(soft_wrap=True)
     console.print(Text(policy.promise or "no promise can be made of these outcomes", style="bold"))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from agentroute.catalog import why_no_price
 from agentroute.catalog.checking import address_doubt, address_problem, key_problem, model_doubt, part_problem
-from agentroute.config import load_gateway
+from agentroute.config import load, load_gateway
 from agentroute.decisions import Constraints
 from agentroute.errors import ConfigError
-from agentroute.figures import count
+from agentroute.figures import count, percent
 from agentroute.providers import NATIVE
 from agentroute.router import Router
 from agentroute.targets import Target, Tier
@@ -43,9 +43,15 @@ def command(
     console = stdout(soft_wrap=True)
     for target in router.pool:
         console.print(Text("\n").join(_shown(target)), end="\n\n")
-    settings = [*_settings(router), *(Text(line) for line, doubted in served if not doubted)]
+    recording = None if config is None else load(config)["recording"]
+    settings = [*_settings(router, recording), *(Text(line) for line, doubted in served if not doubted)]
     console.print(Text("\n").join(settings), end="\n\n")
     warnings = [(target.name, text) for target in router.pool for text in _warnings(target)]
+    if router.budget is not None:
+        unpriced = (target.name for target in router.pool if target.price is None)
+        warnings += [
+            (name, "it does not serve a step that has a budget, as nobody could count it") for name in unpriced
+        ]
     warnings += [
         (pair.target, f"never the first choice beside {pair.by!r} (dearer, no higher tier)")
         for pair in router.pool.dominated
@@ -119,10 +125,17 @@ def _warnings(target: Target) -> Iterator[str]:
         yield "its price is unknown, so its costs and savings are too; give price = { input = ..., output = ... }"
 
 
-def _settings(router: Router) -> Iterator[Text]:
+def _settings(router: Router, recording: Mapping[str, Any] | None) -> Iterator[Text]:
     yield Text(f"strategy {router.strategy}; savings are counted against {router.baseline.name}")
     for name, policy in router.roles.items():
         yield Text(f"role {name}: {_policy(policy)}")
+    if router.budget is not None:
+        yield Text(f"budget: {router.budget}")
+    if router.checks is not None:
+        yield Text(f"checks: {', '.join(map(str, router.checks.given))}")
+    if recording is not None:
+        share, folder = percent(recording["share"]), recording["folder"]
+        yield Text(f"recording: prompts and answers of {share} of conversations, in {folder}", style="yellow")
 
 
 def _gateway(config: Path, router: Router) -> Iterator[tuple[str, bool]]:

@@ -70,7 +70,7 @@ def _checks(found: Counted) -> Iterator[str]:
 
 def _legend(found: Counted) -> Iterator[str]:
     yield "Outcomes: one for each conversation and role, for the target that its first step"
-    yield "was meant for. 95 %: exact interval. judge: a model's opinion, which counts nowhere"
+    yield "was meant for. 95 %: exact interval. judge: a model's opinion, counted nowhere"
     yield "else. $/success: all steps of these conversations, escalations included."
     if found.unmatched:
         yield f"{count(found.unmatched, 'label')} of steps or conversations that this ledger does not hold."

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import RenderableType
 from rich.text import Text
 
 from agentroute.errors import ConfigError
 from agentroute.figures import count
-from agentroute.replay import GAP_S, Problem, ReplayReport, describe, replay, replay_ledger
+from agentroute.replay import GAP_S, ReplayReport, describe, replay, replay_ledger
 from agentroute.replay.html import page
 from agentroute.replay.ledgers import holds_decisions
-from agentroute.replay.logs import NAMES
 from agentroute.router import Router
 from agentroute.targets import Target
 
 from .description_console import render_description
 from .ledger_console import render_ledger
 from .options import EXAMPLE_POOL, ConfigOption, pool_options, stdout
+from .reading import check_page, known_format, nothing_in, progress
 from .replay_console import render
 
 __all__ = ["command"]
@@ -74,16 +71,16 @@ def command(
     agentroute replay traces.jsonl.gz --out report.html
     """
     if described:
-        _describe(files, _format(source), as_json=as_json)
+        _describe(files, known_format(source), as_json=as_json)
         return
     if out is not None:
-        _check_page(out, files)
+        check_page(out, files, "--out")
     ledgers = [file for file in files if file.is_file() and holds_decisions(file)]
     router = Router(**_pool(config, targets, strategy))
     if ledgers:
         traces_only = {"--explain": explain, "--out": out, "--format": source, "--gap": None if gap == GAP_S else gap}
         _check_ledgers(files, ledgers, traces_only)
-        with _progress() as on_progress:
+        with progress() as on_progress:
             found = replay_ledger(files, router, limit=limit, on_progress=on_progress)
         if as_json:
             typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
@@ -93,12 +90,12 @@ def command(
             raise ConfigError(f"no answered step in {', '.join(repr(file) for file in found.files)}")
         return
     only_explain = explain is not None and not as_json and out is None
-    with _progress() as on_progress:
+    with progress() as on_progress:
         report = replay(
             files,
             router,
             strategy=router.strategy,
-            fmt=_format(source),
+            fmt=known_format(source),
             limit=explain if only_explain and limit is None else limit,
             explain=explain,
             gap_s=gap,
@@ -121,14 +118,14 @@ def command(
 
 
 def _describe(files: Sequence[Path], fmt: str | None, *, as_json: bool) -> None:
-    with _progress() as on_progress:
+    with progress() as on_progress:
         found = describe(files, fmt=fmt, on_progress=on_progress)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
     else:
         stdout().print(render_description(found))
     if not found.steps:
-        raise ConfigError(_nothing_in(found.files, found.alike, found.problems))
+        raise ConfigError(nothing_in(found.files, found.alike, found.problems))
 
 
 def _print(shown: RenderableType, *, example: bool) -> None:
@@ -150,23 +147,6 @@ def _check_ledgers(files: Sequence[Path], ledgers: Sequence[Path], traces_only: 
             raise ConfigError(f"{option} needs traces: a ledger holds no prompts; leave it out")
 
 
-def _check_page(out: Path, files: Sequence[Path]) -> None:
-    """Before the replay, which may take minutes: can the page be written at all, and over nothing that is read?"""
-    folder = out.parent
-    if out.exists() and any(file.exists() and file.samefile(out) for file in files):
-        raise ConfigError(f"--out is {str(out)!r}, one of the traces: it would be overwritten; name another file")
-    if out.is_dir():
-        raise ConfigError(
-            f"--out is {str(out)!r}: that is a folder; name a file in it, like {str(out / 'report.html')!r}"
-        )
-    if not folder.exists():
-        raise ConfigError(
-            f"--out is {str(out)!r}: the folder {str(folder)!r} does not exist; create it or name another file"
-        )
-    if not folder.is_dir():
-        raise ConfigError(f"--out is {str(out)!r}: {str(folder)!r} is not a folder; name another file")
-
-
 def _no_step(report: ReplayReport) -> str:
     files = ", ".join(repr(file) for file in report.files)
     if report.unroutable:
@@ -176,19 +156,7 @@ def _no_step(report: ReplayReport) -> str:
             f"no step routed from {files}: no target of the pool could serve the {steps} read ({why}); --config gives "
             "another pool"
         )
-    return _nothing_in(report.files, report.alike, report.problems)
-
-
-def _nothing_in(files: Sequence[str], alike: str | None, problems: Sequence[Problem]) -> str:
-    named = ", ".join(repr(file) for file in files)
-    if alike is not None:
-        return f"no step in {named}: {alike}"
-    if problems:
-        named += f" (line {problems[0].line}: {problems[0].reason})"
-    return (
-        f"no step in {named}; read are the logs of coding agents, tracers, gateways and batch jobs, OpenAI and "
-        "Anthropic conversations, tau2-bench and step rows (docs/replay.md)"
-    )
+    return nothing_in(report.files, report.alike, report.problems)
 
 
 def _pool(config: Path | None, targets: str | None, strategy: str | None) -> dict[str, Any]:
@@ -207,12 +175,6 @@ def _target(name: str) -> Target:
     return Target(provider=provider, model=model)
 
 
-def _format(name: str | None) -> str | None:
-    if name is not None and name not in NAMES:
-        raise ConfigError(f"--format is {name!r}; use one of {', '.join(NAMES)}")
-    return name
-
-
 def _show_explained(report: ReplayReport) -> None:
     explained = report.explained
     assert explained is not None
@@ -221,15 +183,3 @@ def _show_explained(report: ReplayReport) -> None:
     for name, decision in explained.decisions.items():
         console.print(Text(name, style="bold"))
         console.print(Text(decision.explain()), end="\n\n")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error, where somebody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading")
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -193,6 +193,11 @@ def _headline(found: Report) -> list[str]:
         ("possible duplicates", all_.duplicates),
     ]
     lines.append("calls     " + ", ".join(f"{number:,} {what}" for what, number in calls))
+    if all_.broken:
+        lines.append(
+            f"caches    {count(all_.broken, 'broken prompt')}, which cost {usd(all_.broken_cost)} (--by cache_broken; "
+            "`agentroute doctor` says what to do)"
+        )
     lines.append(f"waits     whole answer p50 {_seconds(all_.duration_p50)}, p95 {_seconds(all_.duration_p95)}")
     lines.append(
         f"          first content p50 {_seconds(all_.first_content_p50)}, p95 {_seconds(all_.first_content_p95)}"

@@ -303,8 +303,12 @@ class Breakers:
         return permit
 
     def _blocked(self, target: Target, key: Secret | None, now: float) -> Open | None:
-        views = [circuit.blocked(now) for circuit in self._known(target, key)]
-        return max((view for view in views if view is not None), key=lambda view: view.seconds, default=None)
+        longest: Open | None = None
+        for circuit in self._known(target, key):
+            view = circuit.blocked(now)
+            if view is not None and (longest is None or view.seconds > longest.seconds):
+                longest = view
+        return longest
 
     def _known(self, target: Target, key: Secret | None) -> Iterator[_Circuit]:
         for level in ("target", "key", "model"):

@@ -40,9 +40,12 @@ def drive(flow: Flow, performer: Performer, clock: Clock, stop: Stop | None = No
             except StopIteration:
                 return
             reply = None
-            if isinstance(effect, Emit):
+            if type(effect) is Emit:
                 yield effect.payload
-                continue
+                if not effect.and_next:
+                    continue
+                if stop is not None and stop.pressed:
+                    return
             try:
                 if isinstance(effect, Wait):
                     for seconds in _pieces(effect.seconds, stop, clock):
@@ -76,9 +79,12 @@ async def adrive(
             except StopIteration:
                 return
             reply = None
-            if isinstance(effect, Emit):
+            if type(effect) is Emit:
                 yield effect.payload
-                continue
+                if not effect.and_next:
+                    continue
+                if stop is not None and stop.pressed:
+                    return
             try:
                 if isinstance(effect, Wait):
                     for seconds in _pieces(effect.seconds, stop, clock):

@@ -118,9 +118,10 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Hand this payload to the caller."""
+    """Hand this payload to the caller; with `and_next`, then reply as to Next."""
 
     payload: Any
+    and_next: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,8 @@ class Failed:
 Reply: TypeAlias = Sent | Item | Done | Failed
 
 Flow: TypeAlias = Generator[Effect, Reply | None, None]
-"""Try and Next are answered with a Reply, the others with None. Any other exception of the driver's is thrown in."""
+"""Try, Next and Emit with `and_next` are answered with a Reply, the others with None. Any other exception of the
+driver's is thrown in."""
 
 
 class Performer(Protocol):

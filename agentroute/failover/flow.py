@@ -8,7 +8,7 @@ transport and for native framework models.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from agentroute.targets.prices import Bill, bill
 
 from .breaker import Breakers, Permit
 from .effects import Clock, Done, Effect, Emit, Failed, Flow, Item, Next, Reply, Sent, Timeouts, Try, Wait
-from .refusals import Fitted, without_refused
+from .refusals import Fitted, bounded, without_refused
 from .rules import (
     RETRY_S,
     final_error,
@@ -51,6 +51,7 @@ class Plan:
     `max_attempts` bounds the attempts.
 
     `breakers` knows who is sick now. `content_filter_fallback` are those who may be asked after ContentFiltered.
+    `most_output` bounds the output tokens of a target, by its name.
     """
 
     targets: tuple[Target, ...]
@@ -61,6 +62,7 @@ class Plan:
     breakers: Breakers = field(default_factory=Breakers)
     content_filter_fallback: tuple[Target, ...] = ()
     max_attempts: int = MAX_ATTEMPTS
+    most_output: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -122,7 +124,7 @@ def flow(plan: Plan, log: Log, clock: Clock) -> Flow:
             how = "retry of" if before.name == target.name else f"fallback from {before.name!r} to"
             logger.warning("%s %r after %s", how, target.name, label(failed))
         known = fitted.get(target.name)
-        asked = Fitted(target, plan.request) if known is None else replace(known, target=target)
+        asked = bounded(target, plan.request, plan.most_output) if known is None else replace(known, target=target)
         error = yield from _attempt(plan, asked, permit, bool(waiting), log, clock, begun)
         if error is None:
             return
@@ -251,8 +253,9 @@ def _attempt(
                     for payload in held:
                         yield Emit(payload)
                     held.clear()
-                    yield Emit(reply.payload)
-                elif first_content is None or not held:
+                    reply = yield Emit(reply.payload, and_next=True)
+                    continue
+                if first_content is None or not held:
                     held.append(reply.payload)
                 else:
                     yield Emit(held.pop())
@@ -315,11 +318,12 @@ def _timeouts(plan: Plan, target: Target, more: bool, now: float) -> Timeouts:
     half = max(plan.deadline - now, 0.0) / 2
     if half >= given.connect and half >= given.first_content and half >= given.whole_answer:
         return given
-    return replace(
-        given,
-        connect=min(given.connect, half),
-        first_content=min(given.first_content, half),
-        whole_answer=min(given.whole_answer, half),
+    return Timeouts(
+        min(given.connect, half),
+        min(given.first_content, half),
+        given.between_events,
+        min(given.whole_answer, half),
+        given.reasoning,
     )
 
 

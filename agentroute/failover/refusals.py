@@ -1,4 +1,4 @@
-"""Which setting of a request did a target refuse, and what is asked of it without that setting?"""
+"""What one target is asked: the request within the limit that holds for it, without the settings that it refused."""
 
 from __future__ import annotations
 
@@ -12,16 +12,27 @@ from agentroute.messages import ChatRequest, Extra, Sampling
 from agentroute.providers import NATIVE
 from agentroute.targets import Target
 
-__all__ = ["Fitted", "without_refused"]
+__all__ = ["Fitted", "bounded", "without_refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A request and a target without the settings that the target refused; `changes` says in words which."""
+    """A request as a target is asked; `changes` says in words what was changed for it."""
 
     target: Target
     request: ChatRequest
     changes: tuple[str, ...] = ()
+
+
+def bounded(target: Target, request: ChatRequest, most_output: Mapping[str, int]) -> Fitted:
+    """The request with no more output tokens than are allowed of this target."""
+    most = most_output.get(target.name)
+    asked = request.sampling.max_output_tokens
+    if most is None or (asked is not None and asked <= most):
+        return Fitted(target, request)
+    sampling = replace(request.sampling, max_output_tokens=most)
+    said = f"`max_tokens` {most:,}: max_cost pays for no more"
+    return Fitted(target, replace(request, sampling=sampling), (said,))
 
 
 _DRAWN: Final = tuple(each for each in fields(Sampling) if each.name != "max_output_tokens")

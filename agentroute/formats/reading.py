@@ -196,7 +196,10 @@ def load_event(data: str, target: str | None) -> Any:
     """The JSON of one event of a stream, sound; None for one that only keeps the connection open. Raises BadResponse
     for what is neither."""
     try:
-        value = _decoded(data)
+        # Most have no space around them, for which `decode` looks twice.
+        value, end = _EVENT.raw_decode(data) if data[:1] == "{" else (None, -1)
+        if end != len(data):
+            value = _EVENT.decode(data)
     except (ValueError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
     else:
@@ -204,15 +207,6 @@ def load_event(data: str, target: str | None) -> Any:
     if _ALIVE.fullmatch(data.strip()):
         return None
     raise BadResponse("an event of the stream is not JSON", target=target, cause=problem)
-
-
-def _decoded(data: str) -> Any:
-    try:
-        value, end = _EVENT.raw_decode(data)
-    except ValueError:
-        end = -1
-    # Most have no space around them, for which `decode` looks twice.
-    return value if end == len(data) else _EVENT.decode(data)
 
 
 _DEEPEST: Final = 128

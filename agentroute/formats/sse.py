@@ -77,18 +77,21 @@ class SseDecoder:
             self._first_line = False
             line = line.removeprefix(_BOM)
         if not line:
-            data, event = b"\n".join(self._data), self._event
+            data, event = self._data[0] if len(self._data) == 1 else b"\n".join(self._data), self._event
             self._data.clear()
             self._data_bytes = 0
             self._event = b""
-            return ServerSentEvent(_decode(event) or "message", _decode(data)) if data.strip() else None
+            if not data.strip():
+                return None
+            return ServerSentEvent(_decode(event) if event else "message", _decode(data))
         name, _, value = line.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
         if name == b"data":
             self._data.append(value)
             self._data_bytes += len(value) + 1
-            self._check_size()
+            if self._data_bytes > self._max_bytes:
+                self._check_size()
         elif name == b"event":
             self._event = value
         return None

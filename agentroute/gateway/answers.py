@@ -19,7 +19,7 @@ from agentroute.targets import Pool
 
 from .doors import Asked, Door
 from .errors import Told, tell
-from .headers import decision_headers
+from .headers import decision_headers, notice_headers
 from .performing import Witness
 from .settings import GatewaySettings
 
@@ -32,6 +32,7 @@ RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 logger = logging.getLogger("agentroute")
 
+_ENCODE = json.JSONEncoder(separators=(",", ":"), default=dict).encode
 _JSON = (b"content-type", b"application/json")
 _SSE = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -42,7 +43,7 @@ _SSE = [
 
 async def send_json(send: Send, status: int, body: Any, headers: RawHeaders | None = None) -> None:
     """One JSON answer, in ASCII: what no encoding can hold stays an escape."""
-    raw = json.dumps(body, separators=(",", ":"), default=dict).encode()
+    raw = _ENCODE(body).encode()
     length = (b"content-length", str(len(raw)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *(headers or ())]})
     await send({"type": "http.response.body", "body": raw})
@@ -138,7 +139,8 @@ class Answer:
         if self.keep is not None:
             self.keep(body)
         _told_figures(body, self.door.usage_path[-1:], decision)
-        await send_json(send, 200, body, decision_headers(decision, self.witness.target, self.witness.attempts))
+        headers = decision_headers(decision, self.witness.target, self.witness.attempts)
+        await send_json(send, 200, body, [*headers, *notice_headers(self.call.notices)])
         return 200
 
     async def _refuse(self, send: Send, error: Exception) -> int:
@@ -173,7 +175,7 @@ class Answer:
                 await out.end(self._ending(encoder.encode(last)))
             return 200
         except Exception as error:
-            if not out.begun:
+            if not (out.begun or out.first):
                 return await self._refuse(send, error)
             await out.end(self.door.failed(self._tell(error), out.first, out.last))
             return 200

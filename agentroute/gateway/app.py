@@ -18,8 +18,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from agentroute import __version__
+from agentroute.call import Call
 from agentroute.decisions import Decision
 from agentroute.errors import AgentRouteError, RequestError, UnknownTarget, unknown_key
+from agentroute.ledger import Budget
 from agentroute.providers.keys import Secret
 from agentroute.router import Router
 from agentroute.routing.prefix import Prefix
@@ -29,6 +31,7 @@ from . import compaction
 from .answers import Answer, Receive, Scope, Send, error_headers, send_json
 from .bodies import bound_size, parse, read_body
 from .checking import check, elsewhere
+from .context_edits import edited
 from .doors import Asked, Door
 from .doors.anthropic_messages import DOOR as MESSAGES
 from .doors.gemini import DOOR as GEMINI
@@ -76,6 +79,7 @@ class Gateway:
         self._background = background
         self._running: Counter[Router] = Counter()
         self.gate = Gate(settings)
+        self._budget = self._kept(settings)
         self.metrics = Metrics()
         self.memory = Memory(settings.kept_answers)
         self.ready = True
@@ -91,8 +95,10 @@ class Gateway:
             Route("/v1/messages/count_tokens", _Endpoint(self, MESSAGES, self._count_messages)),
             Route("/v1/responses", _Endpoint(self, RESPONSES, self._responses, methods=("POST", "GET"))),
             Route("/v1beta/models/{call:path}", _Endpoint(self, GEMINI, self._gemini, methods=("POST", "GET"))),
+            Route("/v1alpha/models/{call:path}", _Endpoint(self, GEMINI, self._gemini, methods=("POST", "GET"))),
             Route("/models/{call:path}", _Endpoint(self, GEMINI, self._gemini)),
             get("/v1/models", self._models),
+            Route("/v1/models/{call:path}", _Endpoint(self, GEMINI, self._gemini), methods=["POST"]),
             get("/v1/models/{name:path}", self._model),
             get("/v1beta/models", self._gemini_models),
             get("/v1/decisions/{id}", self._decision),
@@ -127,10 +133,18 @@ class Gateway:
         self.settings = settings
         self.gate.reload(settings)
         old, self.router = self.router, router or self.router
+        self._budget = self._kept(settings)
         if router is not None:
             while self._running[old]:
                 await asyncio.sleep(0.1)
             await old.aclose()
+
+    def _kept(self, settings: GatewaySettings) -> Budget | None:
+        """What the keys may spend, counted by the router from now on."""
+        budget = settings.budget
+        if budget is not None:
+            self.router.keep(budget)
+        return budget
 
     # -- a model call ----------------------------------------------------------------------------------------------
 
@@ -148,17 +162,18 @@ class Gateway:
                 compacting = compaction.asks(body)
                 body = compaction.as_request(body) if compacting else body
             asked = door.read(body, request.headers)
+            if door is MESSAGES:
+                asked = replace(asked, request=edited(asked.request, router.pool))
             if model is not None or stream is not None:
                 chat = replace(asked.request, model=model if model is not None else asked.request.model)
                 asked = replace(asked, request=chat, stream=bool(stream))
             if compacting:
                 asked = replace(asked, metadata={**(asked.metadata or {}), "request_kind": "compaction"})
-            call, asked, codex = self._decide(router, asked, request)
+            call, codex = self._decide(router, asked, request)
         except RecursionError:
             raise RequestError("the body is nested too deep; flatten it") from None
         del body, raw
         witness = Witness(router.async_performer, self._own_keys(router, request.headers))
-        held = self.gate.reserve(request.passed, call.decision)
         self._running[router] += 1
         try:
             answer = Answer(call, asked, door, witness, router.pool, settings, codex)
@@ -168,16 +183,19 @@ class Gateway:
             return await answer(request.receive, request.send)
         finally:
             self._running[router] -= 1
-            held.settle(call.decision)
+            self.metrics.told(call.notices)
             self._keep(call.decision, request.passed.key)
 
-    def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Any, Asked, bool]:
+    def _decide(self, router: Router, asked: Asked, request: _Request) -> tuple[Call, bool]:
         context = context_from(request.headers, asked.metadata)
+        key = request.passed.key
+        if key is not None:
+            context = replace(context, key=key.name)
         model, words = meaning(asked.request.model, self.settings.models, router)
-        constraints = constraints_of(request.headers, asked.metadata, words, request.passed.key)
-        asked = replace(asked, request=replace(asked.request, model=model))
-        call = router.prepare(asked.request, context=context, constraints=constraints, stream=asked.stream)
-        return call, asked, (context.agent or "").startswith("codex")
+        constraints = constraints_of(request.headers, asked.metadata, words, key)
+        chat = asked.request if model == asked.request.model else replace(asked.request, model=model)
+        call = router.prepare(chat, context=context, constraints=constraints, stream=asked.stream, budget=self._budget)
+        return call, (context.agent or "").startswith("codex")
 
     def _own_keys(self, router: Router, headers: Mapping[str, str]) -> dict[str, Secret] | None:
         found = {
@@ -200,7 +218,8 @@ class Gateway:
         return found or None
 
     def _keep(self, decision: Decision, key: ClientKey | None) -> None:
-        self.metrics.count(decision)
+        if decision.outcome != "planned":
+            self.metrics.count(decision)
         self._decisions[decision.id] = (None if key is None else key.name, decision)
         while len(self._decisions) > self.settings.kept_decisions:
             self._decisions.popitem(last=False)
@@ -347,7 +366,8 @@ def _model(name: str) -> dict[str, Any]:
 def _cors(settings: GatewaySettings) -> list[Middleware]:
     if not settings.cors_origins:
         return []
-    exposed = ["x-request-id", "x-agentroute-decision-id", "x-agentroute-target", "x-agentroute-savings-usd"]
+    told = ("decision-id", "target", "savings-usd", "notices")
+    exposed = ["x-request-id", *(f"x-agentroute-{name}" for name in told)]
     return [
         Middleware(
             CORSMiddleware,

@@ -81,7 +81,7 @@ def parse(raw: bytes, max_depth: int) -> dict[str, Any]:
     if _may_be_deep(raw, max_depth) and _depth(raw) > max_depth:
         raise RequestError(f"the body is nested more than {max_depth} deep; flatten it")
     try:
-        body = json.loads(raw, parse_constant=_no_constant)
+        body = _DECODE(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except RecursionError:
         raise RequestError(f"the body is nested more than {max_depth} deep; flatten it") from None
     except (ValueError, UnicodeDecodeError) as error:
@@ -93,6 +93,9 @@ def parse(raw: bytes, max_depth: int) -> dict[str, Any]:
 
 def _no_constant(word: str) -> Any:
     raise ValueError(f"{word} is no JSON number")
+
+
+_DECODE: Final = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 def _may_be_deep(raw: bytes, max_depth: int) -> bool:

@@ -14,6 +14,7 @@ from agentroute.errors import (
     AgentRouteError,
     AllAttemptsFailed,
     AuthenticationFailed,
+    BudgetExceeded,
     ConfigError,
     ConnectionFailed,
     ContentFiltered,
@@ -101,6 +102,8 @@ def tell(error: Exception, pool: Pool | None = None, *, codex: bool = False) -> 
             )
         case NoCandidateError():
             return _none(error, pool)
+        case BudgetExceeded():
+            return _over_budget(error, codex)
         case ContextTooLong():
             return _too_long(error, pool)
         case UnknownTarget():
@@ -154,6 +157,18 @@ def _of(error: AgentRouteError, codex: bool) -> Told:
     if codex and word == "limited":
         word, status = "overloaded", 503
     return Told(word, status, code, message, _PASSING_AFTER_S if wait is None else wait)
+
+
+def _over_budget(error: BudgetExceeded, codex: bool) -> Told:
+    """What calls in flight hold will be free soon; what is spent will not."""
+    if not error.passing:
+        return Told("forbidden", 403, "budget_exceeded", str(error))
+    if codex:
+        return Told("overloaded", 503, "budget_in_use", str(error), _IN_USE_AFTER_S)
+    return Told("limited", 429, "budget_in_use", str(error), _IN_USE_AFTER_S)
+
+
+_IN_USE_AFTER_S: Final = 2.0
 
 
 def _waits(error: AgentRouteError) -> float | None:

@@ -1,4 +1,4 @@
-"""Who may come in, how often and how many at a time; and what a key may spend."""
+"""Who may come in, how often and how many at a time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Final, Protocol
-
-from agentroute.decisions import Decision
+from typing import Final
 
 from .refusals import Refused
 from .settings import ClientKey, GatewaySettings, hash_key, is_loopback
 
-__all__ = ["Gate", "Hold", "Pass", "Spending"]
+__all__ = ["Gate", "Pass"]
 
 _MINUTE: Final = 60.0
 
@@ -38,40 +34,11 @@ class Pass:
             leave()
 
 
-class Hold(Protocol):
-    """What was set aside for one call; `settle` puts the real cost in its place."""
-
-    def settle(self, decision: Decision) -> None: ...
-
-
-class Spending(Protocol):
-    """Budgets of keys: asked before a call, told after it."""
-
-    def reserve(self, key: ClientKey, decision: Decision) -> Hold:
-        """Raises Refused if the key has no budget left for the call."""
-
-
-class _Free:
-    def settle(self, decision: Decision) -> None:
-        pass
-
-
-_FREE: Final = _Free()
-
-
 class Gate:
     """Asks for a key if there are any, and counts what each does. `reload` puts other keys in force at once."""
 
-    def __init__(
-        self,
-        settings: GatewaySettings,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        spending: Spending | None = None,
-    ) -> None:
+    def __init__(self, settings: GatewaySettings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._spending: Spending = DayAndMonth(now) if spending is None else spending
         self._running: dict[str, int] = {}
         self._recent: dict[str, deque[float]] = {}
         self.reload(settings)
@@ -97,13 +64,6 @@ class Gate:
             )
         self._running[known.name] = running + 1
         return Pass(known, lambda: self._left(known.name))
-
-    def reserve(self, passed: Pass, decision: Decision) -> Hold:
-        """Sets aside what the call will probably cost. Raises Refused if the key's budget does not hold it."""
-        key = passed.key
-        if key is None or (key.daily_usd is None and key.monthly_usd is None):
-            return _FREE
-        return self._spending.reserve(key, decision)
 
     def _find(self, key: str | None) -> ClientKey | None:
         """Every known key is compared, in constant time, so that the time tells nothing of which was near."""
@@ -145,43 +105,3 @@ class Gate:
 
     def _left(self, name: str) -> None:
         self._running[name] -= 1
-
-
-class DayAndMonth:
-    """Budgets of UTC days and calendar months, kept while the process runs."""
-
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
-        self._spent: dict[tuple[str, str], Decimal] = {}
-
-    def reserve(self, key: ClientKey, decision: Decision) -> Hold:
-        now = self._now()
-        periods = [(f"{now:%Y-%m-%d}", key.daily_usd, "day"), (f"{now:%Y-%m}", key.monthly_usd, "month")]
-        expected = decision.expected_cost
-        if expected is None:
-            raise Refused(
-                403, "unknown_price", f"{decision.target!r} has no known price, and the key {key.name!r} has a budget"
-            )
-        for period, limit, name in periods:
-            if limit is not None and self._spent.get((key.name, period), Decimal(0)) + expected > limit:
-                raise Refused(403, "budget_exhausted", f"the key {key.name!r} has spent its {limit} USD of this {name}")
-        places = [(key.name, period) for period, limit, _ in periods if limit is not None]
-        for place in places:
-            self._spent[place] = self._spent.get(place, Decimal(0)) + expected
-        return _Reserved(self._spent, places, expected)
-
-
-@dataclass(slots=True)
-class _Reserved:
-    spent: dict[tuple[str, str], Decimal]
-    places: list[tuple[str, str]]
-    expected: Decimal
-
-    def settle(self, decision: Decision) -> None:
-        """What is unknown counts as expected; a call that never began cost nothing."""
-        if decision.outcome == "planned":
-            real = Decimal(0)
-        else:
-            real = self.expected if decision.cost is None and decision.attempts else decision.cost or Decimal(0)
-        for place in self.places:
-            self.spent[place] += real - self.expected

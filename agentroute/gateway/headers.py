@@ -9,12 +9,21 @@ from typing import Any, Final, TypeAlias
 
 from agentroute.decisions import Constraints, Decision, StepContext
 from agentroute.errors import ConfigError, RequestError
+from agentroute.ledger.notices import Notice
 from agentroute.routing.roles import context_of
 from agentroute.targets import Target, Tier
 
 from .settings import ClientKey
 
-__all__ = ["RawHeaders", "client_key", "constraints_of", "context_from", "decision_headers", "read_headers"]
+__all__ = [
+    "RawHeaders",
+    "client_key",
+    "constraints_of",
+    "context_from",
+    "decision_headers",
+    "notice_headers",
+    "read_headers",
+]
 
 RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
 
@@ -121,6 +130,12 @@ def decision_headers(decision: Decision, served: Target | None, attempts: int) -
     if decision.outcome != "planned":
         facts["x-agentroute-cost-usd"] = _usd(decision.cost)
     return [(name.encode(), _ascii(value)) for name, value in facts.items() if value is not None]
+
+
+def notice_headers(notices: Sequence[Notice]) -> list[tuple[bytes, bytes]]:
+    """Of what somebody should be told of the call, which kinds it is."""
+    kinds = ", ".join(dict.fromkeys(notice.kind for notice in notices))
+    return [(b"x-agentroute-notices", kinds.encode())] if kinds else []
 
 
 def _usd(value: Decimal | None) -> str | None:

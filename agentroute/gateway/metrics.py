@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from agentroute.decisions import Decision
+from agentroute.ledger.notices import Notice
 
 __all__ = ["Metrics"]
 
@@ -18,6 +19,7 @@ class Metrics:
         self.answers: Counter[tuple[str, int]] = Counter()
         self._steps: Counter[tuple[str, str]] = Counter()
         self._fallbacks = 0
+        self._notices: Counter[str] = Counter()
         self._cost = Decimal(0)
         self._savings = Decimal(0)
         self._unknown = 0
@@ -32,6 +34,9 @@ class Metrics:
         self._savings += decision.savings or 0
         self._unknown += decision.cost is None
 
+    def told(self, notices: Iterable[Notice]) -> None:
+        self._notices.update(notice.kind for notice in notices)
+
     def text(self) -> str:
         """The exposition format of Prometheus."""
         return "\n".join(self._lines()) + "\n"
@@ -45,6 +50,9 @@ class Metrics:
             yield f'agentroute_steps_total{{target="{_escaped(target)}",outcome="{outcome}"}} {number}'
         yield "# TYPE agentroute_fallbacks_total counter"
         yield f"agentroute_fallbacks_total {self._fallbacks}"
+        yield "# TYPE agentroute_notices_total counter"
+        for kind, number in sorted(self._notices.items()):
+            yield f'agentroute_notices_total{{kind="{kind}"}} {number}'
         yield "# TYPE agentroute_cost_usd_total counter"
         yield f"agentroute_cost_usd_total {self._cost}"
         yield "# TYPE agentroute_steps_of_unknown_cost_total counter"

@@ -19,7 +19,6 @@ from agentroute.router import Router
 from .app import Gateway
 from .checking import check
 from .connections import bounded
-from .demo import demo_router
 from .settings import GatewaySettings
 
 __all__ = ["demo_serve", "serve"]
@@ -52,6 +51,8 @@ def serve(config: Path | None, given: Mapping[str, Any], ledger: Path, say: Call
 
 def demo_serve(given: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Serves scripted models."""
+    from .demo import demo_router  # Its scripted provider is not loaded for others.
+
     with demo_router() as router:
         _run(Gateway(router, GatewaySettings(**given)), say)
 
@@ -99,12 +100,12 @@ class _Source:
         return settings, router
 
     def _router(self, old: Router) -> Router | None:
-        """A new one if anything but the gateway's own part has changed. What is known of sick targets and of warm
-        prefixes goes on."""
+        """A new one if anything but the gateway's own part has changed. What is known of sick targets, of warm
+        prefixes and of money spent goes on."""
         part = self._routing_part()
         if part == self._routing:
             return None
-        router = Router.from_config(self._path, breakers=old.breakers, affinity=old.affinity)
+        router = Router.from_config(self._path, breakers=old.breakers, affinity=old.affinity, spending=old.spending)
         self._routing = part
         return router
 

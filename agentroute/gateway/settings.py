@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from ipaddress import ip_address
 from typing import Any, Final, get_args
 
 from agentroute.decisions import Strategy
 from agentroute.errors import ConfigError, nearest
+from agentroute.ledger import Budget, Limit
 from agentroute.targets import Tier
 
 __all__ = ["ClientKey", "GatewaySettings", "hash_key", "is_loopback"]
@@ -41,9 +41,10 @@ def is_loopback(host: str) -> bool:
 class ClientKey:
     """One client's key, as its hash, and what may be done with it. None allows everything.
 
-    `rate_per_minute` counts requests, `concurrency` those that run at the same time; the budgets are USD a day and a
-    calendar month (UTC). `name` stands in logs and records; the key itself nowhere. `metrics` lets it read /metrics,
-    which shows the targets and the money of all keys. Raises ConfigError for what is no hash, strategy, tier or count.
+    `rate_per_minute` counts requests, `concurrency` those that run at the same time; `budget` is what may be spent with
+    it. `name` stands in logs and records, and is the `key` of each step's context; the key itself stands nowhere.
+    `metrics` lets it read /metrics, which shows the targets and the money of all keys. Raises ConfigError for what is
+    no hash, strategy, tier or count.
     """
 
     name: str
@@ -53,8 +54,7 @@ class ClientKey:
     providers: tuple[str, ...] | None = None
     rate_per_minute: int | None = None
     concurrency: int | None = None
-    daily_usd: Decimal | None = None
-    monthly_usd: Decimal | None = None
+    budget: Limit | None = None
     metrics: bool = False
 
     def __post_init__(self) -> None:
@@ -72,7 +72,8 @@ class ClientKey:
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> ClientKey:
         lists = {name: tuple(facts[name]) for name in ("strategies", "providers") if facts.get(name) is not None}
-        return cls(**{**facts, **lists})
+        budget = facts.get("budget")
+        return cls(**{**facts, **lists, "budget": None if budget is None else Limit.of(budget)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,12 @@ class GatewaySettings:
         keys = tuple(ClientKey.of(key) for key in facts.get("keys", ()))
         origins = tuple(facts.get("cors_origins", ()))
         return cls(**{**facts, "keys": keys, "cors_origins": origins})
+
+    @property
+    def budget(self) -> Budget | None:
+        """What the keys may spend, each its own; None if none of them has a limit."""
+        limits = {key.name: key.budget for key in self.keys if key.budget is not None}
+        return Budget(key=limits) if limits else None
 
     def __post_init__(self) -> None:
         _counts(self, "gateway", "max_body", "max_headers", "max_depth", "max_connections")

@@ -196,7 +196,7 @@ def drift_limit(success: float, within: int, alarms: float = 0.05, weight: int =
     """
     failing = min(max(1 - success, 1e-6), 0.5)
     if not weight:
-        worse = min(max(4 * failing, 0.2), 0.9)
+        worse = min(max(4 * failing, 0.1), 0.9)
         weight = max(1, round(math.log(worse / failing) / -math.log((1 - worse) / (1 - failing))))
     for limit in range(weight + 1, 200 * weight):
         if _alarm(failing, weight, limit, within) <= alarms:

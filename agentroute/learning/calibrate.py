@@ -5,16 +5,39 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from decimal import Decimal
 
 from agentroute.routing.profiles import Profile, Profiles
 
-from .bounds import CONFIDENCE, at_least, at_most, drift_limit, fixed_sequence, holm, needed, normal_at_least, ruled_out
+from .bounds import (
+    CONFIDENCE,
+    Mean,
+    at_least,
+    at_most,
+    drift_limit,
+    fixed_sequence,
+    holm,
+    needed,
+    normal_at_least,
+    ruled_out,
+)
 from .outcomes import Outcome
 from .trial import Arm, Run
 
-__all__ = ["Plan", "Policy", "Refused", "certified", "from_outcomes", "from_trial", "proposed"]
+__all__ = [
+    "Plan",
+    "Policy",
+    "Refused",
+    "certified",
+    "from_outcomes",
+    "from_trial",
+    "narrowed",
+    "proposed",
+    "savings",
+    "with_more",
+]
 
 KEPT = 0.97
 """Share of the strongest target's success that is promised, if nobody says another."""
@@ -25,7 +48,7 @@ LASTS = timedelta(days=90)
 _UNSEEN = 0.8
 """Success that the strongest target is taken to have, at least, in roles of which no outcome is known."""
 
-_HORIZON = 1_000
+DRIFTS_WITHIN = 1_000
 """Outcomes of a role within which its drift test raises a false alarm in at most 5 % of policies."""
 
 
@@ -66,6 +89,34 @@ class Policy:
         return Profiles(self.profiles, strongest=self.strongest, promise=self.promise, made=self.made)
 
 
+def with_more(policy: Policy, profiles: Iterable[Profile], promise: str) -> Policy:
+    """The policy with more profiles, where it has none of that role and target, and one more promise."""
+    held = {(each.role, each.target) for each in policy.profiles if each.licensed}
+    more = [each for each in profiles if (each.role, each.target) not in held]
+    new = {(each.role, each.target) for each in more}
+    kept = [each for each in policy.profiles if (each.role, each.target) not in new]
+    said = "; ".join(each for each in (policy.promise, promise) if each)
+    return replace(policy, profiles=(*kept, *more), promise=said)
+
+
+def savings(policy: Policy, costs: Mapping[Outcome, Decimal | None]) -> list[tuple[Profile, float, float, float]]:
+    """What a run of each licensed role is expected to save beside the strongest target: (profile, USD, and a 95 %
+    interval by runs). Runs whose cost is not known whole are left out; a role needs two of each target."""
+    held: dict[tuple[str | None, str], list[float]] = defaultdict(list)
+    for outcome, cost in costs.items():
+        if cost is not None:
+            held[outcome.role, outcome.target].append(float(cost))
+    found = []
+    for each in policy.profiles:
+        cheap, strong = (held.get((each.role, name), []) for name in (each.target, policy.strongest))
+        if each.licensed and min(len(cheap), len(strong)) > 1:
+            one, other = Mean.of(cheap), Mean.of(strong)
+            error = 1.96 * math.sqrt(one.variance / one.n + other.variance / other.n)
+            saved = other.mean - one.mean
+            found.append((each, saved, saved - error, saved + error))
+    return found
+
+
 # -- from a trial ----------------------------------------------------------------------------------------------------
 
 
@@ -78,6 +129,7 @@ class _Seen:
     squares: float
     cost: float
     steps: float
+    reviewed: bool
 
     @property
     def error(self) -> float:
@@ -100,9 +152,27 @@ def _seen(runs: Iterable[Run]) -> dict[tuple[str, Arm], _Seen]:
             math.fsum(run.harm**2 for run in each) / len(each),
             math.fsum(run.cost for run in each) / len(each),
             sum(run.steps for run in each) / len(each),
+            any(run.reviewed for run in each),
         )
         for key, each in groups.items()
     }
+
+
+def narrowed(runs: Iterable[Run], strongest: Arm, *, kept: float = KEPT, most: int = 3) -> dict[str, list[Arm]]:
+    """The arms of each role that are worth more runs: those that would save most, if they are as good as they may be
+    (a standard error better than seen), with failures at the price at which the promise gives out."""
+    seen = _seen(runs)
+    found: dict[str, list[tuple[float, Arm]]] = defaultdict(list)
+    for (role, arm), each in seen.items():
+        strong = seen.get((role, strongest))
+        if arm == strongest or strong is None or each.cost >= strong.cost:
+            continue
+        usual = 0.0 if each.reviewed else strong.harm
+        worse = max(each.harm - each.error - usual, 0.0)
+        worth = 1 - each.cost / strong.cost - worse / (1 - kept) / 2
+        if worth > 0:
+            found[role].append((worth, arm))
+    return {role: [arm for _, arm in sorted(each, key=lambda one: -one[0])[:most]] for role, each in found.items()}
 
 
 def proposed(
@@ -213,7 +283,7 @@ def from_trial(
         low = at_least(min(round(math.fsum(values)), found.n), found.n, confidence)
         mean = min(max(1 - found.harm, 0.0), 1.0)
         normal[role, arm.target] = normal_at_least(values, confidence)
-        weight, limit = drift_limit(low, _HORIZON) if licensed else (0, 0)
+        weight, limit = drift_limit(low, DRIFTS_WITHIN) if licensed else (0, 0)
         profiles.append(
             Profile(
                 role=role,
@@ -303,7 +373,7 @@ def from_outcomes(
         good = round(math.fsum(values))
         low = at_least(good, n, confidence)
         licensed = f"{role}\n{target}" in kept_names
-        weight, limit = drift_limit(low, _HORIZON) if licensed else (0, 0)
+        weight, limit = drift_limit(low, DRIFTS_WITHIN) if licensed else (0, 0)
         normal[role, target] = normal_at_least(values, confidence)
         profiles.append(
             Profile(

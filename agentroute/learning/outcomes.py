@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentroute.ledger.labels import Assignment, Label, Source
+from agentroute.replay.records import Trace
 
 from .bounds import at_least, at_most
 
@@ -22,6 +23,7 @@ __all__ = [
     "Source",
     "counted",
     "exact_interval",
+    "from_traces",
     "results",
     "sensitivities",
     "within",
@@ -30,14 +32,16 @@ __all__ = [
 _BEST_FIRST: tuple[Source, ...] = ("person", "benchmark", "check")
 """Whose word holds if several speak of the same work. A judge is not among them: it certifies nothing."""
 
+_RANK: Mapping[Source, int] = {source: rank for rank, source in enumerate((*_BEST_FIRST, "judge"))}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How the work of one role in one episode went: one conversation, or one chain of steps that has no id of its own.
 
-    `target` is the one that the episode's first step of that role was meant for, whoever worked later (intention to
-    treat: else hard work that was escalated would count for the strong target). `ok` is None if there is a score only.
-    `at` is when it was last said, `decision_id` the first step.
+    `target` is the one that the episode's first step of that role was meant for (side calls of a client aside), whoever
+    worked later (intention to treat: else hard work that was escalated would count for the strong target). `ok` is None
+    if there is a score only. `at` is when it was last said, `decision_id` the first step.
     """
 
     episode: str
@@ -53,12 +57,14 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Counted:
     """`outcomes` count; `judged` are those of a judge, shown beside them also where something better is known.
-    `noticed` are the outcomes of episodes in which a check failed at any time, however they ended. `costs` is what each
-    episode cost in its role, all of its steps and whoever served them; None if one of them is unknown. `unmatched`
-    labels are of steps or conversations that are not here (any more). `began` is when each (episode, role) did."""
+    `checked` are the outcomes of episodes in which a check spoke, `noticed` those in which one failed at any time,
+    however they ended. `costs` is what each episode cost in its role, all of its steps and whoever served them; None if
+    one of them is unknown. `began` is when each (episode, role) did. `unmatched` labels are of steps or conversations
+    that are not here (any more)."""
 
     outcomes: tuple[Outcome, ...] = ()
     judged: tuple[Outcome, ...] = ()
+    checked: frozenset[Outcome] = frozenset()
     noticed: frozenset[Outcome] = frozenset()
     costs: Mapping[Outcome, Decimal | None] = field(default_factory=dict)
     began: Mapping[tuple[str, str | None], datetime] = field(default_factory=dict)
@@ -68,8 +74,8 @@ class Counted:
 def counted(assignments: Iterable[Assignment], labels: Iterable[Label]) -> Counted:
     """Labels as outcomes, at most one for each episode and role.
 
-    Of several labels those of the best source hold (person, benchmark, check), of these the ones of the whole
-    conversation before those of single steps; then the latest of each name. It went well if all of these say so.
+    Of several labels those of the whole conversation hold before those of single steps, of these the ones of the best
+    source (person, benchmark, check), then the latest of each name. It went well if all of these say so.
     `assignments` come in the order of time.
     """
     said: defaultdict[tuple[str, str | None], list[Label]] = defaultdict(list)
@@ -90,6 +96,8 @@ def counted(assignments: Iterable[Assignment], labels: Iterable[Label]) -> Count
             for label in of_conversation.get(step.conversation_id or "", ()):
                 if label.role in (None, step.role):
                     said[key].append(label)
+        elif starts[key].side and not step.side:
+            starts[key] = step
         before = spent[key]
         spent[key] = None if before is None or step.cost is None else before + step.cost
         for label in of_step.pop(step.id, ()):
@@ -97,19 +105,42 @@ def counted(assignments: Iterable[Assignment], labels: Iterable[Label]) -> Count
             said[key].append(label)
     matched = {id(label) for found in said.values() for label in found}
     unmatched -= sum(id(label) in matched for found in of_conversation.values() for label in found)
-    outcomes, judged, noticed, costs = [], [], set(), {}
+    outcomes, judged, checked, noticed, costs = [], [], set(), set(), {}
     for key, found in said.items():
-        source = next((each for each in _BEST_FIRST if any(label.source == each for label in found)), None)
-        if source is not None:
-            outcome = _outcome(key, starts[key], [label for label in found if label.source == source])
+        if known := [label for label in found if label.source in _BEST_FIRST]:
+            outcome = _outcome(key, starts[key], known)
             outcomes.append(outcome)
             costs[outcome] = spent[key]
-            if any(label.source == "check" and label.ok is False for label in found):
+            checks = {label.ok for label in found if label.source == "check"} - {None}
+            if checks:
+                checked.add(outcome)
+            if False in checks:
                 noticed.add(outcome)
         if opinions := [label for label in found if label.source == "judge"]:
             judged.append(_outcome(key, starts[key], opinions))
     began = {key: starts[key].at for key in said}
-    return Counted(tuple(outcomes), tuple(judged), frozenset(noticed), costs, began, unmatched)
+    return Counted(tuple(outcomes), tuple(judged), frozenset(checked), frozenset(noticed), costs, began, unmatched)
+
+
+def from_traces(traces: Iterable[Trace], name: str, *, source: Source = "judge", least: float = 1.0) -> list[Outcome]:
+    """The scores or feedback of a trace store by this name (Langfuse, LangSmith, ...), as replay's readers tell them:
+    one outcome for each conversation and role, for the model that its first call went to.
+
+    True, and a number of `least` or more, is right. A store does not say who gave a score, so a judge's is assumed,
+    which certifies nothing; say `source="person"` of scores that people gave.
+    """
+    found: dict[tuple[str, str | None], Outcome] = {}
+    for number, trace in enumerate(traces):
+        value = trace.outcomes.get(name)
+        if value is None or isinstance(value, str) or not trace.calls:
+            continue
+        key = (trace.conversation_id or trace.id or f"trace {number}", trace.role or trace.agent)
+        score = None if isinstance(value, bool) else float(value)
+        ok = value if isinstance(value, bool) else float(value) >= least
+        target = trace.calls[0].model
+        if key not in found and target is not None:
+            found[key] = Outcome(*key, target, ok, score, source, decision_id=trace.id)
+    return list(found.values())
 
 
 def within(found: Counted, since: datetime | None, until: datetime | None) -> Counted:
@@ -123,6 +154,7 @@ def within(found: Counted, since: datetime | None, until: datetime | None) -> Co
         found,
         outcomes=tuple(filter(kept, found.outcomes)),
         judged=tuple(filter(kept, found.judged)),
+        checked=frozenset(filter(kept, found.checked)),
         noticed=frozenset(filter(kept, found.noticed)),
     )
 
@@ -139,8 +171,9 @@ def _by_subject(labels: Iterable[Label]) -> tuple[dict[str, list[Label]], dict[s
 
 
 def _outcome(key: tuple[str, str | None], start: Assignment, labels: Sequence[Label]) -> Outcome:
-    """`labels` are of one source."""
     whole = [label for label in labels if label.conversation_id is not None] or labels
+    source = min((label.source for label in whole), key=_RANK.__getitem__)
+    whole = [label for label in whole if label.source == source]
     latest: dict[str | None, Label] = {}
     for label in sorted(whole, key=lambda label: label.at):
         latest[label.name] = label
@@ -152,7 +185,7 @@ def _outcome(key: tuple[str, str | None], start: Assignment, labels: Sequence[La
         target=start.target,
         ok=all(verdicts) if verdicts else None,
         score=math.fsum(scores) / len(scores) if scores else None,
-        source=labels[0].source,
+        source=source,
         at=max(label.at for label in labels),
         decision_id=start.id,
     )
@@ -196,16 +229,25 @@ class Result:
 
 def results(found: Counted) -> list[Result]:
     """By role and the target assigned, in the order of their names."""
-    keys = {(each.role, each.target) for each in (*found.outcomes, *found.judged)}
-    return [_result(role, target, found) for role, target in sorted(keys, key=lambda key: (key[0] or "", key[1]))]
+    groups: defaultdict[tuple[str | None, str], tuple[list[Outcome], list[Outcome]]] = defaultdict(lambda: ([], []))
+    for place, outcomes in enumerate((found.outcomes, found.judged)):
+        for each in outcomes:
+            groups[each.role, each.target][place].append(each)
+    keys = sorted(groups, key=lambda key: (key[0] or "", key[1]))
+    return [_result(*key, *groups[key], found.costs) for key in keys]
 
 
-def _result(role: str | None, target: str, found: Counted) -> Result:
-    mine = [each for each in found.outcomes if (each.role, each.target) == (role, target)]
+def _result(
+    role: str | None,
+    target: str,
+    mine: list[Outcome],
+    opinions: list[Outcome],
+    costs: Mapping[Outcome, Decimal | None],
+) -> Result:
     decided = [each for each in mine if each.ok is not None]
     scores = [each.score for each in mine if each.score is not None]
-    judged = [each for each in found.judged if (each.role, each.target) == (role, target) and each.ok is not None]
-    bills = [found.costs[each] for each in decided]
+    judged = [each for each in opinions if each.ok is not None]
+    bills = [costs[each] for each in decided]
     ok = sum(each.ok is True for each in decided)
     return Result(
         role=role,
@@ -223,8 +265,8 @@ def _result(role: str | None, target: str, found: Counted) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """How good a role's checks are, measured against persons and benchmarks: of `failed` episodes a check failed at
-    some time in `noticed`; of `succeeded` ones in `alarmed`. Episodes of which checks alone speak say nothing of it."""
+    """How good a role's checks are, where a person or a benchmark has spoken too: of `failed` episodes a check failed
+    at some time in `noticed`; of `succeeded` ones in `alarmed`."""
 
     role: str | None
     failed: int
@@ -242,8 +284,8 @@ class Sensitivity:
 
 
 def sensitivities(found: Counted) -> list[Sensitivity]:
-    """By role, for roles of which a person or a benchmark has spoken."""
-    better = [each for each in found.outcomes if each.source != "check" and each.ok is not None]
+    """By role, for roles with checks of which a person or a benchmark has spoken too."""
+    better = [each for each in found.checked if each.source != "check" and each.ok is not None]
     roles = sorted({each.role for each in better}, key=lambda role: role or "")
     return [_sensitivity(role, [each for each in better if each.role == role], found.noticed) for role in roles]
 

@@ -49,6 +49,8 @@ def _fields(profile: Profile, normal: float | None) -> list[str]:
     ]
     if profile.model is not None:
         found.append(f"model = {_text(profile.model)}")
+    if profile.forms:
+        found.append(f"forms = [{', '.join(map(_text, profile.forms))}]")
     if profile.up:
         found.append("up = true")
     if profile.limit:
@@ -66,7 +68,9 @@ def differences(before: Iterable[Profile] | Profiles, after: Iterable[Profile], 
         if now is None:
             lines.append(f"- {role}: {target} is no longer licensed")
         elif was is None:
-            lines.append(f"+ {role}: {target} is licensed ({100 * now.success:.1f} % or more, n {now.n}, {now.source})")
+            where = f" at {' and '.join(now.forms)} steps" if now.forms else ""
+            shown = f"{100 * now.success:.1f} % or more, n {now.n}, {now.source}"
+            lines.append(f"+ {role}: {target} is licensed{where} ({shown})")
         elif (round(was.success, 3), was.n, was.up) != (round(now.success, 3), now.n, now.up):
             lines.append(
                 f"~ {role}: {target}: {100 * was.success:.1f} % or more (n {was.n}) becomes "

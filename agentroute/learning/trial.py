@@ -3,27 +3,30 @@ loop."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from agentroute.errors import ConfigError
+from agentroute.routing.trials import draw
 
-from .bounds import CONFIDENCE, Mean, at_least, at_most, needed, ruled_out, runs_an_arm
+from .bounds import CONFIDENCE, Mean, at_least, at_most, ruled_out, runs_an_arm
 
-__all__ = ["Arm", "Assignment", "Run", "Standing", "Trial", "Verdict", "values_of"]
+__all__ = ["Arm", "Assignment", "Run", "Standing", "Trial", "Verdict", "standing", "values_of"]
 
 Verdict: TypeAlias = Literal["goes on", "not inferior", "harm", "budget"]
 
 _HARM = 0.05
 """Chance at which a candidate is stopped for harm that it does not do, over all the times at which it is tested."""
+
+USUAL = 0.9
+"""Success that the strongest target is taken to have before 20 of its runs are known."""
 
 _HARM_FROM = 8
 """Outcomes of a candidate at which it is first tested for harm; then each time that there are half as many more."""
@@ -168,11 +171,11 @@ class Trial:
     def _drawn(self, role: str, episode: str) -> Assignment:
         arms = self.arms.get(role, [])
         if self._together:
-            treated = _luck(f"{self._salt}/{episode}") < self.share
+            treated = draw(self._salt, "", episode) < self.share
             arm = arms[0] if treated and arms else self.strongest
             chance = self.share if treated else 1 - self.share
             return Assignment(episode, role, arm, chance, explored=arm != self.strongest, treated=treated)
-        place = int(_luck(f"{self._salt}/{role}/{episode}") / self.share)
+        place = int(draw(self._salt, role, episode) / self.share)
         if place < len(arms):
             return Assignment(episode, role, arms[place], self.share, explored=True, treated=True)
         return Assignment(episode, role, self.strongest, 1 - self.share * len(arms), explored=False, treated=False)
@@ -247,13 +250,7 @@ class Trial:
             return False
         cheap.tests += 1
         cheap.next_test = math.ceil(1.5 * cheap.n)
-        level = 1 - _HARM / (cheap.tests * (cheap.tests + 1))
-        if cheap.reviewed:
-            error = math.sqrt(Mean(cheap.n, cheap.mean, cheap.variance).error)
-            return cheap.mean - 2.6 * error > self.margin
-        best = at_most(cheap.n - round(cheap.harm), cheap.n, level)
-        usual = at_least(strong.n - round(strong.harm), strong.n, level) if strong.n else 0.0
-        return best < usual - self.margin
+        return _harms(cheap, strong, self.margin, _HARM / (cheap.tests * (cheap.tests + 1)))
 
     def stop(self, role: str, arm: Arm, verdict: Verdict) -> None:
         """Assigns no more runs of the role to the arm; those under way are counted still."""
@@ -263,29 +260,12 @@ class Trial:
     def standing(self, role: str, arm: Arm) -> Standing:
         """How a candidate stands. It is not inferior once the p-value, which holds at every look, is below
         1 - confidence."""
-        cheap, strong = self._counts[role, arm], self._counts[role, self.strongest]
-        values = values_of([run for run in self.runs if run.role == role], arm, self.strongest, self.margin)
-        low, high = -1 / self.share, 1 / self.share + self.margin
-        level = ruled_out(values, min(low, -1.5 / self.share), max(high, 1.5 / self.share)) if values else 1.0
-        verdict = self.stopped.get((role, arm), "goes on")
-        if level <= 1 - self.confidence and verdict != "harm":
-            verdict = "not inferior"
-        return Standing(
-            role,
-            arm,
-            strong.as_mean(),
-            cheap.as_mean(),
-            level,
-            (strong.usd_per_success(), cheap.usd_per_success()),
-            verdict,
-            self.needed(role),
-        )
-
-    def needed(self, role: str) -> int:
-        """Runs of a candidate that it takes, from the success of the strongest so far (.9 before any)."""
-        strong = self._counts[role, self.strongest]
-        success = min(max(1 - strong.mean, 0.5), 0.99) if strong.n >= 20 else 0.9
-        return runs_an_arm(success, self.margin, self.confidence)
+        mine = [run for run in self.runs if run.role == role]
+        found = standing(mine, role, arm, self.strongest, self.margin, confidence=self.confidence)
+        stopped = self.stopped.get((role, arm))
+        if stopped == "harm" or (stopped is not None and found.verdict != "not inferior"):
+            return replace(found, verdict=stopped)
+        return found
 
     def _resume(self, state: _State) -> None:
         for number, line in enumerate(state.lines(), 1):
@@ -320,6 +300,45 @@ def values_of(runs: Iterable[Run], arm: Arm, strongest: Arm, margin: float) -> l
             value += run.harm / run.propensity
         found.append(value)
     return found
+
+
+def standing(
+    runs: Sequence[Run], role: str, arm: Arm, strongest: Arm, margin: float, *, confidence: float = CONFIDENCE
+) -> Standing:
+    """How a candidate stands after these runs of its role. It is not inferior once the p-value, which holds at every
+    look, is below 1 - confidence."""
+    counts: dict[Arm, _Count] = defaultdict(_Count)
+    for run in runs:
+        counts[run.arm].add(run)
+    cheap, strong = counts[arm], counts[strongest]
+    least = min((run.propensity for run in runs), default=0.5)
+    level = ruled_out(values_of(runs, arm, strongest, margin), -1.5 / least, 1.5 / least) if cheap.n else 1.0
+    success = min(max(1 - strong.mean, 0.5), 0.99) if strong.n >= 20 else USUAL
+    verdict: Verdict = "goes on"
+    if level <= 1 - confidence:
+        verdict = "not inferior"
+    elif _harms(cheap, strong, margin, _HARM / 5):
+        verdict = "harm"
+    return Standing(
+        role,
+        arm,
+        strong.as_mean(),
+        cheap.as_mean(),
+        level,
+        (strong.usd_per_success(), cheap.usd_per_success()),
+        verdict,
+        runs_an_arm(success, margin, confidence),
+    )
+
+
+def _harms(cheap: _Count, strong: _Count, margin: float, alpha: float) -> bool:
+    """Whether the candidate is worse by more than the margin, at this level each for both."""
+    if not cheap.n or not strong.n:
+        return False
+    if cheap.reviewed:
+        return cheap.mean - 2.6 * math.sqrt(cheap.as_mean().error) > margin
+    best = at_most(cheap.n - round(cheap.harm), cheap.n, 1 - alpha)
+    return best < at_least(strong.n - round(strong.harm), strong.n, 1 - alpha) - margin
 
 
 @dataclass(slots=True)
@@ -383,13 +402,3 @@ class _State:
                 continue  # the line that a kill cut off
             if isinstance(data, dict):
                 yield data
-
-
-def _luck(text: str) -> float:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
-
-
-def needed_runs(success: float, margin: float, share: float, confidence: float = CONFIDENCE) -> tuple[int, int]:
-    """(runs of a candidate, runs of the role) that a trial is likely to take."""
-    candidate = max(runs_an_arm(success, margin, confidence), needed(1 - margin, 0, confidence))
-    return candidate, math.ceil(candidate / share)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import Ledger
+from .base import Ledger, SpendingLedger, Spent
+from .budget import Budget, Limit, Spending
 from .labels import Assignment, Label
 from .memory import MemoryLedger
 from .totals import Gap, Totals
@@ -12,7 +13,20 @@ from .totals import Gap, Totals
 if TYPE_CHECKING:
     from .sqlite import SqliteLedger
 
-__all__ = ["Assignment", "Gap", "Label", "Ledger", "MemoryLedger", "SqliteLedger", "Totals"]
+__all__ = [
+    "Assignment",
+    "Budget",
+    "Gap",
+    "Label",
+    "Ledger",
+    "Limit",
+    "MemoryLedger",
+    "Spending",
+    "SpendingLedger",
+    "Spent",
+    "SqliteLedger",
+    "Totals",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,9 +22,11 @@ KEYS = (
     "role",
     "node",
     "conversation_id",
+    "key",
     "outcome",
     "cost_source",
     "cost_problem",
+    "cache_broken",
 )
 """What a report may be broken down by."""
 
@@ -35,8 +37,9 @@ class Entry:
 
     `duration_s` is from the call's beginning to its end, `first_content_s` to the first content that was passed on:
     what the caller waited, failed attempts included. `duplicates` counts attempts that may have been billed unseen.
-    `cost_source` tells who made the figure (`provider`, `list`, `mixed`), `cost_problem` why there is none; a
-    ledger that was written before there were such columns has neither.
+    `cost_source` tells who made the figure (`provider`, `list`, `mixed`), `cost_problem` why there is none; `key` is
+    the name of who pays; `cache_broken` the kind of a broken prompt cache, `broken_cost` (part of `cost`) what it cost.
+    A ledger that was written before there were such columns has none of them.
     """
 
     id: str
@@ -62,10 +65,13 @@ class Entry:
     first_content_s: float | None
     cost_source: str | None = None
     cost_problem: str | None = None
+    key: str | None = None
+    cache_broken: str | None = None
+    broken_cost: Decimal | None = None
 
     @classmethod
     def of(cls, decision: Decision) -> Self:
-        attempts, context = decision.attempts, decision.context
+        attempts, context, broken = decision.attempts, decision.context, decision.cache_broken
         created_at = moment(decision.created_at)
         first_content = next(
             (a.started_s + a.first_content_s for a in reversed(attempts) if a.first_content_s is not None), None
@@ -94,6 +100,9 @@ class Entry:
             first_content_s=first_content,
             cost_source=decision.cost_source,
             cost_problem=decision.cost_problem,
+            key=context.key,
+            cache_broken=None if broken is None else broken.kind,
+            broken_cost=None if broken is None else broken.cost,
         )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, Self, TypeAlias, get_args
 
-from agentroute.decisions import Decision
+from agentroute.decisions import Decision, StepKind
 from agentroute.errors import RequestError, nearest
 
 __all__ = ["SOURCES", "Assignment", "Label", "Source"]
@@ -72,7 +72,7 @@ class Assignment:
     """A step and its first candidate: the target it was meant for, whoever answered after a fallback.
 
     `role` is the role, else the agent, that asked. `cost` in USD, None if unknown; `previous_id` the step before, as
-    far as the caller told it.
+    far as the caller told it. `side`: a client's side call (a title, a probe), whose target says nothing of the work.
     """
 
     id: str
@@ -82,6 +82,7 @@ class Assignment:
     role: str | None
     target: str
     cost: Decimal | None
+    side: bool = False
 
     @classmethod
     def of(cls, decision: Decision) -> Self:
@@ -94,4 +95,5 @@ class Assignment:
             role=context.role or context.agent,
             target=decision.candidates[0].target if decision.candidates else decision.target,
             cost=decision.cost,
+            side=decision.step_kind is StepKind.HOUSEKEEPING,
         )

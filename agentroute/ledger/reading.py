@@ -15,9 +15,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from agentroute.decisions import Decision
+from agentroute.decisions import Decision, StepKind
 from agentroute.errors import ConfigError, printable
 
+from .base import Spent
+from .budget import counted
 from .entries import COLUMNS, KEYS, Entry, moment
 from .labels import Assignment, Label
 from .schema import connect_reading, open_reading
@@ -31,6 +33,7 @@ __all__ = [
     "read_entries",
     "read_gaps",
     "read_labels",
+    "read_spent",
     "read_totals",
 ]
 
@@ -118,7 +121,7 @@ def read_assignments(path: str | Path) -> Iterator[Assignment]:
     """Which target each step was meant for, oldest first."""
     query = (
         "SELECT id, created_at, conversation_id, json_extract(decision, '$.context.previous_id'), "
-        "COALESCE(role, agent), COALESCE(json_extract(decision, '$.candidates[0].target'), target), cost "
+        "COALESCE(role, agent), COALESCE(json_extract(decision, '$.candidates[0].target'), target), cost, step_kind "
         "FROM decisions ORDER BY created_at, seq"
     )
     for row in _rows(path, query, []):
@@ -140,6 +143,30 @@ def read_totals(path: str | Path) -> Totals:
     for sums in _rows(path, "SELECT steps, unpriced, cost, baseline_cost, savings FROM totals", []):
         total += _made(path, _totals, sums)
     return total
+
+
+def read_spent(path: str | Path, after: int | None, since: datetime) -> Iterator[tuple[int, Spent | None]]:
+    """Each step written after the row `after` with its own row, in order; with None, each one since that time."""
+    ((newest,),) = _rows(path, "SELECT COALESCE(MAX(seq), 0) FROM decisions", [])
+    facts = "id, created_at, agent, key, conversation_id, cost, CASE WHEN cost IS NULL THEN decision END"
+    if after is None:
+        query = f"SELECT {facts} FROM decisions WHERE created_at >= ? AND seq <= ?"
+        for row in _rows(path, query, [moment(since), newest]):
+            yield newest, _made(path, _spent, row)
+    elif newest > after:
+        query = f"SELECT seq, {facts} FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq"
+        for row in _rows(path, query, [after, newest]):
+            yield row[0], _made(path, _spent, row[1:])
+    yield newest, None
+
+
+def _spent(facts: Any) -> Spent:
+    decision_id, created_at, agent, key, conversation_id, cost, stored = facts
+    if cost is not None:
+        usd, estimated = _money(cost), Decimal(0)
+    else:
+        usd, estimated = counted(Decision.from_dict(json.loads(stored)))
+    return Spent(decision_id, created_at, agent, key, conversation_id, usd, estimated)
 
 
 _Made = TypeVar("_Made")
@@ -177,7 +204,7 @@ def _entry(row: Any) -> Entry:
     return Entry(**facts)
 
 
-_MONEY = ("cost", "baseline_cost", "savings")
+_MONEY = ("cost", "baseline_cost", "savings", "broken_cost")
 _COUNTS = ("attempts", "fallbacks", "duplicates")
 _SECONDS = ("duration_s", "first_content_s")
 _WORDS = tuple(name for name in COLUMNS if name not in (*_MONEY, *_COUNTS, *_SECONDS))
@@ -192,12 +219,14 @@ def _label(row: Any) -> Label:
 
 
 def _assignment(row: Any) -> Assignment:
-    step, at, conversation_id, previous_id, role, target, cost = row
+    step, at, conversation_id, previous_id, role, target, cost, kind = row
     words = (step, conversation_id, previous_id, role, target)
     if not all(isinstance(word, str | None) for word in words) or step is None or target is None:
         raise TypeError("no text")
     when, spent = datetime.fromisoformat(at), None if cost is None else _money(cost)
-    return Assignment(step, when, conversation_id, previous_id, role, target, spent)
+    return Assignment(
+        step, when, conversation_id, previous_id, role, target, spent, side=kind == StepKind.HOUSEKEEPING.value
+    )
 
 
 def _number(value: Any, kind: type[int] | type[float]) -> Any:
@@ -238,7 +267,7 @@ def _where(since: datetime | None, until: datetime | None, equal: Mapping[str, s
     return (" WHERE " + " AND ".join(conditions) if conditions else ""), values
 
 
-def _rows(path: str | Path, query: str, values: list[Any]) -> Iterator[tuple[Any, ...]]:
+def _rows(path: str | Path, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     try:
         with closing(connect_reading(Path(path))) as connection:
             yield from connection.execute(query, values)

@@ -28,6 +28,7 @@ class Figures:
 
     `cost` sums the steps whose cost is known, failed ones too; `unpriced` are the others. `compared` counts answered
     steps whose cost and baseline are both known: `baseline_cost` (an estimate) and `savings` (signed) are over these.
+    `broken` counts steps at which a provider did not read what it had kept of the prompt, which cost `broken_cost`.
     `failed` got no whole answer; `given_up` were cancelled or abandoned by the caller. Waits in seconds, over answered
     steps, nearest rank: `duration` to the end, `first_content` to the first content.
     """
@@ -42,6 +43,8 @@ class Figures:
     savings: Decimal | None
     fallbacks: int
     duplicates: int
+    broken: int
+    broken_cost: Decimal | None
     duration_p50: float | None
     duration_p95: float | None
     first_content_p50: float | None
@@ -124,6 +127,8 @@ class _Sum:
 
     __slots__ = (
         "baseline_cost",
+        "broken",
+        "broken_cost",
         "compared",
         "cost",
         "duplicates",
@@ -139,6 +144,8 @@ class _Sum:
 
     def __init__(self) -> None:
         self.steps = self.failed = self.given_up = self.unpriced = self.compared = self.fallbacks = self.duplicates = 0
+        self.broken = 0
+        self.broken_cost: Decimal | None = None
         self.cost: Decimal | None = None
         self.baseline_cost: Decimal | None = None
         self.savings: Decimal | None = None
@@ -150,6 +157,9 @@ class _Sum:
         self.given_up += entry.outcome in ("cancelled", "abandoned")
         self.fallbacks += entry.fallbacks
         self.duplicates += entry.duplicates
+        self.broken += entry.cache_broken is not None
+        if entry.broken_cost is not None:
+            self.broken_cost = _plus(self.broken_cost, entry.broken_cost)
         if entry.cost is None:
             self.unpriced += 1
         else:
@@ -177,6 +187,8 @@ class _Sum:
             savings=self.savings,
             fallbacks=self.fallbacks,
             duplicates=self.duplicates,
+            broken=self.broken,
+            broken_cost=self.broken_cost,
             duration_p50=_percentile(durations, 50),
             duration_p95=_percentile(durations, 95),
             first_content_p50=_percentile(first_contents, 50),

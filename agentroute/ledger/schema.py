@@ -97,6 +97,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
              source TEXT NOT NULL,
              name TEXT)""",
     ),
+    ("ALTER TABLE decisions ADD COLUMN key TEXT",),
+    (
+        "ALTER TABLE decisions ADD COLUMN cache_broken TEXT",
+        "ALTER TABLE decisions ADD COLUMN broken_cost TEXT",
+    ),
 )
 """Script n brings a file from version n to n + 1. A script that was released is never edited."""
 

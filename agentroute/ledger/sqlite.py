@@ -18,8 +18,17 @@ from typing import Self
 from agentroute.decisions import Decision
 from agentroute.errors import ConfigError
 
+from .base import Spent
 from .labels import Assignment, Label
-from .reading import StoredDecisions, read_assignments, read_decisions, read_gaps, read_labels, read_totals
+from .reading import (
+    StoredDecisions,
+    read_assignments,
+    read_decisions,
+    read_gaps,
+    read_labels,
+    read_spent,
+    read_totals,
+)
 from .schema import connect, identity, leave, prepare
 from .totals import Gap, Tally, Totals
 from .writing import write
@@ -281,6 +290,10 @@ class SqliteLedger:
         """Some of `decisions`, by time or by any key of a report: `select(target="small")`."""
         self.flush()
         return read_decisions(self.path, since=since, until=until, newest_first=newest_first, **equal)
+
+    def spent(self, after: int | None, since: datetime) -> Iterator[tuple[int, Spent | None]]:
+        """What a budget reads: see `SpendingLedger`. What is still queued is not waited for."""
+        return read_spent(self.path, after, since)
 
     @property
     def labels(self) -> tuple[Label, ...]:

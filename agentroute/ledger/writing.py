@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -19,9 +19,11 @@ __all__ = ["write"]
 
 logger = logging.getLogger("agentroute")
 
-_INSERT = (
-    f"INSERT INTO decisions (writer, {', '.join(COLUMNS)}, decision) VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"
-)
+_INSERT = f"INSERT INTO decisions (writer, {', '.join(COLUMNS)}, decision) VALUES "
+_VALUES = f"({', '.join('?' * (len(COLUMNS) + 2))})"
+_TOGETHER = 32
+"""Rows of one statement: with each, the interpreter goes to the threads that make the calls and has to come back. The
+oldest SQLite takes 999 values."""
 _INSERT_LABEL = (
     "INSERT INTO labels (writer, at, decision_id, conversation_id, role, ok, score, source, name) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -36,7 +38,8 @@ _NOT_STORABLE = (
     sqlite3.ProgrammingError,
 )
 """What the decision itself is to blame for, such as an agent's name that is half of a surrogate pair."""
-_MONEY = frozenset({"cost", "baseline_cost", "savings"})
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_MONEY = frozenset({"cost", "baseline_cost", "savings", "broken_cost"})
 
 
 def write(
@@ -50,19 +53,23 @@ def write(
     totals = before
     connection.execute("BEGIN IMMEDIATE")
     try:
+        decisions: list[Decision] = []
         for item in batch:
+            if not isinstance(item, Label):
+                decisions.append(item)
+                continue
             try:
-                if isinstance(item, Label):
-                    connection.execute(_INSERT_LABEL, _label(writer, item))
-                    continue
-                connection.execute(_INSERT, _row(writer, item))
-                totals += Totals.of(item)
+                connection.execute(_INSERT_LABEL, _label(writer, item))
             except _NOT_STORABLE as error:
-                if isinstance(item, Label):
-                    logger.warning("an outcome cannot be stored: %s", type(error).__name__)
+                logger.warning("an outcome cannot be stored: %s", type(error).__name__)
+        for at in range(0, len(decisions), _TOGETHER):
+            some = decisions[at : at + _TOGETHER]
+            for decision, told in zip(some, _store(connection, writer, some), strict=True):
+                if isinstance(told, Totals):
+                    totals += told
                     continue
-                logger.warning("decision %r cannot be stored: %s", item.id, type(error).__name__)
-                gap = Gap.of(item) if gap is None else gap + Gap.of(item)
+                logger.warning("decision %r cannot be stored: %s", decision.id, type(told).__name__)
+                gap = Gap.of(decision) if gap is None else gap + Gap.of(decision)
         if gap is not None:
             connection.execute(
                 "INSERT INTO gaps (writer, since, until, steps, unpriced, cost, baseline_cost, savings) "
@@ -79,10 +86,24 @@ def write(
     return totals
 
 
+def _store(connection: sqlite3.Connection, writer: str, decisions: Sequence[Decision]) -> Sequence[Totals | Exception]:
+    """Inserts them in one statement, or, if that fails, each by itself. Of each, what it adds to the totals, or why it
+    cannot be stored."""
+    try:
+        told = [Totals.of(decision) for decision in decisions]
+        values = [value for decision in decisions for value in _row(writer, decision)]
+        connection.execute(_INSERT + ", ".join([_VALUES] * len(decisions)), values)
+        return told
+    except _NOT_STORABLE as error:
+        if len(decisions) == 1:
+            return [error]
+    return [each for decision in decisions for each in _store(connection, writer, [decision])]
+
+
 def _row(writer: str, decision: Decision) -> tuple[Any, ...]:
     entry = Entry.of(decision)
     values = (_text(getattr(entry, name)) if name in _MONEY else getattr(entry, name) for name in COLUMNS)
-    return (writer, *values, json.dumps(decision.to_dict(), separators=(",", ":")))
+    return (writer, *values, _ENCODE(decision.to_dict()))
 
 
 def _label(writer: str, label: Label) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from agentroute.targets import Tier
 from .report import Bill, ReplayReport
 from .wording import caveats, headline, problem_lines, saved
 
-__all__ = ["page"]
+__all__ = ["document", "figure", "page", "table"]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #667085; --line: #e3e7ee; --paper: #fff; --card: #f7f8fb;
@@ -76,10 +76,15 @@ def page(report: ReplayReport) -> str:
             _list("What the figures mean", (line for line in caveats(report) if not line.startswith("best single")))
         )
         sections.append(f"<h2>The pool</h2>{_pool(report)}")
+    return document("agentroute replay", sections)
+
+
+def document(title: str, sections: Iterable[str]) -> str:
+    """A page of these sections (HTML) that opens from disk, looks the same for every command, and fetches nothing."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>agentroute replay</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><main>{''.join(sections)}</main></body></html>\n"
     )
 
@@ -143,7 +148,7 @@ def _bars(report: ReplayReport) -> str:
                 f'<text class="soft" x="{left + length + 6:.1f}" y="{y + offset + 10}">{escape(usd(value))}</text>'
             )
     caption = "USD for all steps: pale at list price, full with a modelled prompt cache (~)."
-    return _figure("What each way of running the steps costs", width, height, parts, caption)
+    return figure("What each way of running the steps costs", width, height, parts, caption)
 
 
 def _scatter(report: ReplayReport) -> str:
@@ -190,7 +195,7 @@ def _scatter(report: ReplayReport) -> str:
         f"{axis}</text>"
     )
     caption = f"{what}, against modelled cost (~): up and to the left is better."
-    return _figure("Cost and sufficiency", width, height, parts, caption)
+    return figure("Cost and sufficiency", width, height, parts, caption)
 
 
 _Box: TypeAlias = tuple[float, float, float, float]
@@ -210,7 +215,7 @@ def _overlap(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _figure(title: str, width: int, height: int, parts: Iterable[str], caption: str) -> str:
+def figure(title: str, width: int, height: int, parts: Iterable[str], caption: str) -> str:
     label = escape(caption, quote=True)
     drawing = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     return f"<figure><h3>{escape(title)}</h3>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
@@ -268,7 +273,7 @@ def _bills(report: ReplayReport) -> str:
     lines = [f"saved: against all on {report.baseline}."]
     lines += [line for line in caveats(report) if line.startswith("best single")]
     notes = "".join(f'<p class="soft">{escape(line)}</p>' for line in lines)
-    return _table([*heads, "enough", "exact"] if with_fit else heads, rows) + notes
+    return table([*heads, "enough", "exact"] if with_fit else heads, rows) + notes
 
 
 def _mixes(report: ReplayReport) -> str:
@@ -313,7 +318,7 @@ def _unsure(report: ReplayReport) -> str:
         texts = "".join(f'<td class="text">{escape(cell)}</td>' for cell in cells)
         where = f'<td class="text long">{escape(each.place)}</td>'
         rows.append(f"<tr><td>{each.step:,}</td><td>{each.confidence:.2f}</td>{texts}{where}</tr>")
-    return _table(heads, rows, text=heads[2:])
+    return table(heads, rows, text=heads[2:])
 
 
 def _pool(report: ReplayReport) -> str:
@@ -333,7 +338,7 @@ def _pool(report: ReplayReport) -> str:
     heads = ["target", "provider", "tier", "input", "output", "cache read", "cache write", "cache life"]
     sources = sorted({target.price.source for target in report.pool if target.price and target.price.source})
     note = f'<p class="soft">USD per million tokens. Prices: {escape("; ".join(sources))}</p>' if sources else ""
-    return _table(heads, rows, text=heads[1:3]) + note
+    return table(heads, rows, text=heads[1:3]) + note
 
 
 _RATES = ("input", "output", "cache_read", "cache_write")
@@ -343,7 +348,7 @@ def _rate(value: Decimal | None) -> str:
     return "as input" if value is None else f"{value:f}"
 
 
-def _table(heads: Sequence[str], rows: Iterable[str], *, text: Sequence[str] = ()) -> str:
+def table(heads: Sequence[str], rows: Iterable[str], *, text: Sequence[str] = ()) -> str:
     """Figures stand on the right; the first column and those named in `text` on the left."""
     head = "".join(f'<th class="text">{name}</th>' if name in text else f"<th>{name}</th>" for name in heads)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'

@@ -23,7 +23,7 @@ from .logs import printable
 from .records import Problem
 from .values import Unreadable, values
 
-__all__ = ["LedgerReplay", "Line", "holds_decisions", "replay_ledger"]
+__all__ = ["LedgerReplay", "Line", "holds_decisions", "recorded_in", "replay_ledger"]
 
 SCHEMA_VERSION = 1
 
@@ -151,7 +151,7 @@ def replay_ledger(
     total = sum(path.stat().st_size for path in files)
     before = 0
     for path in files:
-        for found, done in _read(path):
+        for found, done in recorded_in(path):
             if limit is not None and run.steps >= limit:
                 break
             if isinstance(found, Problem):
@@ -166,8 +166,8 @@ def replay_ledger(
     return run.result(tuple(printable(str(path)) for path in files), tuple(gaps))
 
 
-def _read(path: Path) -> Iterator[tuple[Decision | Problem, int]]:
-    """Each decision, and the bytes of the file read so far (of a database they are not known)."""
+def recorded_in(path: Path) -> Iterator[tuple[Decision | Problem, int]]:
+    """Each decision of a ledger, and the bytes of the file read so far (of a database they are not known)."""
     name = printable(path.name)
     if is_ledger(path):
         for decision in read_decisions(path):

@@ -9,10 +9,26 @@ from typing import TypeAlias
 from agentroute.messages import ChatRequest, Message, Usage
 from agentroute.targets import Tier
 
-__all__ = ["Outcome", "Problem", "RecordedCall", "Trace"]
+__all__ = ["Asked", "Outcome", "Problem", "RecordedCall", "Trace"]
 
 Outcome: TypeAlias = float | bool | str
 """A score, a reward or an exit state, as it was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a recorded request body says beside its messages that bears on its model's prompt cache.
+
+    `reasoning` is its reasoning setting as text, None without one. `markers` counts the blocks with a `cache_control`:
+    whether one stands on tools or system (`head`), on one of the last two messages (`end`), and whether any asks for an
+    `hour`.
+    """
+
+    reasoning: str | None = None
+    markers: int = 0
+    head: bool = False
+    end: bool = False
+    hour: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,7 @@ class Trace:
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     tools_inferred: bool = False
     failed_results: int = 0
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)

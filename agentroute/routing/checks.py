@@ -32,6 +32,9 @@ Check: TypeAlias = (
     Callable[[Any], Any] | Mapping[str, Any] | re.Pattern[str] | Sequence[str] | str | int | Literal[True]
 )
 
+_LONGEST_NAME = 256
+"""Characters of a name that an outcome keeps."""
+
 _LINES = 12
 """Lines at either end of a result in which an exit code may stand."""
 
@@ -43,6 +46,9 @@ class Verdict:
     name: str
     ok: bool
     person: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name[:_LONGEST_NAME])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,9 @@ class Checks:
 
     * `tool:NAME`: each result of this tool; `tests`: each result of a call that runs tests, by whatever tool;
     * `role:NAME`: the answers of this role or agent that call no tool;
-    * `structured`: the answers to requests that have a schema;
-    * `person`: the names of tools whose calls somebody approves, edits or rejects before they run.
+    * `structured`: the answers to requests that have a schema, or must call one tool: its arguments;
+    * `person`: the names of tools whose calls somebody approves, edits or rejects before they run;
+    * `guardrails` (True): what a framework's own guardrails say, where an integration hears it.
 
     A check is a function (of the text, or of what `structured` parsed; it returns whether it passes, None for no
     verdict), a JSON schema, a regular expression that must be found, an exit code, or True: as routing reads results,
@@ -78,8 +85,9 @@ class Checks:
         self.tools: dict[str, Callable[[ToolResult, ToolCall], bool | None]] = {}
         self.roles: dict[str, Callable[[str], bool | None]] = {}
         self.tests: Callable[[ToolResult, ToolCall], bool | None] | None = None
-        self.structured: Callable[[str, ChatRequest], bool | None] | None = None
+        self.structured: Callable[[str, Mapping[str, Any]], bool | None] | None = None
         self.reviewed: frozenset[str] = frozenset()
+        self.guardrails = False
         self.given = given
         self._broken: set[str] = set()
         for key, check in given.items():
@@ -94,14 +102,24 @@ class Checks:
                 self.structured = _of_answer(key, check)
             elif key == "person":
                 self.reviewed = _names(check)
+            elif key == "guardrails" and check is True:
+                self.guardrails = True
             else:
                 raise ConfigError(
-                    f"checks: {key!r} is no place for a check; use 'tool:NAME', 'role:NAME', 'tests', 'structured' "
-                    f"or 'person'"
+                    f"checks: {key!r} is no place for a check; use 'tool:NAME', 'role:NAME', 'tests', 'structured', "
+                    f"'person' or 'guardrails' (True)"
                 )
 
-    def results(self, request: ChatRequest, known: Before | None) -> Iterator[Verdict]:
-        """What the checks say of the results that came since the model last spoke."""
+    def results(self, request: ChatRequest, before: Before | None) -> tuple[Verdict, ...]:
+        """What the checks say of the results that came since the model last spoke: of several calls of one tool, that
+        it passes if all do."""
+        found: dict[str, Verdict] = {}
+        for each in self._results(request, before):
+            held = found.get(each.name)
+            found[each.name] = each if held is None or held.ok else held
+        return tuple(found.values())
+
+    def _results(self, request: ChatRequest, before: Before | None) -> Iterator[Verdict]:
         calls: dict[str, ToolCall] = {}
         results: list[ToolResult] = []
         for message in reversed(request.messages):
@@ -109,8 +127,8 @@ class Checks:
                 calls = {call.id: call for call in message.tool_calls}
                 break
             results += message.tool_results[::-1]
-        if self.reviewed and known is not None:
-            yield from _by_person(calls, results, known, self.reviewed)
+        if self.reviewed and before is not None:
+            yield from _by_person(calls, results, before, self.reviewed)
         if not (self.tools or self.tests is not None):
             return
         for result in reversed(results):
@@ -124,10 +142,11 @@ class Checks:
 
     def answer(self, request: ChatRequest, response: ChatResponse, context: StepContext) -> Iterator[Verdict]:
         """What the checks say of an answer."""
-        if response.tool_calls and not _answers_by_tool(request):
+        form = None if self.structured is None else _form(request, response)
+        if self.structured is not None and form is not None:
+            yield from self._verdict("structured", self.structured, *form)
+        if response.tool_calls:
             return
-        if self.structured is not None and request.response_schema is not None:
-            yield from self._verdict("structured", self.structured, response.text, request)
         for name in dict.fromkeys((context.role, context.agent)):
             if name is not None and (check := self.roles.get(name)) is not None:
                 yield from self._verdict(f"role:{name}", check, response.text)
@@ -145,8 +164,18 @@ class Checks:
             yield Verdict(name, bool(ok))
 
 
-def _answers_by_tool(request: ChatRequest) -> bool:
-    return False if request.tool_choice is None else request.tool_choice.mode == "tool"
+def _form(request: ChatRequest, response: ChatResponse) -> tuple[str, Mapping[str, Any]] | None:
+    """The text that must have a form, and the schema of that; None if none was asked for."""
+    choice, tools = request.tool_choice, request.tools
+    only = choice is not None and choice.mode == "required" and len(tools) == 1
+    if choice is not None and (choice.mode == "tool" or (only and not any(m.tool_calls for m in request.messages))):
+        wanted = tools[0].name if only else choice.name
+        schema = next((tool.parameters for tool in tools if tool.name == wanted), None)
+        call = next((call for call in response.tool_calls if call.name == wanted), None)
+        return ("" if call is None else call.arguments or "{}"), schema or {}
+    if request.response_schema is None or response.tool_calls:
+        return None
+    return response.text, request.response_schema.schema or {}
 
 
 def _of_result(key: str, check: Check) -> Callable[[ToolResult, ToolCall], bool | None]:
@@ -178,22 +207,17 @@ def _of_text(key: str, check: Check) -> Callable[[str], bool | None]:
     )
 
 
-def _of_answer(key: str, check: Check) -> Callable[[str, ChatRequest], bool | None]:
+def _of_answer(key: str, check: Check) -> Callable[[str, Mapping[str, Any]], bool | None]:
     if isinstance(check, Mapping):
         fits = _schema(key, check)
         return lambda text, _: fits(_parsed(text))
     if check is True:
         _schema(key, {})
-
-        def own(text: str, request: ChatRequest) -> bool:
-            schema = None if request.response_schema is None else request.response_schema.schema
-            return _schema(key, schema or {})(_parsed(text))
-
-        return own
+        return lambda text, schema: _validator(schema)(_parsed(text))
     if callable(check):
         function = check
 
-        def parsed(text: str, _: ChatRequest) -> bool | None:
+        def parsed(text: str, _: Mapping[str, Any]) -> bool | None:
             value = _parsed(text)
             return False if value is _NO_JSON else function(value)
 
@@ -214,26 +238,35 @@ def _parsed(text: str) -> Any:
 
 
 def _schema(key: str, schema: Mapping[str, Any]) -> Callable[[Any], bool]:
+    """Raises ConfigError if it is no schema, or nothing here can read one."""
     try:
         from jsonschema import exceptions, validators  # type: ignore[import-untyped]
     except ImportError:
         raise ConfigError(
             f"checks: {key!r} needs the extra `checks` for JSON schemas: pip install agentroute-llm[checks]"
         ) from None
-    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
     try:
-        kind.check_schema(schema)
+        validators.validator_for(schema, default=validators.Draft202012Validator).check_schema(schema)
     except exceptions.SchemaError as error:
         raise ConfigError(f"checks: {key!r} is no JSON schema ({error.message})") from None
-    validator = kind(schema)
-    return lambda value: value is not _NO_JSON and validator.is_valid(value)
+    return _validator(schema)
+
+
+def _validator(schema: Mapping[str, Any]) -> Callable[[Any], bool]:
+    """Looks nothing up: a schema that refers to an address cannot be held against anything, and raises."""
+    from jsonschema import validators
+    from referencing import Registry
+
+    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
+    validator = kind(schema, registry=Registry())
+    return lambda value: value is not _NO_JSON and bool(validator.is_valid(value))
 
 
 def _ended_with(text: str, wanted: int) -> bool | None:
     """None if no exit code is told: that is no verdict."""
     value = _parsed(text) if text[:1] == "{" else None
     if isinstance(value, Mapping):
-        for key in ("exit_code", "exitCode", "returncode", "return_code", "code", "status"):
+        for key in ("exit_code", "exitCode", "returncode", "return_code"):
             if isinstance(value.get(key), int) and not isinstance(value.get(key), bool):
                 return bool(value[key] == wanted)
     lines = text.splitlines()
@@ -243,24 +276,25 @@ def _ended_with(text: str, wanted: int) -> bool | None:
 
 # -- what somebody did with the answer ---------------------------------------------------------------------------------
 
-_REJECTED = re.compile(
-    r"\s*(?:the )?(?:user|human|operator|person|reviewer) (?:has )?"
-    r"(?:rejected|denied|declined|refused|cancell?ed|did(?: not|n't) approve|does(?: not|n't) want|doesn't want)\b",
+_REFUSED = re.compile(
+    r"\s*(?:note: )?(?:(?:the|a) )?(?:human )?(?:user|human|operator|person|reviewer) (?:has )?"
+    r"(?:rejected|denied|declined|refused|cancell?ed|replaced|edited|did(?: not|n't) approve|does(?: not|n't) want)\b",
     re.IGNORECASE,
 )
-"""How the results of rejected calls begin: LangChain's HumanInTheLoopMiddleware ("User rejected the tool call for ...",
-1.5), Claude Code ("The user doesn't want to proceed with this tool use"), Codex and others."""
+"""How the results of calls begin that somebody did not let through as they were: LangChain's HumanInTheLoopMiddleware
+(1.5: "User rejected the tool call for ...", "Note: a human reviewer replaced this tool call ..."), Claude Code ("The
+user doesn't want to proceed with this tool use"), and others like them."""
 
 
 def _by_person(
-    calls: Mapping[str, ToolCall], results: list[ToolResult], known: Before, reviewed: frozenset[str]
+    calls: Mapping[str, ToolCall], results: list[ToolResult], before: Before, reviewed: frozenset[str]
 ) -> Iterator[Verdict]:
     """Approved as the model wrote it is right; edited or rejected is not."""
     said = {result.tool_call_id: result.text for result in results}
-    for call_id, name, made in known.calls:
+    for call_id, name, made in before.calls:
         call = calls.get(call_id)
         if name in reviewed and call is not None:
-            approved = _canonical(call) == made and not _REJECTED.match(said.get(call_id, ""))
+            approved = _canonical(call) == made and not _REFUSED.match(said.get(call_id, ""))
             yield Verdict(f"person:{name}", approved, person=True)
 
 

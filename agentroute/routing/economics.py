@@ -15,7 +15,7 @@ from agentroute.targets import Target
 
 from .caches import HOUR, minimum, needs_markers
 
-__all__ = ["HORIZON", "StepCost", "expected_output", "growth", "spend", "step_cost"]
+__all__ = ["HORIZON", "StepCost", "affordable_output", "expected_output", "growth", "spend", "step_cost"]
 
 HORIZON = 20
 """Steps that are expected to follow, this one included, if more are likely: what a switch costs is spread over so many.
@@ -73,7 +73,8 @@ def step_cost(
     """The cost of one step on one target, of whose prompt `warm_tokens` lie in its cache.
 
     A target with a price for cache writes writes what it reads fresh, at the price of the time that its caches hold;
-    where markers ask for that, only if more steps are likely (`loop`).
+    where markers ask for that, only if more steps are likely (`loop`). A write price below that of input is a surcharge
+    for storage that nobody has asked for (Gemini, as OpenRouter lists it): input costs what input does.
     """
     least = minimum(target)
     read = min(warm_tokens, input_tokens)
@@ -81,10 +82,10 @@ def step_cost(
         read = 0
     fresh = input_tokens - read
     price = target.price
-    writes = price is not None and price.cache_write is not None and target.cache_ttl_s is not None
-    if writes and not loop and needs_markers(target):
-        writes = False
-    written = fresh if writes and input_tokens >= least else 0
+    written = 0
+    if price is not None and price.cache_write is not None and target.cache_ttl_s is not None:
+        asked = loop or not needs_markers(target)
+        written = fresh if asked and price.cache_write >= price.input and input_tokens >= least else 0
     cost = None
     if price is not None:
         cost = price.tokens(input_tokens, output_tokens, read, written)
@@ -125,9 +126,19 @@ def spend(target: Target, step: StepCost, grown: int, n: int) -> float | None:
         fresh = float(rates.input)
         held = caches and first >= least
         read = float(rates.cache_read) if held and rates.cache_read is not None else fresh
-        write = float(rates.cache_write) if held and rates.cache_write is not None else fresh
+        write = max(float(rates.cache_write), fresh) if held and rates.cache_write is not None else fresh
         tokens = many * start + grown * many * (many - 1) // 2
         later += tokens * read + many * (grown * write + step.output_tokens * float(rates.output))
         start += many * grown
         left -= many
     return (now + later / 1_000_000) / n
+
+
+def affordable_output(target: Target, step: StepCost, usd: Decimal) -> int | None:
+    """Output tokens of this step that `usd` pays for beside its input; None if the price is unknown, or output free."""
+    if target.price is None or step.cost is None:
+        return None
+    rate = target.price.at(step.input_tokens).output
+    if not rate:
+        return None
+    return max(step.output_tokens + int((usd - step.cost) * 1_000_000 / rate), 0)

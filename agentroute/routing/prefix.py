@@ -8,8 +8,9 @@ reused is not read again. It never leaves the process.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agentroute.messages import (
     Audio,
@@ -24,7 +25,7 @@ from agentroute.messages import (
     ToolResult,
 )
 
-__all__ = ["Bulk", "Mark", "Prefix"]
+__all__ = ["Bulk", "Mark", "Prefix", "opening_key"]
 
 _MARKS = 4
 """How many earlier requests are looked for: the last one, and some more for a caller that dropped or retried steps."""
@@ -81,11 +82,16 @@ class Bulk:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The conversation up to some message: its key and its size."""
+    """The conversation up to some message: its key and its size.
+
+    `tail` is the hash of its last stretch alone: of what follows the system messages or begins with the latest
+    assistant message. It is the same if anything before it has changed.
+    """
 
     key: int
     n_messages: int
     bulk: Bulk
+    tail: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,10 @@ class Prefix:
     `system` the leading system messages, which other conversations share.
 
     `reasoning` and `tool_choice` are the settings of the request that providers put into the prompt: what was kept
-    under others is not read (`Affinity` says which count where). Hashes, 0 for none."""
+    under others is not read (`Affinity` says which count where). Hashes, 0 for none.
+
+    `tools` has a hash for each tool, `stretches` the key of the conversation before each assistant message and at its
+    end: two of them tell where two prompts begin to differ (`cache_breaks`)."""
 
     whole: Mark
     earlier: tuple[Mark, ...]
@@ -102,6 +111,8 @@ class Prefix:
     tools_chars: int = 0
     reasoning: int = 0
     tool_choice: int = 0
+    tools: tuple[int, ...] = ()
+    stretches: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -125,7 +136,8 @@ class Prefix:
         end = len(messages)
         n_system = _leading_system(messages)
         schemas = tuple((tool.name, tool.description, _text(tool)) for tool in tools)
-        walk = _Walk(hash(schemas))
+        hashes = tuple(map(hash, schemas))
+        walk = _Walk(hash(hashes))
         found: list[Mark] = []
         system: Mark | None = None
         start = 0
@@ -135,23 +147,37 @@ class Prefix:
             start = stop
             if stop == n_system:
                 system = mark
+                if stop < end:
+                    walk.begin(mark.key)
             if stop < end and messages[stop].role == "assistant":
                 found.append(mark)
-        return cls(walk.mark(end), tuple(reversed(found)), system, sum(len(text) for each in schemas for text in each))
+        whole = walk.mark(end)
+        walk.stretches.append(whole.key)
+        chars = sum(len(text) for each in schemas for text in each)
+        return cls(whole, tuple(reversed(found)), system, chars, tools=hashes, stretches=walk.stretches)
+
+
+def opening_key(messages: Sequence[Message]) -> int:
+    """Tells conversations apart that have no id: all messages up to the first of the user's, hashed as above."""
+    end = next((at for at, message in enumerate(messages, 1) if message.role == "user"), len(messages))
+    walk = _Walk(0)
+    walk.read(messages[:end])
+    return walk.mark(end).key
 
 
 class _Walk:
     """The running hash and the sizes so far.
 
-    Strings are gathered and hashed together, a stretch at a time. A new stretch begins with every assistant message,
-    wherever the request ends, so that the same messages always give the same key.
+    Strings are gathered and hashed together, a stretch at a time. A new stretch begins after the system messages and
+    with every assistant message, wherever the request ends, so that the same messages always give the same key.
     """
 
-    __slots__ = ("calls", "files", "images", "json", "key", "prose", "stretch", "wide", "wide_tokens")
+    __slots__ = ("calls", "files", "images", "json", "key", "prose", "stretch", "stretches", "wide", "wide_tokens")
 
     def __init__(self, key: int) -> None:
         self.key = key
         self.stretch: list[str | int | None] = []
+        self.stretches: array[int] = array("q")
         self.files: _Files | None = None
         self.prose = self.json = self.wide = self.calls = self.images = 0
         self.wide_tokens = 0.0
@@ -160,15 +186,21 @@ class _Walk:
         chars = self.prose + self.json + self.wide
         files = () if self.files is None else self.files.sizes
         bulk = Bulk(self.prose, self.json, self.wide_tokens, n_messages, self.calls, self.images, chars, *files)
-        return Mark(hash((self.key, *self.stretch)), n_messages, bulk)
+        return Mark(hash((self.key, *self.stretch)), n_messages, bulk, hash(tuple(self.stretch)))
+
+    def begin(self, key: int) -> None:
+        """Begins a stretch where a mark was made."""
+        self.key = key
+        self.stretch.clear()
 
     def read(self, messages: Sequence[Message]) -> None:
         key, stretch, prose, json = self.key, self.stretch, self.prose, self.json
-        gather = stretch.append
+        gather, note = stretch.append, self.stretches.append
         for message in messages:
             role = message.role
             if role == "assistant":
                 key = hash((key, *stretch))
+                note(key)
                 stretch.clear()
             gather(role)
             for part in message.parts:

@@ -4,11 +4,12 @@ longer holds."""
 from __future__ import annotations
 
 import math
+import re
 import threading
 import tomllib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,18 +22,17 @@ from agentroute.targets import Pool
 from .roles import fingerprint
 from .step import Step
 
-__all__ = ["Drift", "Known", "Profile", "Profiles"]
+__all__ = ["FORMS", "Drift", "Episodes", "Known", "Profile", "Profiles", "form_of"]
 
 Day: TypeAlias = date
 
 VERSION = 1
 
+_OVER = 30
+"""Runs with a right step that are held before the oldest counts as right: a later step of it may still fail."""
+
 _REMEMBERED = 10_000
 """Conversations whose assigned target is remembered until an outcome comes."""
-
-_UNSHOWN = 0.5
-"""What P of a target is multiplied by in a role whose licensed targets are known, and it is none of them: it ranks
-behind, and still takes over if all of them are down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Profile:
     """One target in one role. `success` bounds the share of runs that end well from below, `mean` is what was seen in
     `n` of them; `hazard` is the chance per step that follows from the bound over `steps` steps.
 
-    `licensed`: the promise of the file covers it. `up`: on failures and summaries its runs were served by the
-    strongest, so they are again. `expires` and `model` (the model's version) say until when. `weight` and `limit` are
-    those of the drift test (0: none).
+    `licensed`: the promise of the file covers it; with `forms` only at steps of these forms. `up`: on failures and
+    summaries its runs were served by the strongest, so they are again. `expires` and `model` (the model's version) say
+    until when. `weight` and `limit` are those of the drift test (0: none).
     """
 
     role: str
@@ -59,6 +59,7 @@ class Profile:
     model: str | None = None
     weight: int = 0
     limit: int = 0
+    forms: tuple[str, ...] = ()
 
     @property
     def hazard(self) -> float:
@@ -70,8 +71,9 @@ class Profile:
 
     def said(self) -> str:
         """In words, as a decision's reason says it."""
+        what = f"of its {' and '.join(self.forms)} steps are right" if self.forms else "of runs end well"
         return (
-            f"role {self.role!r} on {self.target}: {100 * self.success:.1f} % or more of runs end well "
+            f"role {self.role!r} on {self.target}: {100 * self.success:.1f} % or more {what} "
             f"(n {self.n}, {self.source}, {self.date.isoformat()})"
         )
 
@@ -79,20 +81,33 @@ class Profile:
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the file says of a role: P(right) of a step by target, which targets its promise covers, which of them give
-    way after failures and in summaries (`up`), and why."""
+    way after failures and in summaries (`up`), which serve steps of some `forms` only, and why. `drawn`: a trial has
+    drawn this run for the one that is licensed, so that the strongest does not compete."""
 
     role: str
-    sufficiency: Mapping[str, float]
-    licensed: frozenset[str]
-    up: frozenset[str]
-    reasons: tuple[str, ...]
+    strongest: str
+    sufficiency: Mapping[str, float] = field(default_factory=dict)
+    licensed: frozenset[str] = frozenset()
+    up: frozenset[str] = frozenset()
+    reasons: tuple[str, ...] = ()
+    forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drawn: bool = False
 
-    def of(self, target: str, prior: float, step: Step) -> float:
-        """P of a target at this step: what its runs have shown; less than the prior if they have shown nothing."""
-        shown = self.sufficiency.get(target)
-        if shown is None:
-            return prior * _UNSHOWN
-        return shown * _UNSHOWN if target in self.up and _raises(step) else shown
+    def of(self, target: str, prior: float) -> float:
+        """P of a target: what its runs have shown, else the prior's."""
+        return self.sufficiency.get(target, prior)
+
+    def leading(self, step: Step) -> frozenset[str]:
+        """The targets that may serve this step. All others rank behind them: they take over if these are down."""
+        form, raised = form_of(step), _raises(step)
+        found = {
+            target
+            for target in self.licensed
+            if form in self.forms.get(target, FORMS) and not (raised and target in self.up)
+        }
+        if not (self.drawn and found):
+            found.add(self.strongest)
+        return frozenset(found)
 
 
 class Drift:
@@ -112,6 +127,47 @@ class Drift:
         self.total = max(self.total - 1, 0) if ok else self.total + self.weight
         self.void = self.void or (self.limit > 0 and self.total >= self.limit)
         return self.void
+
+
+class Episodes:
+    """What runs were assigned to, until their outcomes come: the first candidate of a run's first step in a role. Safe
+    in threads."""
+
+    def __init__(self) -> None:
+        self._began: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._steps: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._right: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def began(self, decision: Decision, role: str) -> None:
+        """Notes a step; the first one of a run counts."""
+        assigned = decision.candidates[0].target if decision.candidates else decision.target
+        run = decision.context.conversation_id or decision.id
+        with self._lock:
+            self._began.setdefault(run, {}).setdefault(role, assigned)
+            self._steps[decision.id] = (run, role)
+            for held in (self._began, self._steps):
+                while len(held) > _REMEMBERED:
+                    held.popitem(last=False)
+
+    def ended(self, subject: str, ok: bool, role: str | None) -> list[tuple[str, str, bool]]:
+        """(role, target, ok) of the runs that are over now, each once: those of a conversation, and at its first
+        failure that of a step. A step that is right does not end a run: it counts as right once many have begun
+        since."""
+        with self._lock:
+            run, own = self._steps.get(subject, (subject, role))
+            roles = self._began.get(run, {})
+            found = [each for each in list(roles) if own in (None, each)]
+            if not ok or run == subject:
+                return [(each, roles.pop(each), ok) for each in found]
+            self._right.update(dict.fromkeys((run, each) for each in found))
+            over = []
+            while len(self._right) > _OVER:
+                (run, each), _ = self._right.popitem(last=False)
+                target = self._began.get(run, {}).pop(each, None)
+                if target is not None:
+                    over.append((each, target, True))
+            return over
 
 
 class Profiles:
@@ -135,8 +191,7 @@ class Profiles:
         for profile in profiles:
             self._roles.setdefault(profile.role, {})[profile.target] = profile
         self._cache: dict[str, tuple[date, Known]] = {}
-        self._began: OrderedDict[str, dict[str, str]] = OrderedDict()
-        self._steps: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._episodes = Episodes()
         self._drifts: dict[str, Drift] = {}
         self._void: dict[str, str] = {}
         self._by_print = any(role.startswith("role-") for role in self._roles)
@@ -156,7 +211,8 @@ class Profiles:
     def load(cls, path: str | Path) -> Profiles:
         """Reads a policy file. Raises ConfigError naming file, profile and field."""
         try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+            data = _plain(text) or tomllib.loads(text)
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"the policy file {str(path)!r} cannot be read: {error}") from None
         return cls.parse(data, str(path))
@@ -224,6 +280,7 @@ class Profiles:
         licensed: set[str] = set()
         sufficiency: dict[str, float] = {}
         up: set[str] = set()
+        forms: dict[str, tuple[str, ...]] = {}
         for target, profile in held.items():
             usual = target == self.strongest
             sufficiency[target] = math.exp(-(profile.usual_hazard if usual else profile.hazard))
@@ -238,14 +295,12 @@ class Profiles:
                 reasons.append(f"the licence of role {role!r} on {target} {problem}: the strongest serves")
                 continue
             licensed.add(target)
+            if profile.forms:
+                forms[target] = profile.forms
             if profile.up:
                 up.add(target)
             reasons.append(profile.said())
-        for target in sufficiency:
-            if target not in licensed and target != self.strongest:
-                sufficiency[target] *= _UNSHOWN
-        sufficiency.setdefault(self.strongest, 1.0)
-        return Known(role, sufficiency, frozenset(licensed), frozenset(up), tuple(reasons))
+        return Known(role, self.strongest, sufficiency, frozenset(licensed), frozenset(up), tuple(reasons), forms)
 
     def of(
         self, context: StepContext, request: ChatRequest, today: date, models: Callable[[str], str | None]
@@ -262,36 +317,24 @@ class Profiles:
             return None
         name = context.role or context.agent or "?"
         reason = f"role {name!r} is not in the policy file: the strongest serves"
-        return Known(name, {self.strongest: 1.0}, frozenset(), frozenset(), (reason,))
+        return Known(name, self.strongest, reasons=(reason,))
 
     def began(self, decision: Decision) -> None:
-        """Remembers what a run was assigned to: the first candidate of its first step in a role of the file."""
+        """Remembers what a run was assigned to, if its role is in the file."""
         context = decision.context
         role = next((name for name in (context.role, context.agent) if name in self._roles), None)
-        if role is None:
-            return
-        assigned = decision.candidates[0].target if decision.candidates else decision.target
-        run = context.conversation_id or decision.id
-        with self._lock:
-            self._began.setdefault(run, {}).setdefault(role, assigned)
-            self._steps[decision.id] = (run, role)
-            for held in (self._began, self._steps):
-                while len(held) > _REMEMBERED:
-                    held.popitem(last=False)
+        if role is not None:
+            self._episodes.began(decision, role)
 
     def ended(self, subject: str, ok: bool, role: str | None = None) -> str | None:
         """Counts the outcome of a run, once, by its conversation's id or one of its decisions'; of all roles that took
         part, if none is named. Returns what to say if that voids a licence."""
-        with self._lock:
-            run, own = self._steps.get(subject, (subject, role))
-            roles = self._began.get(run, {})
-            found = [(each, roles.pop(each)) for each in list(roles) if own in (None, each)]
-        said = [self.observe(name, target, ok) for name, target in found]
+        said = [self.observe(*each) for each in self._episodes.ended(subject, ok, role)]
         return next((each for each in said if each is not None), None)
 
     def observe(self, role: str | None, target: str, ok: bool) -> str | None:
         """Counts the outcome of a run that this target was assigned to. Returns what to say if that voids the role's
-        licence just now, else None."""
+        licence just now, else None. With it fall the target's licences in roles that told no outcome so far."""
         if role is None or role not in self._roles or role in self._void:
             return None
         profile = self._roles[role].get(target)
@@ -309,13 +352,31 @@ class Profiles:
                 "strongest serves until it is calibrated anew"
             )
             self._void[role] = why
-            self._cache.pop(role, None)
+            for other, held in self._roles.items():
+                same = held.get(target)
+                if same is not None and same.licensed and other not in self._drifts:
+                    self._void.setdefault(other, f"{why}; role {other!r} tells no outcomes of its own")
+            self._cache.clear()
             return why
 
     @property
     def void(self) -> Mapping[str, str]:
         """Roles whose licence is void, and why."""
         return dict(self._void)
+
+
+FORMS = ("one-shot", "side call", "structured", "loop")
+"""What follows from a step: nothing but its answer (the first three), or more steps that build on it."""
+
+
+def form_of(step: Step) -> str:
+    """One of FORMS."""
+    if step.kind is StepKind.HOUSEKEEPING:
+        return "side call"
+    if step.kind is StepKind.STRUCTURED:
+        return "structured"
+    alone = not step.n_tools and not step.steps_taken and step.kind is not StepKind.SUMMARISE
+    return "one-shot" if alone else "loop"
 
 
 def _raises(step: Step) -> bool:
@@ -327,12 +388,47 @@ def _rebuilt(profiles: list[Profile], strongest: str, promise: str, others: str,
     return Profiles(profiles, strongest=strongest, promise=promise, others=others, made=made)
 
 
+_LINE = re.compile(
+    r'(\w+) = (?:"([^"\\\x00-\x1f\x7f]*)"|(true|false)|(\d{4}-\d\d-\d\d)|(\d+\.\d+)|(0|[1-9]\d*))(?: +#.*)?'
+)
+
+
+def _plain(text: str) -> dict[str, Any] | None:
+    """The values of a file in which every line is as `agentroute calibrate` writes it; None for any other, which is
+    TOML's to read. A quarter of the time: 1,000 roles are 24,000 lines."""
+    data: dict[str, Any] = {}
+    table, rows = data, []
+    for line in text.split("\n"):
+        if not line or line[0] == "#":
+            continue
+        if line == "[[profile]]":
+            table = {}
+            rows.append(table)
+            continue
+        found = _LINE.fullmatch(line)
+        if found is None or found[1] in table:
+            return None
+        name, word, flag, day, real, whole = found.groups()
+        try:
+            if word is not None:
+                table[name] = word
+            elif flag is not None:
+                table[name] = flag == "true"
+            elif day is not None:
+                table[name] = date.fromisoformat(day)
+            else:
+                table[name] = float(real) if real is not None else int(whole)
+        except ValueError:
+            return None
+    return None if "profile" in data else {**data, "profile": rows}
+
+
 _TEXTS = ("role", "target", "source")
 _NUMBERS = {"success": (0.0, 1.0), "mean": (0.0, 1.0), "steps": (0.0, 1e6)}
 _COUNTS = ("n", "weight", "limit")
 _DATES = ("date", "expires")
 _FLAGS = ("licensed", "up")
-_FIELDS = (*_TEXTS, *_NUMBERS, *_COUNTS, *_DATES, *_FLAGS, "model")
+_FIELDS = (*_TEXTS, *_NUMBERS, *_COUNTS, *_DATES, *_FLAGS, "model", "forms")
 _NEEDED = ("role", "target", "success", "n", "source", "date", "expires")
 
 
@@ -348,6 +444,9 @@ def _profile(row: Any, where: str) -> Profile:
     for key, value in row.items():
         if key in _TEXTS or key == "model":
             fine, wanted = isinstance(value, str) and bool(value), "a name"
+        elif key == "forms":
+            fine = isinstance(value, list) and all(each in FORMS for each in value)
+            wanted = f"a list of {', '.join(FORMS)}"
         elif key in _DATES:
             fine, wanted = type(value) is date, "a date, like 2026-11-28"
         elif key in _FLAGS:
@@ -360,4 +459,5 @@ def _profile(row: Any, where: str) -> Profile:
             wanted = f"a number from {low:g} to {high:g}"
         if not fine:
             raise ConfigError(f"{where}: {key} is {value!r}; give {wanted}")
-    return Profile(**{"mean": float(row["success"]), **row})
+    forms = tuple(row.get("forms", ()))
+    return Profile(**{"mean": float(row["success"]), **row, "forms": forms})

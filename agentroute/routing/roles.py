@@ -15,7 +15,7 @@ from typing import Any
 from agentroute.decisions import StepContext
 from agentroute.messages import ChatRequest
 
-__all__ = ["context_of", "fingerprint"]
+__all__ = ["context_of", "fingerprint", "sketch"]
 
 _SESSIONS = (
     "x-agentroute-conversation-id",
@@ -34,6 +34,11 @@ _SESSIONS = (
 _AGENTS = ("x-agentroute-agent", "x-claude-code-agent-name", "x-agent-name", "x-openai-subagent")
 _AGENT_IDS = ("x-claude-code-agent-id", "x-agent-id")
 _PARENTS = ("x-agentroute-parent-id", "x-claude-code-parent-agent-id", "x-parent-session-id", "x-parent-agent-id")
+_TELLING = frozenset(
+    (*_SESSIONS, *_AGENTS, *_AGENT_IDS, *_PARENTS, "x-agentroute-node", "x-agentroute-role", "x-codex-turn-metadata")
+)
+"""The headers that say more than which client asks: most requests have none of them."""
+
 _CLIENTS = (
     ("claude-cli/", "claude-code"),
     ("codex", "codex"),
@@ -64,9 +69,11 @@ def context_of(headers: Mapping[str, str], metadata: Mapping[str, Any] | None = 
     's1'
     """
     sent = {name.lower(): value for name, value in headers.items() if isinstance(value, str) and value.strip()}
+    client = _client(sent.get("user-agent", ""), sent.get("originator", ""))
+    if not metadata and _TELLING.isdisjoint(sent):
+        return StepContext(agent=client)
     told = _known(sent.get("x-codex-turn-metadata")) | _known(metadata)
     session = _first(sent, _SESSIONS) or _word(told, "session_id", "conversation_id", "thread_id")
-    client = _client(sent.get("user-agent", ""), sent.get("originator", ""))
     name = _first(sent, _AGENTS) or _word(told, "agent_name", "agent")
     sub_id = _first(sent, _AGENT_IDS)
     parent = _first(sent, _PARENTS) or _word(told, "parent_id", "parent_thread_id", "parent_agent_id")
@@ -136,6 +143,16 @@ _TIMES = re.compile(
 _BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 
 
+def sketch(text: str) -> str:
+    """The text without what changes by itself: dates, times, numbers, ids, spaces.
+
+    >>> sketch("Today is Friday, 27 November 2026, 10:15.") == sketch("Today is Sunday,  1 May 2027, 9:05.")
+    True
+    """
+    found = _TIMES.sub("", _VOLATILE.sub(lambda found: " " if found[0].isspace() else "#", text))
+    return " ".join(found.split())
+
+
 def fingerprint(request: ChatRequest) -> str | None:
     """A short name of the role that asks: equal for equal system prompts and tools, whatever the date, time, numbers
     and ids in the prompt and the order of the tools. None without both: then nothing tells one role from another.
@@ -149,6 +166,5 @@ def fingerprint(request: ChatRequest) -> str | None:
     names = sorted({tool.name for tool in request.tools})
     if not prompt.strip() and not names:
         return None
-    sketch = _TIMES.sub("", _VOLATILE.sub(lambda found: " " if found[0].isspace() else "#", prompt))
-    text = json.dumps([" ".join(sketch.split()), names], ensure_ascii=True)
+    text = json.dumps([sketch(prompt), names], ensure_ascii=True)
     return "role-" + hashlib.sha256(text.encode()).hexdigest()[:12]

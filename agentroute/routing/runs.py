@@ -40,9 +40,7 @@ def smoothed(run: Run | None, likely: Likely, kind: StepKind) -> Likely:
     >>> smoothed(Run((0.5, 0.6, 0.7, 0.8), "m"), (0.9, 0.9, 0.9, 1.0), StepKind.AFTER_RESULT)
     (0.7, 0.75, 0.8, 0.9)
     """
-    if run is None:
-        return likely
-    b, m, s, p = (before + _MEMORY * (now - before) for before, now in zip(run.likely, likely, strict=True))
+    b, m, s, p = _mean(run, likely)
     if kind in ON_EVIDENCE:
         return min(b, likely[0]), min(m, likely[1]), min(s, likely[2]), min(p, likely[3])
     return b, m, s, p
@@ -52,4 +50,11 @@ def after(run: Run | None, likely: Likely, kind: StepKind, served: str, *, up: b
     """The run once `served` has taken this step; `up`, `down`: its tier is higher or lower than the one before."""
     clean = 0 if kind in ON_EVIDENCE else 1 if run is None else run.clean + 1
     raised = up or (run is not None and run.raised and not down)
-    return Run(smoothed(run, likely, kind), served, clean, raised)
+    return Run(_mean(run, likely), served, clean, raised)
+
+
+def _mean(run: Run | None, likely: Likely) -> Likely:
+    if run is None:
+        return likely
+    b, m, s, p = (before + _MEMORY * (now - before) for before, now in zip(run.likely, likely, strict=True))
+    return b, m, s, p

@@ -18,6 +18,7 @@ from agentroute.messages import Audio, ChatRequest, Document, Image, ToolResult
 from agentroute.providers import NATIVE, PROVIDERS
 from agentroute.targets import Pool, Target, Tier
 
+from .actions import Action, named
 from .economics import HORIZON, StepCost, growth, spend, step_cost
 from .profiles import Known
 from .reasoning_state import LiveState
@@ -38,10 +39,13 @@ _STAY = 0.05
 """What losing live reasoning weighs at least, relative to the score: P and expected cost are not known to a few
 percent, so a switch for less than this gives up a train of thought for noise."""
 
-_MARGIN = 0.2
+_MARGIN = 0.15
 """A move must save this share of what it changes, spend and risk. Measured on 304 recorded sessions in four pools
-(`evals/workloads.py`): with 0.05 some sessions in which nothing failed cost up to 10 % more than always-premium, with
-0.2 up to 7 %, at the same sum of cost and risk."""
+(`evals/workloads.py`, 2026-11-28): the sum of cost and loss is flat between 0.05 and 0.2; with 0.15 no session in which
+nothing failed costs more than always-premium by 5 %."""
+
+_HARMLESS: frozenset[Action] = frozenset(("read", "search"))
+"""What tools may do, by their names, without changing anything."""
 
 _ONCE = frozenset({StepKind.HOUSEKEEPING, StepKind.SUMMARISE})
 """Kinds of step after which the conversation does not go on from this prompt."""
@@ -56,6 +60,7 @@ class Situation:
     targets (by name) whose circuit is open. `reasoning`: what any model but its origin would have to think again.
     `run`: what the steps before have shown; `seen_tokens`: how long the prompt of the last one was. `known`: what
     outcomes have shown of the role that asks. `above`: a check failed on this tier, so higher ones come first.
+    `budgeted`: a budget has to be kept.
     """
 
     request: ChatRequest
@@ -72,20 +77,36 @@ class Situation:
     reasoning: LiveState | None = None
     run: Run | None = None
     seen_tokens: int = 0
+    budgeted: bool = False
     known: Known | None = None
     above: Tier | None = None
 
-    def failure(self, again: float) -> tuple[float, str]:
+    def failure(self, strongest: Target, again: float) -> tuple[float, str]:
         """USD that an insufficient answer is expected to cost at this step, and what that is.
 
-        `again` is this step on the strongest target. A step that acts by tools may spoil its task unnoticed; without
-        tools whoever reads the answer notices, and asks again.
+        `again` is this step on the strongest target, cold. A step that acts by tools may spoil its task unnoticed, as
+        far as no check notices; without tools whoever reads the answer notices, and asks again.
         """
         told, row = self.constraints.stakes, self.row
         if told is None and not self.request.tools:
             return row.lost * again, f"{row.lost:g} steps of the strongest"
         stakes = row.stakes if told is None else float(told)
-        return stakes * row.harm, f"stakes ${stakes:g}"
+        usd, why = stakes, f"stakes ${stakes:g}"
+        if row.checks:
+            held = self.input_tokens - growth(self.input_tokens, self.seen_tokens)
+            warm = step_cost(strongest, self.input_tokens, self.output_tokens, max(held, 0), loop=self.loop).cost
+            redone = row.lost * (again if warm is None else float(warm))
+            usd = row.checks * redone + (1.0 - row.checks) * stakes
+            why += f", {row.checks:g} of failures seen"
+        return usd * row.harm, why + ("" if row.harm == 1.0 else f" x {row.harm:g}")
+
+    def too_weak(self, pool: Pool) -> Tier | None:
+        """The pool's lowest tier, if it is below standard and the step may act on the world: while nothing is known of
+        a role, no agent that changes things is left to the weakest. None if there is no such tier."""
+        lowest = min(target.tier for target in pool if target.tier is not None)
+        if lowest >= Tier.STANDARD or self.n == 1:
+            return None
+        return lowest if any(named(tool.name)[0] not in _HARMLESS for tool in self.request.tools) else None
 
     @property
     def n(self) -> int:
@@ -130,7 +151,8 @@ class _Option:
 
 
 _Order: TypeAlias = tuple[float, float, float, float]
-"""What candidates are sorted by: how far P is below the floor, unknown price, score in USD, then the higher P."""
+"""What candidates are sorted by: two reasons to come behind (how far P is below the floor and an unknown price; or an
+unknown price and being too weak), score in USD, then the higher P."""
 
 
 def pinned(request: ChatRequest, constraints: Constraints, pool: Pool) -> str | None:
@@ -189,7 +211,7 @@ def select(situation: Situation, pool: Pool) -> Selection:
         assert target.tier is not None
         sufficiency = likely[target.tier.rank]
         if situation.known is not None:
-            sufficiency = situation.known.of(target.name, sufficiency, situation.step)
+            sufficiency = situation.known.of(target.name, sufficiency)
         options.append(_Option(target, target.tier, sufficiency, situation.cost_on(target)))
     options = _writing_enough(options, dropped, request)
     allowed = _allowed_after_filter(situation, files, pool)
@@ -221,13 +243,20 @@ def select(situation: Situation, pool: Pool) -> Selection:
         options = _with_losses(options, situation.reasoning, situation.step)
     if situation.strategy == "balanced":
         again = step_cost(pool.strongest, situation.input_tokens, situation.output_tokens, loop=False)
-        ranked, note = _weighed(options, situation, again), None
+        ranked, note = _weighed(options, situation, pool, again), None
     else:
         ranked, note = _rank(options, situation.strategy, situation.row)
     if not well:
         ranked = sorted(ranked, key=lambda entry: opened[entry[0].target.name].seconds)
         ranked = [(o, score, f"{reason}; circuit open: {opened[o.target.name]}") for o, score, reason in ranked]
         note = "every circuit is open: the first to come back comes first"
+    if situation.known is not None and well:
+        leading = situation.known.leading(situation.step)
+        behind = f"; no licence in role {situation.known.role!r}"
+        ranked = [
+            *(entry for entry in ranked if entry[0].target.name in leading),
+            *((o, score, reason + behind) for o, score, reason in ranked if o.target.name not in leading),
+        ]
     ranked = _forced_first(ranked, request)
     above = situation.above
     if above is not None:
@@ -379,6 +408,8 @@ def _why_not(
     most = target.max_input_tokens
     if most is not None and situation.input_tokens > most:
         return f"about {situation.input_tokens:,} tokens of input are above its limit of {most:,}"
+    if situation.budgeted and target.price is None:
+        return "its price is unknown, so the budget cannot be kept"
     if constraints.max_cost is not None:
         cost = situation.cost_on(target).cost
         if cost is None:
@@ -475,20 +506,23 @@ def _unknown_tool(target: Target, request: ChatRequest) -> str | None:
 
 
 def _weighed(
-    options: list[_Option], situation: Situation, strongest: StepCost
+    options: list[_Option], situation: Situation, pool: Pool, strongest: StepCost
 ) -> list[tuple[_Option, float | None, str]]:
     """Best first, by what a step costs over the steps to come and what a failure would, each with its score (USD; None
-    if the price is unknown, which ranks behind) and reason. The run stays where it is, unless a move is worth it."""
+    if the price is unknown, which ranks behind) and reason. What is too weak for the step comes behind what is not. The
+    run stays where it is, unless a move is worth it."""
     known = [usd for option in options if (usd := _usd(option)) is not None]
+    proven = frozenset[str]() if situation.known is None else situation.known.licensed
     again = float(strongest.cost) if strongest.cost is not None else max(known, default=0.0)
-    n, (failure, why) = situation.n, situation.failure(again)
+    n, (failure, why) = situation.n, situation.failure(pool.strongest, again)
+    too_weak = situation.too_weak(pool)
     grown = growth(situation.input_tokens, situation.seen_tokens)
     entries: list[tuple[_Order, _Option, float | None, str]] = []
     for option in options:
         p = option.sufficiency
         spent = spend(option.target, option.cost, grown, n)
         if spent is None:
-            entries.append(((0.0, 1.0, 0.0, -p), option, None, f"price unknown; P {p:.2f}{_losing(option)}"))
+            entries.append(((1.0, 0.0, 0.0, -p), option, None, f"price unknown; P {p:.2f}{_losing(option)}"))
             continue
         risk = (1.0 - p) * failure
         score = spent + risk
@@ -498,7 +532,11 @@ def _weighed(
         over = f" a step over {n}" if n > 1 else ""
         reason = f"${spent:.5f}{over} + risk ${risk:.5f} (P {p:.2f}, {why}{cached})"
         weighed = replace(option, spend=spent, risk=risk)
-        entries.append(((0.0, 0.0, score, -p), weighed, score, reason + _losing(option)))
+        reason += _losing(option)
+        weak = option.tier is too_weak and option.target.name not in proven
+        if weak:
+            reason += "; it acts with tools, and nothing is known of the role yet: not the weakest"
+        entries.append(((0.0, float(weak), score, -p), weighed, score, reason))
     entries.sort(key=lambda entry: entry[0])
     if situation.row.prefer:
         entries = _preferred_first(entries, situation.row.prefer)
@@ -516,7 +554,7 @@ def _home_first(
     anyway, and some clean steps after it was moved up.
     """
     at = next((at for at, entry in enumerate(entries) if entry[1].target.name == run.home), None)
-    if at is None or entries[at][2] is None:
+    if at is None or entries[at][2] is None or entries[at][0][:2] != entries[0][0][:2]:
         return entries
     key, home, score, reason = entries[at]
     assert score is not None
@@ -525,6 +563,8 @@ def _home_first(
     for place, (_, option, other, _) in enumerate(entries[:at]):
         if other is None or (option.tier < home.tier and not down):
             continue
+        if option.tier < home.tier and not run.raised:
+            other += _coming_back(option, home, situation)
         differing = abs(option.spend - home.spend) + abs((option.risk or 0.0) - (home.risk or 0.0))
         if score - other > _MARGIN * differing:
             return [entries[place], *entries[:place], *entries[place + 1 :]]
@@ -533,6 +573,20 @@ def _home_first(
         return entries
     staying = (key, home, score, f"{reason}; stays, a move would not pay now")
     return [staying, *entries[:at], *entries[at + 1 :]]
+
+
+def _coming_back(option: _Option, home: _Option, situation: Situation) -> float:
+    """USD a step that a move down is expected to cost later: after a step that is too hard the run goes up again, and
+    its home has to read what it has not read before, and half of what follows."""
+    price, n = home.target.price, situation.n
+    if price is None:
+        return 0.0
+    rates = price.at(situation.input_tokens)
+    write = rates.input if rates.cache_write is None else max(rates.cache_write, rates.input)
+    unread = situation.input_tokens - home.cost.cached_tokens
+    away = min(n / 2, 1.0 / max(1.0 - option.sufficiency, 1e-9))
+    unread += round(growth(situation.input_tokens, situation.seen_tokens) * away)
+    return (1.0 - option.sufficiency**n) * unread * float(write) / 1_000_000 / n
 
 
 def _rank(

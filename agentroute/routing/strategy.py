@@ -16,7 +16,7 @@ from agentroute.targets import Tier
 
 __all__ = ["Row", "StrategyTable"]
 
-_KEYS = ("task", "complexity", "floor", "stakes", "harm", "lost", "min_tier", "max_tier", "prefer")
+_KEYS = ("task", "complexity", "floor", "stakes", "harm", "checks", "lost", "min_tier", "max_tier", "prefer")
 _TASKS = {task.value: task for task in Task}
 _COMPLEXITIES: tuple[Complexity, ...] = ("simple", "medium", "complex")
 
@@ -27,7 +27,8 @@ class Row:
 
     floor: float = 0.8
     stakes: float = 0.05
-    harm: float = 0.2
+    harm: float = 0.3
+    checks: float = 0.0
     lost: float = 3.0
     min_tier: Tier | None = None
     max_tier: Tier | None = None
@@ -91,7 +92,7 @@ def _apply(rows: dict[tuple[Task, Complexity], Row], entry: Any, where: str) -> 
     tasks = _pick(entry.get("task", "*"), _TASKS, f"{where}: task")
     complexities = _pick(entry.get("complexity", "*"), {name: name for name in _COMPLEXITIES}, f"{where}: complexity")
     facts: dict[str, Any] = {}
-    for key, top in (("floor", 1.0), ("harm", 1.0), ("lost", 1000.0), ("stakes", 1_000_000.0)):
+    for key, top in (("floor", 1.0), ("harm", 1.0), ("checks", 1.0), ("lost", 1000.0), ("stakes", 1_000_000.0)):
         if key in entry:
             value = entry[key]
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= top:

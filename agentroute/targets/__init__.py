@@ -357,7 +357,7 @@ class Pool:
         """Targets that another one of the pool always comes before.
 
         Nothing is said where a price is unknown, or where the other may lack an ability or a size that this one may
-        have.
+        have, nor of one model with other settings.
         """
         found = []
         for target in self.targets:
@@ -382,6 +382,8 @@ def _dearness(target: Target) -> tuple[Decimal, Decimal]:
 def _dominates(other: Target, target: Target) -> bool:
     if other.price is None or target.price is None or _tier(other) < _tier(target):
         return False
+    if (other.provider, other.model) == (target.provider, target.model) and other.settings != target.settings:
+        return False  # one model at two efforts: the price of a token does not tell them apart
     sizes = {0} | {step.above_input_tokens + 1 for price in (other.price, target.price) for step in price.steps}
     theirs = [_rates(other.price.at(size)) for size in sorted(sizes)]
     mine = [_rates(target.price.at(size)) for size in sorted(sizes)]

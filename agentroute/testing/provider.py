@@ -239,9 +239,11 @@ class ScriptedProvider:
 
     def _count(self, reply: ScriptedReply, input_tokens: int, warm_tokens: int) -> Usage:
         said = count_tokens(reply.text) + sum(count_tokens([call.name, call.arguments]) for call in reply.tool_calls)
+        thought = count_tokens(reply.reasoning)
         read = warm_tokens if warm_tokens >= self._cache_from_tokens else 0
         written = input_tokens - read if self._cache_writes and input_tokens >= self._cache_from_tokens else 0
-        return Usage(input_tokens, max(said, 1), cache_read_tokens=read, cache_write_tokens=written)
+        output = max(said + thought, 1)
+        return Usage(input_tokens, output, read, written, reasoning_tokens=thought if reply.reasoning else None)
 
     def _warm_tokens(self, model: str, known: list[Prefix]) -> int:
         """Tokens of the longest prefix this model has seen; all prefixes of this request are seen from now on."""

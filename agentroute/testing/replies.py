@@ -18,8 +18,8 @@ TOKENS_PER_IMAGE = 85
 
 @dataclass(frozen=True, slots=True)
 class ScriptedReply:
-    """One answer. `finish_reason` None is derived (`tool_calls` where there are any, else `stop`); `usage` None is
-    counted by `count_tokens`, with the cached prefix found by the provider.
+    """One answer. `reasoning` is what the model thought before it. `finish_reason` None is derived (`tool_calls` where
+    there are any, else `stop`); `usage` None is counted by `count_tokens`, with the cached prefix that was found.
 
     A tool call without an id is given one that depends on the conversation alone.
     """
@@ -28,6 +28,7 @@ class ScriptedReply:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    reasoning: str = ""
 
 
 def tool_call(name: str, /, **arguments: Any) -> ToolCall:

@@ -11,9 +11,17 @@ from urllib.parse import unquote
 
 from agentroute import formats
 from agentroute.errors import RequestError
-from agentroute.events import Finished, Started, TextDelta, ToolCallDelta, ToolCallStarted, UsageReported
+from agentroute.events import (
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    UsageReported,
+)
 from agentroute.formats.failures import decode_error
-from agentroute.messages import ChatResponse, FinishReason, Message, Text, Usage
+from agentroute.messages import ChatResponse, FinishReason, Message, Reasoning, Text, Usage
 
 from .faults import Fault
 from .replies import TOKENS_PER_MESSAGE, ScriptedReply, count_tokens
@@ -62,7 +70,8 @@ class Answer:
 
     def body(self) -> dict[str, Any]:
         reply = self.reply
-        parts = ((Text(reply.text),) if reply.text else ()) + reply.tool_calls
+        thought = (Reasoning(reply.reasoning),) if reply.reasoning else ()
+        parts = thought + ((Text(reply.text),) if reply.text else ()) + reply.tool_calls
         message = Message("assistant", parts)
         response = ChatResponse(message, self._finish_reason, self.usage, self.model, self.id)
         return formats.of(self.dialect).encode_response(response, model=self.model, created=_CREATED)
@@ -72,6 +81,8 @@ class Answer:
         encoder = formats.of(self.dialect).StreamEncoder(model=self.model, created=_CREATED)
 
         def content() -> Iterator[bytes]:
+            for piece in self._cut(self.reply.reasoning):
+                yield encoder.encode(ReasoningDelta(piece))
             for piece in self._cut(self.reply.text):
                 yield encoder.encode(TextDelta(piece))
             for index, call in enumerate(self.reply.tool_calls):

@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -502,7 +502,8 @@ class Answer:
                 self.event_came = True
                 events = self._read_event(data, event)
                 self._check_room(events)
-                yield from self._items(events)
+                for told in self._calls.read_all(events):
+                    yield self._item(told)
             if self._stream.ended or self.complete:
                 self.complete = True
                 return
@@ -518,7 +519,8 @@ class Answer:
 
     def _check_room(self, events: list[Event]) -> None:
         """An answer without an end is a bad one, however slowly it comes."""
-        self._content += sum(map(_room, events))
+        for event in events:
+            self._content += _room(event)
         if self._content > MAX_BODY_BYTES or self._received > MAX_STREAM_BYTES:
             most = (
                 f"{MAX_BODY_BYTES} bytes" if self._content > MAX_BODY_BYTES else f"{MAX_STREAM_BYTES} bytes of events"
@@ -537,7 +539,7 @@ class Answer:
         if not self._succeeded:
             raise self._refused()
         if self._sse is not None:
-            yield from self._items(self._stream.close())
+            yield from map(self._item, self._calls.read_all(self._stream.close()))
             yield Done(
                 self._billed(self._stream.usage),
                 self._stream.finish_reason,
@@ -551,17 +553,16 @@ class Answer:
         usage = self._billed(response.usage)
         if usage is not response.usage:
             response = replace(response, usage=usage)
-        yield from self._items(unfold(response))
+        yield from map(self._item, self._calls.read_all(unfold(response)))
         yield Done(response.usage, response.finish_reason, response_warnings(response))
 
-    def _items(self, events: Iterable[Event]) -> Iterator[Item]:
-        for event in self._calls.read_all(events):
-            content = is_content(event)
-            if content:
-                self.content_came = True
-            if isinstance(event, UsageReported):
-                event = UsageReported(self._billed(event.usage) or event.usage)
-            yield Item(event, content, event.usage if isinstance(event, UsageReported) else None)
+    def _item(self, event: Event) -> Item:
+        if isinstance(event, UsageReported):
+            usage = self._billed(event.usage) or event.usage
+            return Item(UsageReported(usage), False, usage)
+        content = is_content(event)
+        self.content_came = self.content_came or content
+        return Item(event, content)
 
     def _billed(self, usage: Usage | None) -> Usage | None:
         """The usage with the bill that stands in a header of the answer, where the provider tells it there."""

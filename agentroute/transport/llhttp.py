@@ -7,8 +7,8 @@ which uvicorn stands: the extra `gateway` brings it, since a gateway's streams c
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Self
 
 import httpcore2
 import httptools
@@ -44,6 +44,7 @@ class LlhttpConnection:
         self.headers: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._head_bytes = 0
+        self._field_bytes = 0
         self._head_whole = False
         self._whole = False
         self._problem: Exception | None = None
@@ -65,17 +66,16 @@ class LlhttpConnection:
             raise
         return LlhttpAnswer(self, watch)
 
-    async def body(self, watch: Watch) -> AsyncIterator[bytes]:
-        """All that came between two waits is one piece. What came before something wrong is good."""
-        while True:
-            if self._pieces:
-                piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-                self._pieces.clear()
-                yield piece
-            elif self._whole:
-                return
-            else:
-                await self._read(watch)
+    async def piece(self, watch: Watch) -> bytes:
+        """The next piece of the body, empty at its end. All that came between two waits is one piece. What came before
+        something wrong is good."""
+        while not self._pieces:
+            if self._whole:
+                return b""
+            await self._read(watch)
+        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        return piece
 
     async def _read(self, watch: Watch) -> None:
         if self._problem is not None:
@@ -92,8 +92,8 @@ class LlhttpConnection:
                 self._problem = httpcore2.RemoteProtocolError(str(error))
         if not self._head_whole:
             self._head_bytes += len(data)
-        if self._head_bytes > _MAX_HEAD:
-            self._problem = httpcore2.RemoteProtocolError("the head of the answer is too large")
+        if self._head_bytes > _MAX_HEAD or self._field_bytes > _MAX_HEAD:
+            raise httpcore2.RemoteProtocolError("the head of the answer is too large")
         if self._problem is not None and not self._pieces:
             raise self._problem
 
@@ -118,7 +118,7 @@ class LlhttpConnection:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_whole:
-            self._head_bytes += len(name) + len(value)
+            self._field_bytes += len(name) + len(value)
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -140,6 +140,25 @@ class LlhttpConnection:
         self._whole = self._head_whole
 
 
+class _Body:
+    """The pieces of a body. No generator: one that is not read to its end would be left to the collector."""
+
+    __slots__ = ("_connection", "_watch")
+
+    def __init__(self, connection: LlhttpConnection, watch: Watch) -> None:
+        self._connection = connection
+        self._watch = watch
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._connection.piece(self._watch)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+
 class LlhttpAnswer:
     """The head of an answer; the body is `stream`."""
 
@@ -148,7 +167,7 @@ class LlhttpAnswer:
     def __init__(self, connection: LlhttpConnection, watch: Watch) -> None:
         self.status = connection.status
         self.headers = connection.headers
-        self.stream = connection.body(watch)
+        self.stream = _Body(connection, watch)
 
     async def aclose(self) -> None:
         """There is nothing to wait for: whether the connection can be kept is asked of it."""

@@ -17,10 +17,21 @@ from __future__ import annotations
 
 from agentroute.native.targets import NativeTarget
 
+from .context import conversation_of
 from .converter import RoutedConverter
 from .crews import route_crew
-from .events import RoutedStepEvent, decision_of
+from .events import RoutedNoticeEvent, RoutedStepEvent, decision_of
 from .llm import RoutedLLM
 from .pool import native
 
-__all__ = ["NativeTarget", "RoutedConverter", "RoutedLLM", "RoutedStepEvent", "decision_of", "native", "route_crew"]
+__all__ = [
+    "NativeTarget",
+    "RoutedConverter",
+    "RoutedLLM",
+    "RoutedNoticeEvent",
+    "RoutedStepEvent",
+    "conversation_of",
+    "decision_of",
+    "native",
+    "route_crew",
+]

@@ -19,6 +19,7 @@ from .context import context_of
 from .errors import told_to_crewai
 from .events import Announcer
 from .failures import told_of_failure
+from .guardrails import answered_by
 from .requests import Asked, read_request
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class RoutedCall:
             constraints=Constraints.of(llm.constraints),
             stream=bool(self._stream),
         )
+        call.on_notice = self._announcer.noticed
         attempts = Attempts(
             router=llm.router,
             asked=asked,
@@ -151,6 +153,7 @@ class RoutedCall:
     def _decided(self) -> None:
         decision = self._decision()
         if decision is not None and decision.outcome != "planned":
+            answered_by(self._llm.router, decision)
             self._announcer.decided(decision, self._model())
 
     def _decision(self) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from agentroute import StepContext
 
-__all__ = ["context_of", "iteration_of"]
+__all__ = ["context_of", "conversation_of", "iteration_of"]
 
 _BY_ROLE: Final = {
     "Crew Manager": "manager",
@@ -50,12 +51,22 @@ def context_of(
     called_by = _text(getattr(agent, "role", None))
     role = called_by or role
     return StepContext(
-        conversation_id=_text(getattr(task, "id", None)),
+        conversation_id=conversation_of(task),
         agent=called_by or role,
         role=role,
         node=_kind(role, agent, tools, response_model) or _text(getattr(task, "name", None)),
         failed=failed,
     )
+
+
+def conversation_of(task: Any) -> str | None:
+    """The `conversation_id` of the run of this task that began last: its id and when that was, since a crew that is
+    kicked off again keeps its tasks. None without a task.
+
+    >>> router.outcome(conversation_id=conversation_of(task), ok=accepted, source="person")  # doctest: +SKIP
+    """
+    name, begun = _text(getattr(task, "id", None)), getattr(task, "start_time", None)
+    return f"{name}@{begun:%Y%m%dT%H%M%S.%f}" if name is not None and isinstance(begun, datetime) else name
 
 
 def iteration_of(agent: Any) -> int | None:

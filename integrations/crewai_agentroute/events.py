@@ -15,7 +15,7 @@ from crewai.events.types.llm_events import (
 )
 from crewai.utilities.serialization import to_serializable
 
-from agentroute import Decision
+from agentroute import Decision, Notice
 from agentroute.events import Event, ReasoningDelta, Started, TextDelta, ToolCallDelta, ToolCallStarted
 
 from .context import iteration_of
@@ -24,7 +24,7 @@ from .requests import Asked
 if TYPE_CHECKING:
     from .llm import RoutedLLM
 
-__all__ = ["Announcer", "RoutedStepEvent", "decision_of"]
+__all__ = ["Announcer", "RoutedNoticeEvent", "RoutedStepEvent", "decision_of"]
 
 _KEY = "agentroute"
 
@@ -39,6 +39,20 @@ class RoutedStepEvent(LLMEventBase):
     type: Literal["agentroute_step"] = "agentroute_step"
     decision: dict[str, Any]
     iteration: int | None = None
+
+
+class RoutedNoticeEvent(LLMEventBase):
+    """Something that somebody should be told of a routed call: the fields of an agentroute Notice."""
+
+    type: Literal["agentroute_notice"] = "agentroute_notice"
+    kind: str
+    message: str
+    remedy: str
+    decision_id: str
+    target: str | None = None
+    agent: str | None = None
+    conversation_id: str | None = None
+    usd: str | None = None
 
 
 def decision_of(told: Any) -> Decision | None:
@@ -157,6 +171,9 @@ class Announcer:
                 **self._who(model), decision=decision.to_dict(), iteration=iteration_of(self._asked.from_agent)
             ),
         )
+
+    def noticed(self, notice: Notice) -> None:
+        crewai_event_bus.emit(self._llm, RoutedNoticeEvent(**self._who(self._llm.model), **notice.to_dict()))
 
     def piece(self, event: Event) -> None:
         """A streamed piece of the answer."""

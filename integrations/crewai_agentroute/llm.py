@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 from pydantic import BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
-from agentroute import ConfigError, Decision, Router
+from agentroute import Budget, ConfigError, Decision, Router
 from agentroute.decisions import Strategy
 from agentroute.failover.forks import ProcessLock
 from agentroute.ledger import Ledger
+from agentroute.ledger.notices import OnNotice
 from agentroute.routing.policies import read_constraints
 from agentroute.routing.prefix import Prefix
 from agentroute.routing.tokens import estimate
@@ -31,6 +32,7 @@ __all__ = ["RoutedLLM"]
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
+_OF_THE_ROUTER = ("strategy", "ledger", "baseline", "deadline_s", "budget", "on_notice")
 _OF_TARGETS = ("api_key", "base_url", "n")
 _KEPT = {
     "role",
@@ -64,7 +66,7 @@ class RoutedLLM(BaseLLM):
     Args:
         targets: a list of ready CrewAI LLMs, agentroute Targets, `"provider/model"` texts and `native(...)`, or a dict
             of names to any of these, in which a tier's name (`budget`, ...) sets the tier.
-        strategy, ledger, baseline, deadline_s: settings of the router that is made of `targets`.
+        strategy, ledger, baseline, deadline_s, budget, on_notice: settings of the router that is made of `targets`.
         router: a Router of your own instead, which may hold ready LLMs too (`native(llm)`).
         temperature, top_p, max_tokens, seed, stop, and the penalties: hold for every target.
         additional_params: further fields of a chat-completions body.
@@ -98,12 +100,21 @@ class RoutedLLM(BaseLLM):
         ledger: Ledger | str | Path | None = None,
         baseline: str | None = None,
         deadline_s: float | None = None,
+        budget: Budget | Mapping[str, Any] | float | None = None,
+        on_notice: OnNotice | None = None,
         **settings: Any,
     ) -> None:
         for name, value in settings.items():
             _check_setting(name, value)
         super().__init__(**{"model": NAME, "provider": NAME, **settings})
-        options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
+        options = {
+            "strategy": strategy,
+            "ledger": ledger,
+            "baseline": baseline,
+            "deadline_s": deadline_s,
+            "budget": budget,
+            "on_notice": on_notice,
+        }
         # CrewAI writes the class down, and of an agent's `function_calling_llm` nothing that is not every LLM's.
         copied = "llm_type" in settings
         self._shared = _shared(router, targets, options, router_name, copied=copied)
@@ -297,7 +308,7 @@ def _check_setting(name: str, value: Any) -> None:
     if name == "models":
         raise ConfigError("`models` is no setting; give ready LLMs in `targets`, or Router(targets=[native(llm), ...])")
     if name not in RoutedLLM.model_fields and name != "stop_sequences":
-        known = [*RoutedLLM.model_fields, "targets", "router_name", "strategy", "ledger", "baseline", "deadline_s"]
+        known = [*RoutedLLM.model_fields, "targets", "router_name", *_OF_THE_ROUTER]
         near = get_close_matches(name, known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "fields of a provider's own go into `additional_params`"
         raise ConfigError(f"RoutedLLM has no setting {name!r}; {remedy}")

@@ -46,13 +46,14 @@ class Shared:
         return made
 
     def written(self) -> dict[str, Any]:
-        """The router as plain data: its targets, its strategy, its baseline, and of keys the names of their variables.
+        """The router as plain data: targets, strategy, baseline, budget, and of keys the names of their variables.
 
         Within this process the id alone leads back to the same router, with all that it holds.
         """
         data: dict[str, Any] = {"id": self._id, "name": self._name}
         if self._router is not None:
             data |= {"strategy": self._router.strategy, "baseline": self._router.baseline.name}
+            data["budget"] = None if self._router.budget is None else self._router.budget.to_dict()
             data["targets"] = [_written(target) for target in self._router.pool]
         return data
 
@@ -73,7 +74,8 @@ class Shared:
                 f"router again: route_crew(crew, router)"
             )
         pool = [_read(target) for target in targets]
-        return cls(Router(pool, strategy=data["strategy"], baseline=data["baseline"]), name)
+        router = Router(pool, strategy=data["strategy"], baseline=data["baseline"], budget=data.get("budget"))
+        return cls(router, name)
 
     def __copy__(self) -> Shared:
         return self

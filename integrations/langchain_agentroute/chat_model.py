@@ -39,14 +39,15 @@ from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
-from agentroute import ConfigError, Constraints, Router, StreamInterrupted
+from agentroute import Budget, ConfigError, Constraints, Router, StreamInterrupted
 from agentroute.call import Call
 from agentroute.decisions import Strategy
 from agentroute.ledger import Ledger
+from agentroute.ledger.notices import OnNotice
 
 from .answers import Answer, Chunks, Events, Whole
 from .attempts import AsyncModelPerformer, Attempts, ModelPerformer, OnPartial
-from .context import DECISION_EVENT, constraints_of, context_of, decision_of
+from .context import DECISION_EVENT, NOTICE_EVENT, constraints_of, context_of, decision_of
 from .event_streams import feed, feed_async
 from .messages import origin_of
 from .model_errors import model_error
@@ -60,7 +61,8 @@ __all__ = ["RoutedChatModel", "decision_of"]
 _NAME = "RoutedChatModel"
 _CHARACTERS_PER_TOKEN = 4
 
-_TOLD = ("on_custom_event", "ignore_custom_event", DECISION_EVENT)
+_OF_THE_ROUTER = ("strategy", "ledger", "baseline", "deadline_s", "budget", "on_notice")
+_CUSTOM = ("on_custom_event", "ignore_custom_event")
 
 
 class RoutedChatModel(BaseChatModel):
@@ -69,7 +71,7 @@ class RoutedChatModel(BaseChatModel):
     Args:
         targets: a list of ready LangChain chat models, agentroute Targets, `"provider/model"` texts and `native(...)`,
             or a dict of names to any of these, in which a tier's name (`budget`, ...) sets the tier.
-        strategy, ledger, baseline, deadline_s: settings of the router that is made of `targets`.
+        strategy, ledger, baseline, deadline_s, budget, on_notice: settings of the router that is made of `targets`.
         router: a Router of your own instead, which may hold ready models too (`native(model)`).
         temperature, max_tokens, stop: hold for every target.
         target_kwargs: further arguments for one target, by its name.
@@ -105,13 +107,22 @@ class RoutedChatModel(BaseChatModel):
         ledger: Ledger | str | Path | None = None,
         baseline: str | None = None,
         deadline_s: float | None = None,
+        budget: Budget | Mapping[str, Any] | float | None = None,
+        on_notice: OnNotice | None = None,
         api_key: str | SecretStr | None = None,
         **settings: Any,
     ) -> None:
         for name in settings:
             if name not in type(self).model_fields:
                 raise ConfigError(_no_setting(name))
-        options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
+        options = {
+            "strategy": strategy,
+            "ledger": ledger,
+            "baseline": baseline,
+            "deadline_s": deadline_s,
+            "budget": budget,
+            "on_notice": on_notice,
+        }
         router = Router.given(router, with_key(targets, api_key), native, BaseChatModel, options)
         super().__init__(**{"router": router, **settings})
         self.constraints()
@@ -479,7 +490,7 @@ def _raised(error: BaseException, answer: Answer) -> BaseException:
 def _no_setting(name: str) -> str:
     if name == "models":
         return "`models` is no setting; give ready models in `targets`, or Router(targets=[native(model), ...])"
-    known = [*RoutedChatModel.model_fields, "targets", "strategy", "ledger", "baseline", "deadline_s"]
+    known = [*RoutedChatModel.model_fields, "targets", *_OF_THE_ROUTER]
     near = get_close_matches(name, known, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else "arguments of one target go into `target_kwargs`"
     return f"RoutedChatModel has no setting {name!r}; {remedy}"
@@ -491,12 +502,16 @@ def _listened_to(run: BaseRunManager) -> bool:
 
 def _tell(run: CallbackManagerForChainRun, call: Call | None) -> None:
     if call is not None and _listened_to(run):
-        handle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+        handle_event(run.handlers, *_CUSTOM, DECISION_EVENT, call.decision.to_dict(), **_of(run))
+        for notice in call.notices:
+            handle_event(run.handlers, *_CUSTOM, NOTICE_EVENT, notice.to_dict(), **_of(run))
 
 
 async def _atell(run: AsyncCallbackManagerForChainRun, call: Call | None) -> None:
     if call is not None and _listened_to(run):
-        await ahandle_event(run.handlers, *_TOLD, call.decision.to_dict(), **_of(run))
+        await ahandle_event(run.handlers, *_CUSTOM, DECISION_EVENT, call.decision.to_dict(), **_of(run))
+        for notice in call.notices:
+            await ahandle_event(run.handlers, *_CUSTOM, NOTICE_EVENT, notice.to_dict(), **_of(run))
 
 
 def _of(run: BaseRunManager) -> dict[str, Any]:

@@ -10,10 +10,13 @@ from langchain_core.runnables import RunnableConfig
 
 from agentroute import ConfigError, Constraints, Decision, StepContext
 
-__all__ = ["DECISION_EVENT", "constraints_of", "context_of", "decision_of"]
+__all__ = ["DECISION_EVENT", "NOTICE_EVENT", "constraints_of", "context_of", "decision_of"]
 
 DECISION_EVENT: Final = "agentroute_decision"
 """The custom event that tells interfaces of a decision: when it is taken, and again when it is complete."""
+
+NOTICE_EVENT: Final = "agentroute_notice"
+"""The custom event of each notice of a call, when it has ended."""
 
 _KEY = "agentroute"
 

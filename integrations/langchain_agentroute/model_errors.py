@@ -26,6 +26,7 @@ __all__ = ["model_error"]
 _FAMILY: Final[Mapping[type[AgentRouteError], type[ModelError]]] = {
     ours.RequestError: ModelInvalidRequestError,
     ours.NoCandidateError: ModelInvalidRequestError,
+    ours.BudgetExceeded: ModelPermissionDeniedError,
     ours.RateLimited: ModelRateLimitError,
     ours.QuotaExhausted: ModelPermissionDeniedError,
     ours.Overloaded: ModelAPIError,
@@ -42,7 +43,7 @@ _FAMILY: Final[Mapping[type[AgentRouteError], type[ModelError]]] = {
 }
 """By what LangChain's middleware does next: retry what may pass, summarise what overflows, give up the rest.
 
-An account without credit stays without it, so QuotaExhausted is no rate limit here.
+An account without credit stays without it, so QuotaExhausted is no rate limit here, nor is a budget.
 """
 
 _PERMISSION: Final = 403

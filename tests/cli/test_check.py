@@ -169,3 +169,19 @@ def test_what_is_doubtful_in_the_gateway_s_part_is_a_warning(check: Any) -> None
     result = check(f'{POOL}{KEY}providers = ["anthropic"]\n')
     assert result.exit_code == 0
     assert "warning: gateway: no target of the pool is within the bounds of the key 'alice'" in result.output
+
+
+def test_a_budget_is_shown_and_what_it_shuts_out_is_a_warning(check: Any) -> None:
+    unpriced = POOL.replace("price = { input = 0.4, output = 1.6 }\n", "")
+    result = check(unpriced + "[budget]\nday = 50\nagent = { writer = 2 }\n")
+    assert result.exit_code == 0
+    assert "budget: $50.00 a day for all steps; $2.0000 a day for the agent 'writer'" in result.output
+    assert "warning: target 'house': it does not serve a step that has a budget" in " ".join(result.output.split())
+
+
+def test_checks_and_a_recording_are_shown_and_nothing_is_recorded(check: Any, tmp_path: Path) -> None:
+    text = f'{POOL}[checks]\n"tool:pytest" = 0\ntests = true\n[recording]\nfolder = "kept"\nshare = 0.1\n'
+    shown = check(text).output
+    assert "checks: tool:pytest, tests" in shown
+    assert "recording: prompts and answers of 10.0 % of conversations, in " in shown
+    assert not (tmp_path / "kept").exists()

@@ -10,7 +10,7 @@ from crewai.agent.planning_config import PlanningConfig
 from crewai.memory.analyze import analyze_for_save, extract_memories_from_content
 from crewai.utilities.agent_utils import handle_max_iterations_exceeded
 from crewai.utilities.converter import Converter
-from crewai_agentroute import RoutedStepEvent, route_crew
+from crewai_agentroute import RoutedStepEvent, conversation_of, route_crew
 
 from agentroute import ChatRequest, StepKind
 from agentroute.testing import ScriptedReply, tool_call
@@ -31,10 +31,22 @@ def test_r02_role_task_and_round_of_every_step_of_a_crew(kind: str) -> None:
             crew.kickoff()
         steps = llm.router.ledger.decisions
         assert [step.context.role for step in steps] == ["Researcher", "Researcher", "Writer"]
-        first, second = (str(each.id) for each in crew.tasks)
+        first, second = map(conversation_of, crew.tasks)
         assert [step.context.conversation_id for step in steps] == [first, first, second]
         assert [event.task_name for event in events] == ["Add 2 and 3.", "Add 2 and 3.", "Write about the sum."]
         assert [event.iteration for event in events] == [0, 1, 0]
+
+
+def test_a_crew_that_is_kicked_off_again_has_other_conversations() -> None:
+    with serving(adds) as provider:
+        llm = routed("wire", provider)
+        crew = two_agents(llm)
+        crew.kickoff()
+        crew.kickoff()
+        names = [step.context.conversation_id for step in llm.router.ledger.decisions]  # type: ignore[attr-defined]
+    assert len(set(names[:3])) == len(set(names[3:])) == 2
+    assert not set(names[:3]) & set(names[3:])
+    assert {str(each.id) for each in crew.tasks} == {name.partition("@")[0] for name in names}
 
 
 def test_r02_a_named_task_is_the_node() -> None:

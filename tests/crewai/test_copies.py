@@ -123,12 +123,14 @@ def test_r11_in_another_process_it_comes_back_to_a_router_of_the_same_targets() 
         ),
         Target(provider="anthropic", model="claude-haiku-4-5"),
     ]
-    router = Router(targets, strategy="cheapest", baseline="a")
+    budget = {"day": 0.1, "agent": {"writer": {"conversation": 2}}}
+    router = Router(targets, strategy="cheapest", baseline="a", budget=budget)
     written = json.loads(json.dumps(RoutedLLM(router=router).model_dump()))
     back = RoutedLLM(**elsewhere(written))
     assert back.router is not router
     assert list(back.router.pool) == list(router.pool)
     assert (back.router.strategy, back.router.baseline.name) == ("cheapest", "a")
+    assert back.router.budget == router.budget
 
 
 def test_r11_what_cannot_come_back_says_what_to_do() -> None:

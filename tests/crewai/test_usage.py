@@ -165,7 +165,7 @@ def test_route_crew_takes_a_router_or_a_handle_and_policies_by_role() -> None:
         router = Router([provider.target(name="small", model="gpt-4.1-nano"), provider.target(model="gpt-4.1")])
         llm = made(RoutedLLM(router=router))
         crew = two_agents(llm)
-        handles = route_crew(crew, router, {"Writer": {"target": "gpt-4.1"}})
+        handles = route_crew(crew, router, {"Researcher": {"max_tier": "budget"}, "Writer": {"target": "gpt-4.1"}})
         assert [each.llm for each in crew.agents] == [handles["Researcher"], handles["Writer"]]
         crew.kickoff()
         assert [step.target for step in router.ledger.decisions] == ["small", "small", "gpt-4.1"]

@@ -246,6 +246,17 @@ async def test_a_compaction_of_codex_is_one_item_that_comes_back(opened: Any) ->
     assert after.json()["output"][0]["content"][0]["text"] == "SUMMARY"
 
 
+@pytest.mark.parametrize("version", ["v1", "v1alpha", "v1beta"])
+async def test_each_version_of_gemini_s_addresses(opened: Any, version: str) -> None:
+    """google-genai 2 asks at v1beta, 3 at v1."""
+    with ScriptedProvider("hello") as provider:
+        client = await opened([provider.target(model="m", tier="mid")])
+        answer = await client.post(f"/{version}/models/auto:generateContent", json=Client("gemini").body())
+        wrong = await client.post(f"/{version}/models/auto:predict", json=Client("gemini").body())
+    assert answer.json()["candidates"][0]["content"]["parts"][0]["text"] == "hello"
+    assert (wrong.status_code, wrong.json()["error"]["status"]) == (404, "NOT_FOUND")
+
+
 async def test_counting_tokens(opened: Any) -> None:
     with ScriptedProvider("hello") as provider:
         client = await opened([provider.target(model="m", tier="mid")])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from agentroute.testing import Fault, ScriptedProvider
+from tests.faults.calls import Jumping
 
 from .doors import DIALECTS, Client, events
 
@@ -145,3 +147,55 @@ async def test_the_provider_s_key_is_in_no_error(opened: Any, dialect: str) -> N
     assert key not in answer.text
     assert key not in str(answer.headers)
     assert "not the client's" in answer.text
+
+
+Repeats = Callable[[int, Mapping[str, str]], bool]
+
+
+def _sdk(status: int, headers: Mapping[str, str]) -> bool:
+    return headers.get("x-should-retry") != "false" and (status in (408, 409, 429) or status >= 500)
+
+
+REPEATS: dict[str, tuple[str, int, Repeats]] = {
+    "openai SDK": ("openai_chat", 3, _sdk),
+    "anthropic SDK": ("anthropic_messages", 3, _sdk),
+    "claude code": ("anthropic_messages", 10, _sdk),
+    "codex": ("openai_responses", 30, lambda status, _: status >= 500),
+    "opencode": ("openai_chat", 8, lambda status, _: status == 429 or status >= 500),
+    "qwen code": ("openai_chat", 20, lambda status, _: status == 429 or status >= 500),
+    "gemini cli": ("gemini", 4, lambda status, _: status == 429 or status >= 500),
+}
+"""The dialect of a client, how often it asks at most, and what it asks again after; each was run against a recorder."""
+
+
+@pytest.mark.parametrize("status", LASTING)
+@pytest.mark.parametrize("client_name", REPEATS)
+async def test_a_turn_makes_one_request_at_a_lasting_failure(opened: Any, client_name: str, status: int) -> None:
+    dialect, most, repeats = REPEATS[client_name]
+    assert await _requests(opened, Client(dialect), Fault.error(status), most, repeats) == (1, 1)
+
+
+@pytest.mark.parametrize("client_name", [name for name, facts in REPEATS.items() if facts[2] is _sdk])
+async def test_a_turn_of_the_sdks_makes_one_request_where_every_target_failed(opened: Any, client_name: str) -> None:
+    dialect, most, repeats = REPEATS[client_name]
+    asked, _ = await _requests(opened, Client(dialect), Fault.error(500), most, repeats)
+    assert asked == 1
+
+
+async def test_a_turn_of_codex_reaches_a_failing_provider_twice_a_request_at_most(opened: Any) -> None:
+    """It asks thirty times whatever it is told. A lone target is tried each time, and once more."""
+    dialect, most, repeats = REPEATS["codex"]
+    asked, reached = await _requests(opened, Client(dialect), Fault.error(500), most, repeats)
+    assert asked == most
+    assert reached <= 2 * most
+
+
+async def _requests(opened: Any, door: Client, fault: Fault, most: int, repeats: Repeats) -> tuple[int, int]:
+    """How many requests one user turn makes of the gateway, and how many of them reach the provider."""
+    with ScriptedProvider("hello", fault=fault) as provider:
+        client = await opened([provider.target(model="m", tier="mid")], clock=Jumping())
+        asked, again = 0, True
+        while again and asked < most:
+            answer = await client.post(door.path(True), json=door.body(stream=True))
+            asked, again = asked + 1, repeats(answer.status_code, answer.headers)
+    return asked, len(provider.requests)

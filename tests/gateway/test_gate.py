@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentroute import ConfigError, Price, Target
+from agentroute import ConfigError, Limit, Price, Router, Target, Usage
+from agentroute.config import load_gateway
 from agentroute.gateway import ClientKey, GatewaySettings
 from agentroute.gateway.gate import Gate
 from agentroute.gateway.headers import read_headers
 from agentroute.gateway.refusals import Refused
 from agentroute.gateway.settings import hash_key
 from agentroute.targets import Tier
-from agentroute.testing import Fault, FrozenClock, ScriptedProvider
+from agentroute.testing import Fault, FrozenClock, ScriptedProvider, ScriptedReply
 
 from .doors import Client
 
@@ -50,6 +53,8 @@ ROUTES = [
     ("POST", "/v1/responses"),
     ("GET", "/v1/responses"),
     ("POST", "/v1beta/models/auto:generateContent"),
+    ("POST", "/v1/models/auto:generateContent"),
+    ("POST", "/v1alpha/models/auto:generateContent"),
     ("POST", "/models/auto:streamGenerateContent"),
     ("POST", "/v1beta/models/auto:countTokens"),
     ("GET", "/v1/models"),
@@ -248,22 +253,129 @@ def test_a_revoked_key_is_refused_at_once() -> None:
         gate.admit(KEY, {})
 
 
-async def test_two_hundred_at_once_against_a_budget_for_ten(opened: Any) -> None:
+PRICE = Price(input=Decimal(0), output=Decimal(100))
+COST = Decimal("0.0115")
+ANSWER = ScriptedReply("hello", usage=Usage(10, 115))
+"""What is expected of "hello", too."""
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_two_hundred_at_once_against_a_budget_for_ten(opened: Any, stream: bool) -> None:
     door = Client("openai_chat")
-    with ScriptedProvider("hello", fault=Fault.slow(0.2)) as provider:
-        price = Price(input=Decimal(100), output=Decimal(100))
-        targets = [provider.target(model="m", tier="mid", price=price)]
-        probe = await opened(targets)
-        expected = Decimal((await probe.post(door.path(), json=door.body())).headers["x-agentroute-estimated-cost-usd"])
-        before = len(provider.requests)
-        poor = replace(CLIENT, daily_usd=expected * Decimal("10.5"))
+    with ScriptedProvider(ANSWER, fault=Fault.slow(0.2)) as provider:
+        poor = replace(CLIENT, budget=Limit(day=COST * Decimal("10.5")))
+        targets = [provider.target(model="m", tier="mid", price=PRICE)]
         client = await opened(targets, GatewaySettings(keys=(poor,)))
-        calls = [client.post(door.path(), json=door.body(), headers=SENT[door.dialect]) for _ in range(200)]
-        answers = await asyncio.gather(*calls)
+        sent = {"json": door.body(stream=stream), "headers": SENT[door.dialect]}
+        answers = await asyncio.gather(*(client.post(door.path(), **sent) for _ in range(200)))
+        last = await client.post(door.path(), json=door.body(), headers=SENT[door.dialect])
     served = [answer for answer in answers if answer.status_code == 200]
-    assert len(served) == 10
-    assert {answer.status_code for answer in answers} == {200, 403}
-    assert len(provider.requests) - before == 10
+    assert len(served) == len(provider.requests) == 10
+    waiting = next(answer for answer in answers if answer.status_code == 429)
+    assert (waiting.headers["retry-after"], waiting.headers["x-should-retry"]) == ("2", "false")
+    assert {answer.status_code for answer in answers} <= {200, 429, 403}
+    assert (last.status_code, last.json()["error"]["code"]) == (403, "budget_exceeded")
+    assert "of $0.1208 spent" in last.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_a_key_s_budget_at_each_door(opened: Any, door: Client, stream: bool) -> None:
+    other = ClientKey("bob", hash_key("ar-another-key-of-a-client"))
+    clock = FrozenClock(datetime(2026, 11, 28, 12, tzinfo=UTC))
+    with ScriptedProvider(ANSWER) as provider:
+        poor = replace(CLIENT, budget=Limit(month=COST))
+        targets = [provider.target(model="m", tier="mid", price=PRICE)]
+        client = await opened(targets, GatewaySettings(keys=(poor, other)), clock=clock)
+
+        async def status(key: str) -> int:
+            sent = {name: value.replace(KEY, key) for name, value in SENT[door.dialect].items()}
+            answer = await client.post(door.path(stream), json=door.body(stream=stream), headers=sent)
+            return int(answer.status_code)
+
+        assert [await status(KEY) for _ in range(2)] == [200, 403]
+        clock.advance(2 * 24 * 3600)
+        assert await status(KEY) == 403
+        assert await status("ar-another-key-of-a-client") == 200
+        clock.advance(24 * 3600)
+        assert await status(KEY) == 200
+        assert [d.context.key for d in client.gateway.router.ledger.decisions] == ["alice", "bob", "alice"]
+
+
+async def test_a_key_s_budget_stands_beside_the_router_s(opened: Any) -> None:
+    door = Client("openai_chat")
+    with ScriptedProvider(ANSWER) as provider:
+        rich = replace(CLIENT, budget=Limit(day=COST * 10, conversation=COST * 3))
+        targets = [provider.target(model="m", tier="mid", price=PRICE)]
+        client = await opened(targets, GatewaySettings(keys=(rich,)), budget={"day": COST * 5, "agent": COST * 4})
+        said = []
+        for number in range(7):
+            headers = {**SENT[door.dialect], "x-agentroute-conversation": str(number // 4)}
+            said.append((await client.post(door.path(), json=door.body(), headers=headers)).status_code)
+    assert said == [200, 200, 200, 403, 200, 403, 403]
+
+
+async def test_notices_are_named_in_a_header_and_counted(opened: Any, door: Client) -> None:
+    def plan(request: Any) -> Fault | None:
+        return Fault.error(503) if request.model == "a" else None
+
+    with ScriptedProvider(ANSWER, fault=plan) as provider:
+        dear = Price(input=Decimal(0), output=Decimal(200))
+        targets = [
+            provider.target(model="a", tier="mid", price=PRICE),
+            provider.target(model="b", tier="mid", price=dear),
+        ]
+        client = await opened(targets, budget={"day": 1})
+        fell = await client.post(door.path(), json=door.body())
+        whole = await client.post(door.path(model="b"), json=door.body(model="b"))
+        metrics = (await client.get("/metrics")).text
+    assert fell.headers["x-agentroute-notices"] == "fallback"
+    assert "x-agentroute-notices" not in whole.headers
+    assert 'agentroute_notices_total{kind="fallback"} 1' in metrics
+
+
+async def test_what_a_budget_refused_is_no_step(opened: Any, door: Client) -> None:
+    with ScriptedProvider(ANSWER) as provider:
+        client = await opened([provider.target(model="m", tier="mid", price=PRICE)], budget={"day": 0})
+        assert (await client.post(door.path(), json=door.body())).status_code == 403
+        metrics = (await client.get("/metrics")).text
+    assert "agentroute_steps_total{" not in metrics
+    assert "agentroute_steps_of_unknown_cost_total 0" in metrics
+    assert 'agentroute_notices_total{kind="budget"} 1' in metrics
+
+
+async def test_a_reload_keeps_what_was_spent(opened: Any) -> None:
+    door = Client("openai_chat")
+    with ScriptedProvider(ANSWER) as provider:
+        targets = [provider.target(model="m", tier="mid", price=PRICE)]
+        client = await opened(targets, GatewaySettings(keys=(replace(CLIENT, budget=Limit(day=COST)),)))
+        gateway = client.gateway
+
+        async def status() -> int:
+            return int((await client.post(door.path(), json=door.body(), headers=SENT[door.dialect])).status_code)
+
+        assert [await status(), await status()] == [200, 403]
+        await gateway.reload(Router(targets, spending=gateway.router.spending), gateway.settings)
+        assert await status() == 403
+        await gateway.reload(None, GatewaySettings(keys=(replace(CLIENT, budget=Limit(day=COST * 2)),)))
+        assert [await status(), await status()] == [200, 403]
+        await gateway.router.aclose()
+
+
+def test_a_key_s_budget_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "agentroute.toml"
+    begin = '[[target]]\nprovider = "openai"\nmodel = "m"\ntier = "mid"\n[[gateway.key]]\nname = "a"\n'
+    begin += f'sha256 = "{hash_key(KEY)}"\n'
+    path.write_text(begin + "budget = { day = 5, month = 100.5 }\n")
+    (key,) = GatewaySettings.of(load_gateway(path)).keys
+    assert key.budget == Limit(day=Decimal(5), month=Decimal("100.5"))
+    for wrong, said in (
+        ("budget = { day = -1 }", r"gateway.key.1.budget.day: give USD, 0 or more"),
+        ("budget = { daily = 1 }", r"unknown key 'gateway.key.1.budget.daily'"),
+        ("budget = 'much'", r"gateway.key.1.budget: give a table"),
+    ):
+        path.write_text(begin + wrong + "\n")
+        with pytest.raises(ConfigError, match=said):
+            load_gateway(path)
 
 
 async def test_keys_of_the_client_s_own(opened: Any, door: Client) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,23 @@ def test_what_cannot_be_meant_is_a_400_that_names_it(provider: ScriptedProvider,
         status, _, told = post(f"{gateway.url}/v1/decisions/x/outcome", body)
     assert status == 400
     assert names in told["error"]["message"]
+
+
+def test_the_gateway_records_and_checks_through_its_router(provider: ScriptedProvider, tmp_path: Path) -> None:
+    checks = {"structured": True}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+    target = provider.target(model="m", tier="mid")
+    with Served([target], recording=tmp_path / "r", checks=checks) as gateway:
+        status, headers, _ = post(f"{gateway.url}/v1/chat/completions", {**BODY, "response_format": form})
+        assert status == 200
+        ledger = gateway.router.ledger
+        assert isinstance(ledger, MemoryLedger)
+        (label,) = ledger.labels
+        assert (label.decision_id, label.ok, label.name) == (headers["x-agentroute-decision-id"], False, "structured")
+    (path,) = (tmp_path / "r").iterdir()
+    (line,) = (json.loads(line) for line in path.read_bytes().splitlines())
+    assert (line["id"], line["request"]["messages"][0]["content"]) == (label.decision_id, "hello")
+    assert line["response"]["choices"][0]["message"]["content"] == "hi"
 
 
 def test_a_key_speaks_of_its_own_steps_only(provider: ScriptedProvider) -> None:

@@ -65,14 +65,15 @@ class Watched(Router):
 
     def decide(self, one: Arrived) -> Decision:
         """The decision alone, from a router that has seen nothing."""
-        fresh = Router(self.pool, strategy=self.strategy, baseline=self.baseline.name)
+        fresh = Router(self.pool, strategy=self.strategy, baseline=self.baseline.name, roles=self.roles)
         return fresh.route(one.request, context=one.context, constraints=one.constraints)
 
 
 def router(provider: ScriptedProvider) -> Watched:
     """The one policy of all examples, on a scripted provider."""
     targets = [provider.target(name=name, model=model) for name, model in MODELS.items()]
-    made = Watched.from_config(POLICY, targets=targets)
+    # A failure costs little here, so that both targets serve these short prompts.
+    made = Watched.from_config(POLICY, targets=targets, roles={ROLE: {"stakes": 0.06}})
     assert isinstance(made, Watched)
     return made
 
@@ -89,7 +90,7 @@ def weather(city: str) -> str:
 
 
 class CrewWeather(CrewTool):
-    name: str = "weather"
+    name: str = "get_weather"
     description: str = ABOUT
     args_schema: type[BaseModel] = Place
 
@@ -98,24 +99,24 @@ class CrewWeather(CrewTool):
 
 
 def langchain_tool() -> StructuredTool:
-    return StructuredTool.from_function(weather, description=ABOUT, args_schema=Place)
+    return StructuredTool.from_function(weather, name="get_weather", description=ABOUT, args_schema=Place)
 
 
 def index_tool() -> FunctionTool:
-    return FunctionTool.from_defaults(weather, name="weather", description=ABOUT, fn_schema=Place)
+    return FunctionTool.from_defaults(weather, name="get_weather", description=ABOUT, fn_schema=Place)
 
 
 def through_langchain(on: Watched, length: int) -> Arrived:
     def call(call_id: str, city: str) -> AIMessage:
-        return AIMessage("", tool_calls=[{"id": call_id, "name": "weather", "args": {"city": city}}])
+        return AIMessage("", tool_calls=[{"id": call_id, "name": "get_weather", "args": {"city": city}}])
 
     messages = [
         SystemMessage(RULES),
         HumanMessage(ASK),
         call("c1", "Lisbon"),
-        ToolMessage(RESULT, tool_call_id="c1", name="weather"),
+        ToolMessage(RESULT, tool_call_id="c1", name="get_weather"),
         call("c2", "Porto"),
-        ToolMessage(FAILURE, tool_call_id="c2", name="weather", status="error"),
+        ToolMessage(FAILURE, tool_call_id="c2", name="get_weather", status="error"),
     ]
     model = RoutedChatModel(router=on).bind_tools([langchain_tool()])
     model.invoke(messages[:length], {"metadata": {"role": ROLE, "lc_agent_name": ROLE}})
@@ -124,7 +125,7 @@ def through_langchain(on: Watched, length: int) -> Arrived:
 
 def through_crewai(on: Watched, length: int) -> Arrived:
     def call(call_id: str, city: str) -> dict[str, Any]:
-        function = {"name": "weather", "arguments": f'{{"city": "{city}"}}'}
+        function = {"name": "get_weather", "arguments": f'{{"city": "{city}"}}'}
         return {
             "role": "assistant",
             "content": None,
@@ -132,7 +133,7 @@ def through_crewai(on: Watched, length: int) -> Arrived:
         }
 
     def result(call_id: str, text: str) -> dict[str, Any]:
-        return {"role": "tool", "tool_call_id": call_id, "name": "weather", "content": text}
+        return {"role": "tool", "tool_call_id": call_id, "name": "get_weather", "content": text}
 
     messages = [
         {"role": "system", "content": RULES},
@@ -151,7 +152,7 @@ def through_crewai(on: Watched, length: int) -> Arrived:
 
 def through_llama_index(on: Watched, length: int) -> Arrived:
     def call(call_id: str, city: str) -> ChatMessage:
-        block = ToolCallBlock(tool_call_id=call_id, tool_name="weather", tool_kwargs={"city": city})
+        block = ToolCallBlock(tool_call_id=call_id, tool_name="get_weather", tool_kwargs={"city": city})
         return ChatMessage(role="assistant", blocks=[block])
 
     def result(call_id: str, text: str) -> ChatMessage:

@@ -14,7 +14,7 @@ from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 @dataclass(frozen=True)
 class Call:
     id: str
-    tool: str = "weather"
+    tool: str = "get_weather"
     arguments: Mapping[str, str] = field(default_factory=lambda: {"city": "Porto"})
 
 
@@ -26,7 +26,7 @@ class Said:
     text: str = ""
     calls: tuple[Call, ...] = ()
     answers: str = ""
-    tool: str = "weather"
+    tool: str = "get_weather"
 
 
 def user(text: str) -> Said:
@@ -37,7 +37,7 @@ def calls(*made: str | Call) -> Said:
     return Said("assistant", calls=tuple(Call(each) if isinstance(each, str) else each for each in made))
 
 
-def result(call_id: str, text: str = "21 degrees", tool: str = "weather") -> Said:
+def result(call_id: str, text: str = "21 degrees", tool: str = "get_weather") -> Said:
     return Said("tool", text, answers=call_id, tool=tool)
 
 

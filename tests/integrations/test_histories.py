@@ -225,8 +225,8 @@ def test_a_call_that_only_the_content_of_an_answer_holds(provider: ScriptedProvi
     """A middleware took the call back from `tool_calls`; the integration's own block of it stayed."""
     dialect = {"function_call": "openai_responses", "tool_use": "anthropic_messages"}[kind]
     own = {
-        "function_call": {"type": kind, "call_id": "c1", "id": "fc_1", "name": "weather", "arguments": "{}"},
-        "tool_use": {"type": kind, "id": "c1", "name": "weather", "input": {}},
+        "function_call": {"type": kind, "call_id": "c1", "id": "fc_1", "name": "get_weather", "arguments": "{}"},
+        "tool_use": {"type": kind, "id": "c1", "name": "get_weather", "input": {}},
     }[kind]
     said = AIMessage([{"type": "text", "text": "I look."}, own])
     said.tool_calls = []
@@ -235,4 +235,4 @@ def test_a_call_that_only_the_content_of_an_answer_holds(provider: ScriptedProvi
     model.router.close()
     (request,) = provider.requests
     assert refused(request) == []
-    assert "weather" not in json.dumps(dict(request.body)).replace("The weather?", "")
+    assert "get_weather" not in json.dumps(dict(request.body)).replace("The weather?", "")

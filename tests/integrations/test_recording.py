@@ -117,7 +117,7 @@ WAYS: list[Way] = [
 
 @pytest.fixture
 def provider() -> Iterator[ScriptedProvider]:
-    reply = ScriptedReply(tool_calls=(tool_call("weather", city="Lisbon"),))
+    reply = ScriptedReply(tool_calls=(tool_call("get_weather", city="Lisbon"),))
     with ScriptedProvider(reply, provider="openai") as provider:
         yield provider
 
@@ -134,10 +134,10 @@ def test_every_framework_gives_the_same_line(way: Way, provider: ScriptedProvide
         way(router)
     trace = only(tmp_path / "r")
     assert [message.text for message in trace.request.messages if message.role == "user"] == [ASK]
-    assert [tool.name for tool in trace.request.tools] == ["weather"]
+    assert [tool.name for tool in trace.request.tools] == ["get_weather"]
     (call,) = trace.calls
     assert call.answer is not None
-    assert [(each.name, each.parsed()) for each in call.answer.tool_calls] == [("weather", {"city": "Lisbon"})]
+    assert [(each.name, each.parsed()) for each in call.answer.tool_calls] == [("get_weather", {"city": "Lisbon"})]
 
 
 def test_the_middleware_of_an_agent_records_each_step(tmp_path: Path) -> None:
@@ -145,7 +145,9 @@ def test_the_middleware_of_an_agent_records_each_step(tmp_path: Path) -> None:
 
     def script(request: Any) -> ScriptedReply:
         done = any(message.role == "tool" for message in request.messages)
-        return ScriptedReply("No coat.") if done else ScriptedReply(tool_calls=(tool_call("weather", city="Lisbon"),))
+        return (
+            ScriptedReply("No coat.") if done else ScriptedReply(tool_calls=(tool_call("get_weather", city="Lisbon"),))
+        )
 
     with (
         ScriptedProvider(script, provider="openai") as provider,
@@ -156,7 +158,7 @@ def test_the_middleware_of_an_agent_records_each_step(tmp_path: Path) -> None:
         agent.invoke({"messages": [("user", ASK)]}, {"configurable": {"thread_id": "t"}})
     (path,) = (tmp_path / "r").iterdir()
     first, second = (json.loads(line) for line in path.read_bytes().splitlines())
-    assert first["response"]["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "weather"
+    assert first["response"]["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
     assert second["response"]["choices"][0]["message"]["content"] == "No coat."
     assert (second["agent"], second["role"], second["conversation_id"]) == ("forecaster", "forecaster", "t")
 
@@ -201,9 +203,9 @@ class Form(BaseModel):
         ("hello", "hello", []),
         (Form(city="Porto"), '{"city":"Porto"}', []),
         (
-            [{"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Porto"}'}}],
+            [{"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Porto"}'}}],
             "",
-            [("weather", {"city": "Porto"})],
+            [("get_weather", {"city": "Porto"})],
         ),
     ],
 )

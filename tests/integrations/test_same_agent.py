@@ -41,7 +41,7 @@ def script(request: ChatRequest) -> ScriptedReply:
     asked = sum(len(message.tool_results) for message in request.messages)
     if asked == 2:
         return ScriptedReply("No coat needed.")
-    return ScriptedReply(tool_calls=(tool_call("weather", city=("Lisbon", "Porto")[asked]),))
+    return ScriptedReply(tool_calls=(tool_call("get_weather", city=("Lisbon", "Porto")[asked]),))
 
 
 def langchain(on: Watched) -> str:

@@ -94,8 +94,8 @@ def test_what_the_adapters_add(watched: Watched, length: int, kind: StepKind) ->
     }
     results = (length - 2) // 2
     assert said == {
-        "langchain": [("weather", None), ("weather", True)][:results],
-        "crewai": [("weather", None)] * results,
+        "langchain": [("get_weather", None), ("get_weather", True)][:results],
+        "crewai": [("get_weather", None)] * results,
         "llama_index": [(None, None)] * results,
     }
     plain = {name: _plain(one.request) for name, one in found.items()}

@@ -168,6 +168,6 @@ def test_settings_of_ones_own_middleware_reach_the_target(model: RoutedChatModel
     def cooler(request: ModelRequest, handler: Any) -> Any:
         return handler(request.override(model_settings={"temperature": 0.25}))
 
-    messages = create_agent(model, [weather], middleware=[cooler]).invoke(QUESTION)["messages"]
+    messages = create_agent(model, [weather], middleware=[cooler]).invoke(QUESTION, pin("small"))["messages"]
     assert decision_of(messages[-1]) is not None
     assert [request.body["temperature"] for request in provider.requests] == [0.25, 0.25]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from agentroute.errors import ConfigError
-from agentroute.learning.calibrate import Plan, certified, from_outcomes, from_trial, proposed
+from agentroute.learning.calibrate import Plan, certified, from_outcomes, from_trial, proposed, savings
 from agentroute.learning.outcome_files import read_outcomes
 from agentroute.learning.outcomes import Outcome, Source
 from agentroute.learning.policy_file import differences, written
@@ -147,6 +148,20 @@ def test_names_with_quotes_and_line_breaks_stay_names(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(written(policy), encoding="utf-8")
     assert [p.role for p in Profiles.load(path)] == [odd]
+
+
+def test_what_a_run_saves_has_an_interval_by_runs() -> None:
+    rows = [*outcomes("triage", "luna", 600, 2), *outcomes("triage", "opus", 600, 12)]
+    policy = from_outcomes(rows, strongest="opus", made=TODAY)
+    costs = {
+        each: None if index % 50 == 0 else Decimal("0.10") * (index % 3) / (10 if each.target == "luna" else 1)
+        for index, each in enumerate(rows)
+    }
+    ((profile, saved, low, high),) = savings(policy, costs)
+    assert profile.target == "luna"
+    assert low < saved < high
+    assert saved == pytest.approx(0.09, abs=0.005)
+    assert savings(policy, {}) == []
 
 
 def test_what_changes_is_said_in_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Iterator
@@ -9,12 +10,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentroute.learning.outcomes import Outcome, counted, exact_interval, results, sensitivities, within
+from agentroute import ChatRequest
+from agentroute.learning.outcomes import (
+    Outcome,
+    counted,
+    exact_interval,
+    from_traces,
+    results,
+    sensitivities,
+    within,
+)
 from agentroute.ledger import Assignment, Label
+from agentroute.replay.records import RecordedCall, Trace
+from agentroute.replay.traces import Traces
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -39,6 +52,15 @@ def test_an_escalated_run_counts_for_the_target_it_began_on() -> None:
     outcome = one(steps, [label()])
     assert (outcome.target, outcome.ok, outcome.decision_id, outcome.episode) == ("small", True, "d1", "c")
     assert counted(steps, [label()]).costs[outcome] == Decimal("0.04")
+
+
+def test_a_side_call_assigns_nothing() -> None:
+    """A client's title or probe goes to the cheapest target before the work begins."""
+    steps = [step(1, "small", side=True), step(2, "strong"), step(3, "small", side=True), step(4, "small")]
+    outcome = one(steps, [label()])
+    assert (outcome.target, outcome.decision_id) == ("strong", "d2")
+    assert counted(steps, [label()]).costs[outcome] == Decimal("0.04")
+    assert one(steps[:1], [label()]).target == "small", "unless there is nothing else"
 
 
 @pytest.mark.parametrize("n_labels", [1, 2, 7])
@@ -94,6 +116,14 @@ def test_of_one_check_the_latest_holds_and_all_checks_must_pass() -> None:
     assert one(steps, [failed, passed, other, label(1)]).ok is True, "what is said of the whole conversation holds"
 
 
+def test_what_is_said_of_the_whole_holds_before_a_person_s_word_on_one_call() -> None:
+    rejected = label(decision_id="d1", ok=False, source="person", name="person:send")
+    assert one([step(1)], [rejected]).ok is False
+    for order in permutations([rejected, label(ok=True, source="check")]):
+        outcome = one([step(1)], list(order))
+        assert (outcome.ok, outcome.source) == (True, "check")
+
+
 def test_a_judge_is_shown_and_certifies_nothing() -> None:
     found = counted([step(1)], [label(source="judge", ok=True)])
     assert found.outcomes == ()
@@ -144,6 +174,17 @@ def test_checks_are_measured_against_persons_only() -> None:
     assert (row.failed, row.noticed, row.succeeded, row.alarmed) == (3, 2, 2, 1)
 
 
+def test_where_no_check_has_spoken_none_is_measured() -> None:
+    steps = [step(n, conversation_id=f"c{n}") for n in range(3)]
+    found = counted(steps, [label(conversation_id=f"c{n}", ok=n > 0, source="person") for n in range(3)])
+    assert sensitivities(found) == []
+    assert sensitivities(counted(steps, [label(conversation_id="c1", score=0.5, ok=None), *_person(steps)])) == []
+
+
+def _person(steps: list[Assignment]) -> list[Label]:
+    return [label(conversation_id=each.conversation_id, ok=False, source="person") for each in steps]
+
+
 def test_a_failure_that_was_repaired_is_noticed_all_the_same() -> None:
     found = counted([step(1), step(2)], [label(0, decision_id="d1", ok=False), label(1, decision_id="d2")])
     assert [each.ok for each in found.outcomes] == [True]
@@ -180,3 +221,44 @@ def test_the_interval_covers() -> None:
         low, high = exact_interval(ok, 40)
         held += low <= 0.9 <= high
     assert held / 400 >= 0.95
+
+
+def trace(conversation: str | None, model: str | None, role: str | None = "coder", **outcomes: Any) -> Trace:
+    call = RecordedCall(1, model=model)
+    return Trace("x", ChatRequest.of("hello"), (call,), False, "t", conversation, role=role, outcomes=outcomes)
+
+
+def test_scores_of_a_trace_store_count_once_for_the_model_of_the_first_call() -> None:
+    traces = [
+        trace("a", "cheap", correct=True),
+        trace("a", "strong", correct=True),
+        trace("b", "cheap", correct=0.0, other=1.0),
+        trace("b", "cheap", role="lead", correct=1),
+        trace("c", None, correct=True),
+        trace("d", "cheap", correct="good"),
+        trace("e", "cheap", other=1.0),
+    ]
+    found = from_traces(traces, "correct")
+    assert [(each.episode, each.role, each.target, each.ok, each.score) for each in found] == [
+        ("a", "coder", "cheap", True, None),
+        ("b", "coder", "cheap", False, 0.0),
+        ("b", "lead", "cheap", True, 1.0),
+    ]
+    assert {each.source for each in found} == {"judge"}, "nobody says who gave the score"
+    assert [each.ok for each in from_traces(traces[2:3], "correct", source="person", least=0.0)] == [True]
+
+
+def test_langfuse_scores_become_outcomes(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": "o1", "traceId": "t1", "type": "GENERATION", "startTime": "2026-11-01T10:00:00Z",
+            "model": "gpt-6-luna",
+            "input": [{"role": "user", "content": "hi"}], "output": {"role": "assistant", "content": "hello"},
+        },
+        {"id": "s1", "traceId": "t1", "name": "thumb", "value": 1, "dataType": "NUMERIC", "source": "ANNOTATION"},
+    ]  # fmt: skip
+    path = tmp_path / "langfuse.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = [item for _, _, item in Traces([path]) if isinstance(item, Trace)]
+    (outcome,) = from_traces(read, "thumb", source="person")
+    assert (outcome.target, outcome.ok, outcome.source) == ("gpt-6-luna", True, "person")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentroute import RequestError, Router, StepContext
-from agentroute.decisions import Candidate, Decision
+from agentroute.decisions import Candidate, Decision, StepKind
 from agentroute.learning.outcomes import counted
 from agentroute.ledger import Assignment, Label, MemoryLedger, SqliteLedger
 from agentroute.ledger.reading import read_assignments, read_labels
@@ -78,7 +78,14 @@ def test_both_ledgers_keep_labels_in_their_order(ledger: MemoryLedger | SqliteLe
 def test_both_ledgers_know_what_a_step_was_meant_for(ledger: MemoryLedger | SqliteLedger) -> None:
     first = Candidate("cheap", Tier.BUDGET, 0.9, None, 0, None, "")
     fell_back = replace(DONE, candidates=(first, *DONE.candidates), target="big")
-    unknown = replace(DONE, id="d2", candidates=(), cost=None, context=StepContext(role="r", previous=DONE))
+    unknown = replace(
+        DONE,
+        id="d2",
+        candidates=(),
+        cost=None,
+        step_kind=StepKind.HOUSEKEEPING,
+        context=StepContext(role="r", previous=DONE),
+    )
     for decision in (fell_back, unknown):
         ledger.append(decision)
     assert list(ledger.assignments) == [Assignment.of(fell_back), Assignment.of(unknown)]

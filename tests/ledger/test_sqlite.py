@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -22,12 +22,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from agentroute import ChatRequest, Constraints, Price, Router
+from agentroute import Budget, ChatRequest, Constraints, Price, Router
 from agentroute.cli import app
 from agentroute.decisions import Attempt, Decision, StepContext
 from agentroute.errors import ConfigError
-from agentroute.ledger import MemoryLedger, SqliteLedger, Totals
+from agentroute.ledger import MemoryLedger, Spending, SqliteLedger, Totals
+from agentroute.ledger.budget import Place
+from agentroute.ledger.entries import Entry
 from agentroute.ledger.reading import read_entries, read_totals
+from agentroute.ledger.schema import MIGRATIONS, prepare
 from agentroute.messages import Usage
 from agentroute.targets import Tier
 from agentroute.testing import Fault, ScriptedProvider
@@ -157,6 +160,20 @@ def test_a_decision_that_cannot_be_stored_is_counted_in_a_gap(path: Path, caplog
     assert "cannot be stored" in caplog.text
 
 
+@pytest.mark.parametrize("bad", [{0}, {31, 32}, {5, 40, 69}, set(range(40)), set()])
+def test_one_that_cannot_be_stored_keeps_no_other_out(path: Path, bad: set[int]) -> None:
+    """Decisions are written many to a statement."""
+    all_of_them = [made(number) for number in range(70)]
+    with SqliteLedger(path) as ledger:
+        for number, decision in enumerate(all_of_them):
+            agent = "half \ud83d" if number in bad else None
+            ledger.append(replace(decision, context=StepContext(agent=agent)))
+        assert [decision.id for decision in ledger.decisions] == [f"d{n}" for n in range(70) if n not in bad]
+        assert sum(gap.totals.steps for gap in ledger.gaps) == len(bad)
+        assert ledger.totals == sum(map(Totals.of, all_of_them), Totals())
+        assert ledger.failures == 0
+
+
 MONEY = st.none() | (st.integers(0, 10**15) | st.integers(10**30, 10**33)).map(lambda n: Decimal(f"{n}e-15"))
 """Wider than the 28 digits that decimals keep by default."""
 
@@ -242,7 +259,9 @@ def test_a_newer_file_is_refused_with_the_remedy(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
     for open_it in (SqliteLedger, read_totals):
-        with pytest.raises(ConfigError, match=r"ledger\.db' has version 99, this agentroute knows 3; upgrade"):
+        with pytest.raises(
+            ConfigError, match=rf"ledger\.db' has version 99, this agentroute knows {len(MIGRATIONS)}; upgrade"
+        ):
             open_it(path)
 
 
@@ -257,8 +276,6 @@ def test_another_programs_database_is_refused(path: Path) -> None:
 
 
 def test_an_older_file_is_brought_up_to_date(path: Path) -> None:
-    from agentroute.ledger.schema import MIGRATIONS, prepare
-
     with SqliteLedger(path) as ledger:
         ledger.append(DONE)
     newer = (*MIGRATIONS, ("ALTER TABLE decisions ADD COLUMN note TEXT", "CREATE INDEX notes ON decisions (note)"))
@@ -274,8 +291,6 @@ def test_an_older_file_is_brought_up_to_date(path: Path) -> None:
 
 
 def test_a_file_of_the_first_version_keeps_its_steps_and_learns_who_made_the_figure(path: Path) -> None:
-    from agentroute.ledger.schema import MIGRATIONS, prepare
-
     prepare(path, MIGRATIONS[:1])
     with closing(sqlite3.connect(path)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(decisions)")]
@@ -292,6 +307,27 @@ def test_a_file_of_the_first_version_keeps_its_steps_and_learns_who_made_the_fig
     found = {entry.id: entry for entry in read_entries(path)}
     assert (found["old"].cost, found["old"].cost_source, found["old"].cost_problem) == (Decimal("0.5"), None, None)
     assert found["d1"].cost == DONE.cost
+
+
+def test_a_file_of_the_second_version_keeps_its_decisions_and_counts_in_budgets(path: Path) -> None:
+    old = {**DONE.to_dict(), "schema_version": 1}
+    del old["explored"], old["propensity"]
+    prepare(path, MIGRATIONS[:2])
+    with closing(sqlite3.connect(path)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(decisions)")]
+        assert "key" not in columns
+        facts = {**asdict(Entry.of(DONE)), "seq": 1, "writer": "w", "decision": json.dumps(old)}
+        values = [str(facts[name]) if isinstance(facts[name], Decimal) else facts[name] for name in columns]
+        connection.execute(f"INSERT INTO decisions VALUES ({', '.join('?' * len(columns))})", values)
+        connection.commit()
+    with SqliteLedger(path) as ledger:
+        assert list(ledger.decisions) == [replace(DONE, propensity=None)]
+        spending = Spending()
+        spending.follow(Budget(day=5), ledger, DONE.created_at, 0.0)
+        day = Place("all", "", "day", f"{DONE.created_at:%Y-%m-%d}")
+        hold = spending.reserve([(day, Decimal(5))], Decimal(0), Decimal(0), DONE.created_at, 0.0)
+        assert spending.spent(day) == (DONE.cost, 0, 0)
+        del hold
 
 
 def test_the_missing_file_of_a_reader_is_not_made(path: Path) -> None:
@@ -347,7 +383,7 @@ ledger.append(DECISION)
 def test_a_forked_child_writes_for_itself_alone(path: Path) -> None:
     code = """
 import os, sys, warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from agentroute.ledger import SqliteLedger
 from tests.test_decisions import DECISION
 warnings.simplefilter("ignore")

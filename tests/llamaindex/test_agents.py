@@ -117,7 +117,7 @@ async def test_11_runs_offline_one_agent_fails_over_and_the_other_does_not_notic
     with serving("never", fault=overloaded) as broken, serving(hands_over) as server:
         llm = routed(kind, broken, server)
         writer = llm.for_agent("writer", target="strong")
-        result = await workflow(llm.for_agent("research"), writer).run("Do I need a coat?")
+        result = await workflow(llm.for_agent("research", strategy="cheapest"), writer).run("Do I need a coat?")
         assert str(result) == "Leave the coat at home."
         assert [d.target for d in llm.router.ledger.decisions] == ["strong"] * 3
         first, *_, last = llm.router.ledger.decisions

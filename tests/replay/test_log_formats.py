@@ -878,7 +878,8 @@ def test_no_format_is_without_a_case() -> None:
         "cline_ui",
         "openhands_history",
         "batch",
-    }  # in test_traces, or below
+        "recording",
+    }  # in test_traces, test_recording, or below
     named = {name.replace(" ", "_") for name in CASES}
     assert [fmt for fmt in NAMES if fmt not in known and not any(name.startswith(fmt) for name in named)] == []
 

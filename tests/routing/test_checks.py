@@ -74,6 +74,30 @@ def test_only_results_since_the_model_last_spoke_are_checked() -> None:
     assert verdicts({"tool:pytest": "passed"}, later) == [("tool:pytest", True)]
 
 
+def test_of_several_calls_of_one_tool_all_must_pass() -> None:
+    calls = (CALL, ToolCall("c2", "pytest", "{}"), ToolCall("c3", "pytest", "{}"))
+    texts = ("passed", "failed", "passed")
+    results = tuple(ToolResult(call.id, (Text(text),)) for call, text in zip(calls, texts, strict=True))
+    request = ChatRequest((ASK, Message("assistant", calls), Message("tool", results)))
+    assert verdicts({"tool:pytest": "passed"}, request) == [("tool:pytest", False)]
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+def test_a_schema_never_reaches_for_the_network(keyword: str, caplog: pytest.LogCaptureFixture) -> None:
+    with ScriptedProvider("{}", provider="openai") as elsewhere:
+        schema = {"properties": {"n": {keyword: f"{elsewhere.base_url}/schema.json"}}, "required": ["n"]}
+        checks = Checks({"tool:pytest": schema})
+        assert list(checks.results(asked('{"n": 1}'), None)) == []
+        assert elsewhere.requests == ()
+    assert "it says nothing of this step" in caplog.text
+
+
+def test_a_schema_may_refer_to_its_own_parts() -> None:
+    schema = {"$defs": {"n": {"type": "integer"}}, "properties": {"n": {"$ref": "#/$defs/n"}}}
+    assert verdicts({"tool:pytest": schema}, asked('{"n": 1}')) == [("tool:pytest", True)]
+    assert verdicts({"tool:pytest": schema}, asked('{"n": "x"}')) == [("tool:pytest", False)]
+
+
 def test_a_check_that_raises_says_nothing_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     def broken(text: str) -> bool:
         raise ValueError(f"cannot read {text}")
@@ -99,6 +123,7 @@ def test_a_check_that_raises_says_nothing_and_is_told_once(caplog: pytest.LogCap
         ({"structured": {"type": 7}}, "'structured' is no JSON schema"),
         ({"person": True}, "give the names of the tools"),
         ({"person": []}, "give the names of the tools"),
+        ({"guardrails": 0}, "'guardrails' is no place"),
     ],
 )
 def test_what_is_no_check_is_refused_by_name(checks: Any, names: str) -> None:

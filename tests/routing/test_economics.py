@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from agentroute.decisions import StepKind, Task
 from agentroute.messages import ChatRequest, Message, Sampling, Text
-from agentroute.routing.economics import expected_output, step_cost
+from agentroute.routing.economics import expected_output, spend, step_cost
 from agentroute.targets import Price, Target
 
 PRICE = Price(Decimal(3), Decimal(15), cache_read=Decimal("0.3"), cache_write=Decimal("3.75"))
@@ -28,6 +30,17 @@ def test_warm_reads_from_the_cache() -> None:
 
 def test_short_prefixes_are_not_cached() -> None:
     assert step_cost(TARGET, 1_000, 10, warm_tokens=1_000).cost == (1_000 * Decimal(3) + 10 * Decimal(15)) / 1_000_000
+
+
+@pytest.mark.parametrize(("write", "paid"), [("0.08", "3"), ("2.99", "3"), ("3", "3"), ("3.75", "3.75")])
+def test_a_write_price_below_that_of_input_makes_input_no_cheaper(write: str, paid: str) -> None:
+    """OpenRouter lists what Gemini's storage costs beside the input: fresh tokens cost at least what input does."""
+    price = Price(Decimal(3), Decimal(15), cache_read=Decimal("0.3"), cache_write=Decimal(write))
+    target = Target(provider="p", model="m", tier="premium", price=price, cache_ttl_s=300)
+    assert step_cost(target, 10_000, 0).cost == 10_000 * Decimal(paid) / 1_000_000
+    assert spend(target, step_cost(target, 10_000, 0), 1_000, 2) == pytest.approx(
+        (10_000 * float(paid) + 10_000 * 0.3 + 1_000 * float(paid)) / 2 / 1_000_000
+    )
 
 
 def test_no_more_is_warm_than_is_sent() -> None:

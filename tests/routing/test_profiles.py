@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import time
+import tomllib
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from agentroute import Router, StepContext, Target
 from agentroute.errors import ConfigError
 from agentroute.messages import ChatRequest
-from agentroute.routing.profiles import Profile, Profiles
+from agentroute.routing.profiles import Profile, Profiles, _plain
 from agentroute.testing import FrozenClock
 
 DAY = date(2026, 11, 28)
@@ -159,6 +160,15 @@ def test_a_drift_voids_the_licence_with_a_reason(caplog: pytest.LogCaptureFixtur
     assert "is void" in caplog.text
 
 
+def test_with_a_role_fall_those_on_its_target_that_tell_no_outcomes() -> None:
+    one = router(profiles(CHEAP, STRONG, replace(CHEAP, role="scout"), replace(CHEAP, role="coder")))
+    assert one.policy is not None
+    one.policy.observe("coder", "cheap", True)
+    played(one, 0.5, 60, seed=1)
+    assert set(one.policy.void) == {"triage", "scout"}
+    assert (chosen(one, role="scout"), chosen(one, role="coder")) == ("strong", "cheap")
+
+
 def test_an_outcome_counts_once_and_a_judges_never() -> None:
     one = router(profiles())
     assert one.policy is not None
@@ -167,6 +177,30 @@ def test_an_outcome_counts_once_and_a_judges_never() -> None:
         one.outcome(conversation_id=f"c{number}", ok=False, source="judge")
         if number:
             one.outcome(conversation_id="elsewhere", ok=False)
+    assert not one.policy.void
+
+
+def test_a_right_step_does_not_end_its_run() -> None:
+    one = router(profiles())
+    assert one.policy is not None
+    for number in range(5):
+        first, last = (
+            one.route(body(), context=StepContext(role="triage", conversation_id=f"c{number}")) for _ in range(2)
+        )
+        for decision in (first, last):
+            one.policy.began(decision)
+        one.outcome(first, ok=True)
+        one.outcome(last, ok=False)
+    assert one.policy.void
+
+
+def test_runs_of_right_steps_count_as_right_in_the_end() -> None:
+    one = router(profiles())
+    assert one.policy is not None
+    for number in range(300):
+        decision = one.route(body(), context=StepContext(role="triage", conversation_id=f"c{number}"))
+        one.policy.began(decision)
+        one.outcome(decision, ok=number % 20 != 0)
     assert not one.policy.void
 
 
@@ -189,8 +223,35 @@ def test_a_thousand_roles_load_quickly(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(written(Policy("strong", DAY, many, (), "promised")))
     began = time.process_time()
+    assert _plain(path.read_text()) is not None
     assert len(Profiles.load(path)) == 1000
     assert time.process_time() - began < 2.0  # a bound that only a quadratic reader breaks; evals measure it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a = 1\nb = 1.5\nc = true\nd = "x # y"  # why\ne = 2026-11-28\n# note\n[[profile]]\nn = 0\n',
+        'a = "\\u00e9"\n',
+        "a = [1]\n",
+        'a = "é"\n',
+        "a = 01\n",
+        "a = 1\na = 2\n",
+        "a = 2026-13-28\n",
+        "profile = 3\n[[profile]]\nn = 1\n",
+        'a = "b" c\n',
+        "a = 1 # b\n",
+        "a = 1e3\n",
+        "a=1\n",
+        "a = 1\r\n",
+        'a = "x\ty"\n',
+        "[table]\na = 1\n",
+    ],
+)
+def test_plain_lines_are_read_as_toml_reads_them(text: str) -> None:
+    found = _plain(text)
+    if found is not None:
+        assert {"profile": [], **tomllib.loads(text)} == found
 
 
 @pytest.mark.parametrize(

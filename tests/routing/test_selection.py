@@ -28,7 +28,9 @@ from agentroute.messages import (
     ToolChoice,
     ToolResult,
 )
+from agentroute.routing.profiles import Known
 from agentroute.routing.reasoning_state import LiveState
+from agentroute.routing.runs import Run
 from agentroute.routing.selection import Selection, Situation, select
 from agentroute.routing.step import Step
 from agentroute.routing.strategy import Row
@@ -67,6 +69,8 @@ def choose(
     reasoning: LiveState | None = None,
     kind: StepKind | None = None,
     reasoning_setting: ReasoningSetting | None = None,
+    run: Run | None = None,
+    known: Known | None = None,
     **request: Any,
 ) -> Selection:
     said = (Message("user", (Text("do it"),)),)
@@ -85,6 +89,8 @@ def choose(
         warm=warm or {},
         opened=opened or {},
         reasoning=reasoning,
+        run=run,
+        known=known,
     )
     return select(situation, pool)
 
@@ -259,7 +265,7 @@ def test_files_keep_out_who_cannot_read_their_type(
 
 def test_unknown_abilities_are_not_held_against_a_target() -> None:
     vague = target("vague", "v", "budget", "0.01", capabilities=Capabilities())
-    assert names(choose(EASY, pool=Pool([vague, PREMIUM]), tools=(Tool("f"),)))[0] == "vague"
+    assert names(choose(EASY, pool=Pool([vague, PREMIUM]), tools=(Tool("read_f"),)))[0] == "vague"
 
 
 def test_all_filtered_lists_each_target_and_why() -> None:
@@ -516,3 +522,83 @@ class TestFilteredContent:
             choose(EASY, constraints=Constraints(content_filter_fallback=("gone",)))
         with pytest.raises(ConfigError, match="content_filter_fallback is the text 'mid'; give a tuple of target"):
             Constraints(content_filter_fallback="mid")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tools", "first"),
+    [
+        (("read_file", "search_docs"), "budget"),
+        (("list_orders", "lookup"), "budget"),
+        (("read_file", "edit_file"), "mid"),
+        (("book_flight",), "mid"),
+        (("bash",), "mid"),
+        (("frobnicate",), "mid"),
+    ],
+)
+def test_an_agent_that_may_change_something_is_not_left_to_the_weakest(tools: tuple[str, ...], first: str) -> None:
+    selection = choose(EASY, tools=tuple(Tool(name) for name in tools))
+    assert names(selection)[0] == first
+    weakest = next(candidate for candidate in selection.candidates if candidate.target == "budget")
+    assert ("not the weakest" in weakest.reason) is (first != "budget")
+
+
+@pytest.mark.parametrize(
+    ("pool", "first"),
+    [
+        ([BUDGET], "budget"),
+        ([BUDGET, MID], "mid"),
+        ([MID, PREMIUM], "premium"),
+        ([STANDARD, PREMIUM], "standard"),
+        ([BUDGET, target("unpriced", "c", "premium", None)], "budget"),
+    ],
+)
+def test_the_weakest_serves_if_it_is_standard_or_nothing_stronger_is_there(pool: list[Target], first: str) -> None:
+    assert names(choose(EASY, pool=Pool(pool), tools=(Tool("book"),)))[0] == first
+
+
+@pytest.mark.parametrize(("licensed", "first"), [({"budget"}, "budget"), (set(), "premium")])
+def test_the_weakest_serves_a_role_of_which_outcomes_have_licensed_it(licensed: set[str], first: str) -> None:
+    known = Known("r", "premium", dict.fromkeys(("budget", "premium"), 0.99), frozenset(licensed))
+    assert names(choose(EASY, tools=(Tool("book"),), known=known))[0] == first
+
+
+def test_the_weakest_is_a_fallback_and_serves_once_the_others_are_down() -> None:
+    assert "budget" in names(choose(EASY, tools=(Tool("book"),)))
+    down = {name: Open(10.0, "down") for name in ("mid", "standard", "premium")}
+    assert names(choose(EASY, tools=(Tool("book"),), opened=down))[0] == "budget"
+
+
+@pytest.mark.parametrize(
+    ("checks", "usd"),
+    [(0.0, 2.0), (0.5, 0.5 * 4 * 0.02025 + 0.5 * 2.0), (1.0, 4 * 0.02025)],
+    ids=["none", "half", "all"],
+)
+def test_a_failure_that_checks_notice_costs_lost_warm_steps_and_the_others_the_stakes(
+    checks: float, usd: float
+) -> None:
+    """Premium has no cache here: it reads 4,000 tokens at $5 and writes 10 (or as many as are expected) at $25."""
+    row = Row(stakes=2.0, harm=1.0, checks=checks, lost=4.0)
+    selection = choose(MEDIUM, row=row, tools=(Tool("book"),))
+    premium = next(candidate for candidate in selection.candidates if candidate.target == "premium")
+    output = choose(MEDIUM, row=Row(), tools=(Tool("book"),)).costs["premium"].output_tokens
+    usd += checks * 4 * 25 * (output - 10) / 1e6
+    assert premium.risk == pytest.approx((1 - MEDIUM[3]) * usd)
+
+
+@pytest.mark.parametrize(("sufficiency", "moves"), [(0.999, True), (0.9, False)])
+def test_a_move_down_has_to_pay_for_coming_back(sufficiency: float, moves: bool) -> None:
+    """The same spend and nearly the same risk: what differs is how soon a step would be too hard there."""
+    price = {"input": 4, "output": 20, "cache_read": 0.2, "cache_write": 5}
+    lower = {"input": 2, "output": 10, "cache_read": 0.1, "cache_write": 2.5}
+    top = Target(name="top", provider="a", model="top", tier="premium", price=price, cache_ttl_s=300)
+    below = Target(name="below", provider="a", model="below", tier="standard", price=lower, cache_ttl_s=300)
+    likely = (0.5, 0.5, sufficiency, sufficiency + 0.0005)
+    selection = choose(
+        likely,
+        pool=Pool([below, top]),
+        tools=(Tool("book"),),
+        tokens=150_000,
+        warm={"top": 148_000},
+        run=Run(likely, "top"),
+    )
+    assert names(selection)[0] == ("below" if moves else "top")

@@ -38,6 +38,7 @@ def test_later_rows_win_and_change_the_version(tmp_path: Path) -> None:
         ("[[row]]\ncomplexity = 'huge'", "complexity is 'huge'"),
         ("[[row]]\nstakes = -1", "stakes is -1"),
         ("[[row]]\nharm = nan", "harm is nan"),
+        ("[[row]]\nchecks = 2", "checks is 2"),
         ("[[row]]\nfloor = 1.5", "floor is 1.5"),
         ("[[row]]\nfloor = true", "floor is True"),
         ("[[row]]\nmin_tier = 'giant'", "'giant' is no tier"),
@@ -59,5 +60,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, names: str) -> None:
 
 @pytest.mark.parametrize(("key", "meant"), [("flor", "floor"), ("max_teir", "max_tier"), ("complexty", "complexity")])
 def test_an_unknown_key_names_the_nearest(key: str, meant: str) -> None:
-    with pytest.raises(ConfigError, match=f"unknown key '{key}'; did you mean '{meant}'.* known are complexity, floor"):
+    with pytest.raises(
+        ConfigError, match=f"unknown key '{key}'; did you mean '{meant}'.* known are checks, complexity, floor"
+    ):
         StrategyTable.parse([({"row": [{key: 1}]}, "house.toml")])

@@ -353,6 +353,14 @@ class TestDominated:
         )
         assert bool(pool.dominated) is named
 
+    @pytest.mark.parametrize("tiers", [("mid", "mid"), ("mid", "premium"), ("premium", "mid")])
+    def test_one_model_at_two_efforts_is_two_targets(self, tiers: tuple[str, str]) -> None:
+        low, high = (
+            target(effort, provider="p", model="m", tier=tier, settings={"reasoning_effort": effort})
+            for effort, tier in zip(("low", "high"), tiers, strict=True)
+        )
+        assert Pool([low, high]).dominated == ()
+
     def test_no_model_hears_what_its_dialect_cannot_say(self) -> None:
         heard = replace(ALL, audio=None)
         dear = {"capabilities": heard, "price": Price(Decimal(2), Decimal(5))}

@@ -75,6 +75,7 @@ BODY = plain(COMPLETION).partition(b"\r\n\r\n")[2]
         (head("transfer-encoding: chunked") + chunk(BODY) + b"0\r\nx-trailer: 1\r\n\r\n", 1),
         (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + plain(COMPLETION), 1),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + plain(COMPLETION), 1),
+        ([plain(COMPLETION, x_long="a" * 60_000)[at : at + 9_000] for at in range(0, 61_000, 9_000)] + ["keep"], 1),
         (plain(COMPLETION, connection="close"), 2),
         (plain(COMPLETION) + plain({"choices": []}), 2),
         (plain(COMPLETION) + b"HTTP/1.1 ", 2),
@@ -88,6 +89,7 @@ BODY = plain(COMPLETION).partition(b"\r\n\r\n")[2]
         "trailer",
         "early hints",
         "two before it",
+        "a long head",
         "told to close",
         "a second answer",
         "half a second answer",
@@ -120,6 +122,7 @@ BROKEN = {
     "a head without an end": head(f"x-long: {'a' * 300_000}")[:-4],
     "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
     "another protocol, unnamed": b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + plain(COMPLETION),
+    "a head too long, in one packet": head(f"content-length: {len(BODY)}", *["x: " + "a" * 9_000] * 15) + BODY,
     "very many headers": head(*(f"x-{number}: {'a' * 90}" for number in range(2_000))) + BODY,
 }
 

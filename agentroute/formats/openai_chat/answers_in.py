@@ -307,7 +307,8 @@ class StreamDecoder:
         if event == "error" or tells_failure(chunk, _ANSWER):
             raise decode_error(None, {}, chunk, target=self._target)
         found: list[Event] = []
-        self._named(chunk, found)
+        if not self._id or not self._model:
+            self._named(chunk, found)
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for choice in choices:
@@ -368,8 +369,6 @@ class StreamDecoder:
             self._seen = True
             self._spare_id = spare_id_of(chunk)
             self._head = kept(said({key: chunk[key] for key in chunk if key not in RESPONSE_FIELDS}), self._origin)
-        if self._id and self._model:
-            return
         answer_id, model = chunk.get("id"), chunk.get("model")
         before = self._id, self._model
         self._id = self._id or (answer_id if isinstance(answer_id, str) and answer_id else None)

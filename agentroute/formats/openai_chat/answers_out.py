@@ -182,6 +182,8 @@ class StreamEncoder:
             case Started():
                 return b"" if self._begun else self._begin(event)
             case TextDelta():
+                if event.extra is None:
+                    return self._text("content", event.text)
                 kind = known_fields(event.extra).get("type")
                 if kind is not None and kind != "refusal":
                     return self._delta({"content": [known_fields(event.extra)]})
@@ -229,7 +231,7 @@ class StreamEncoder:
         if around is None:
             before, _, after = self._chunk({name: ""}).rpartition(b'""')
             around = self._around[name] = (before, after)
-        return b"%b%b%b%b" % (first, around[0], json.dumps(text).encode(), around[1])
+        return first + around[0] + json.dumps(text).encode() + around[1]
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         first = b"" if self._begun else self._begin(Started())

@@ -9,6 +9,7 @@ from agentroute.errors import RequestError
 from agentroute.messages import ChatRequest, Message, Usage
 from agentroute.replay.records import RecordedCall, Trace
 
+from .asking import asked_of
 from .fields import CallFailed, Raw, dig, name_of, served_by, time_of
 
 __all__ = ["first", "refuse_error", "split", "trace_of", "who"]
@@ -70,6 +71,7 @@ def trace_of(
         id=name_of(line, "id", "custom_id") or answer_id,
         conversation_id=name_of(line, *_CONVERSATIONS) or name_of(body, *_CONVERSATIONS),
         greetings=int(greetings),
+        asked=asked_of(body) if logged else None,
         **who(line),
     )
 

@@ -104,6 +104,7 @@ def usage_of(
     read: int | None = None,
     written: int | None = None,
     reasoning: int | None = None,
+    written_1h: int | None = None,
     beside: bool = False,
 ) -> Usage | None:
     """Tokens as our words have them. `beside`: what the cache read and wrote is not part of `entry`. None if neither
@@ -112,7 +113,7 @@ def usage_of(
         return None
     if beside and entry is not None:
         entry += (read or 0) + (written or 0)
-    return Usage(entry, output, cache_read_tokens=read, cache_write_tokens=written, reasoning_tokens=reasoning)
+    return Usage(entry, output, read, written, reasoning, written_1h)
 
 
 def openai_usage(raw: Any) -> Usage | None:
@@ -135,6 +136,7 @@ def anthropic_usage(raw: Any) -> Usage | None:
         count_of(raw, "output_tokens"),
         read=count_of(raw, "cache_read_input_tokens"),
         written=count_of(raw, "cache_creation_input_tokens"),
+        written_1h=count_of(dig(raw, "cache_creation"), "ephemeral_1h_input_tokens"),
         beside=True,
     )
 

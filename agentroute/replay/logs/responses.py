@@ -9,6 +9,7 @@ from agentroute.errors import RequestError
 from agentroute.messages import ChatRequest, Message, Text
 from agentroute.replay.records import Problem, RecordedCall, Trace
 
+from .asking import asked_of
 from .base import Place
 from .calls import refuse_error, who
 from .fields import CallFailed, Raw, dig, json_of, mapping, name_of, openai_usage, plain, served_by, time_of
@@ -88,6 +89,7 @@ class Responses:
             whole=whole,
             id=name_of(line, "custom_id") or own,
             conversation_id=conversation,
+            asked=None if whole else asked_of(body),
             **who(line),
         )
 

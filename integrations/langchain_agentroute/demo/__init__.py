@@ -31,14 +31,18 @@ __all__ = ["Bill", "DemoResult", "run"]
 
 FLEET = (
     ("luna", "openai", "gpt-6-luna", "budget"),
-    ("flash", "google", "gemini-3.8-flash", "mid"),
+    ("terra", "openai", "gpt-6.1-terra", "mid"),
     ("sonnet", "anthropic", "claude-sonnet-5-5", "standard"),
     ("opus", "anthropic", "claude-opus-5-5", "premium"),
 )
 """Name, provider, model and tier of each target; the prices are the catalog's."""
 
+_ROLES = {"desk": {"stakes": 0.07}, "engineer": {"stakes": 0.018}}
+"""USD that a failed run of an agent costs this small shop. By default ($.25, $1 for code) both would soon be on opus:
+for prompts this short a failure costs more than the model."""
+
 _OVERLOADED_SCENE = "get_invoice"
-_CACHE_FROM_TOKENS = {"luna": 1024, "flash": 1024, "sonnet": 1024, "opus": 512}
+_CACHE_FROM_TOKENS = {"luna": 1024, "terra": 1024, "sonnet": 1024, "opus": 512}
 """The documented minimum of each target's cache."""
 _LATENCY_S = 0.15
 """How long an answer takes where somebody watches, so that the rows can be followed."""
@@ -69,7 +73,7 @@ def run(*, console: Console | None = None, tool_error: bool = True, overload: bo
         targets = _start(stack, _Accidents(overload=overload, latency_s=latency_s))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentroute-demo-")))
         board = Board(console)
-        router = stack.enter_context(Router(targets=targets, ledger=board))
+        router = stack.enter_context(Router(targets=targets, ledger=board, roles=_ROLES))
         _introduce(console, list(router.pool))
         graph = build(RoutedChatModel(router=router), Workspace(folder, tool_error=tool_error))
         board.show_head()

@@ -15,7 +15,8 @@ from __future__ import annotations
 from agentroute.native.targets import NativeTarget
 
 from .context import decision_of
+from .events import RoutedNoticeEvent
 from .llm import RoutedLLM
 from .pool import native
 
-__all__ = ["NativeTarget", "RoutedLLM", "decision_of", "native"]
+__all__ = ["NativeTarget", "RoutedLLM", "RoutedNoticeEvent", "decision_of", "native"]

@@ -1,13 +1,42 @@
-"""Streams with LlamaIndex's own events around them, that end when they are closed."""
+"""Streams with LlamaIndex's own events around them, that end when they are closed; and the event of a notice."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["astream_with_events", "stream_with_events"]
+from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.base.event import BaseEvent
+
+from agentroute import Notice
+
+__all__ = ["RoutedNoticeEvent", "astream_with_events", "stream_with_events", "told_to_listeners"]
 
 Chunk = TypeVar("Chunk")
+
+_dispatcher = get_dispatcher(__name__)
+
+
+class RoutedNoticeEvent(BaseEvent):
+    """Something that somebody should be told of a routed call: the fields of an agentroute Notice."""
+
+    kind: str
+    message: str
+    remedy: str
+    decision_id: str
+    target: str | None = None
+    agent: str | None = None
+    conversation_id: str | None = None
+    usd: str | None = None
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "RoutedNoticeEvent"
+
+
+def told_to_listeners(notice: Notice) -> None:
+    """Whoever listens to LlamaIndex's instrumentation hears of it."""
+    _dispatcher.event(RoutedNoticeEvent(**notice.to_dict()))
 
 
 def stream_with_events(

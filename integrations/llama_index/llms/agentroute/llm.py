@@ -35,22 +35,25 @@ from llama_index.core.llms.utils import parse_partial_json
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools import BaseTool
 
-from agentroute import ConfigError, Constraints, Router, StepContext, StreamInterrupted
+from agentroute import Budget, ConfigError, Constraints, Router, StepContext, StreamInterrupted
 from agentroute.call import Call
 from agentroute.decisions import Strategy
 from agentroute.ledger import Ledger
+from agentroute.ledger.notices import OnNotice
 from agentroute.routing.policies import read_constraints
 
 from .answers import read_answer
 from .attempts import AsyncLLMPerformer, Attempts, LLMPerformer, Piece
 from .context import PromptMessages, decided, prompt_kind
-from .events import astream_with_events, stream_with_events
+from .events import astream_with_events, stream_with_events, told_to_listeners
 from .listening import calling_agent, listen, told_of_failure
 from .messages import tool_calls_of
 from .options import BoundTools, Options, resolved_choice
 from .pool import native, pool_metadata
 
 __all__ = ["RoutedLLM"]
+
+_OF_THE_ROUTER = ("strategy", "ledger", "baseline", "deadline_s", "budget", "on_notice")
 
 
 class RoutedLLM(FunctionCallingLLM):
@@ -59,7 +62,7 @@ class RoutedLLM(FunctionCallingLLM):
     Args:
         targets: a list of ready LlamaIndex LLMs, agentroute Targets, `"provider/model"` texts and `native(...)`, or a
             dict of names to any of these, in which a tier's name (`budget`, ...) sets the tier.
-        strategy, ledger, baseline, deadline_s: settings of the router that is made of `targets`.
+        strategy, ledger, baseline, deadline_s, budget, on_notice: settings of the router that is made of `targets`.
         router: a Router of your own instead, which may hold ready LLMs too (`native(llm)`).
         temperature, max_tokens, additional_kwargs: hold for every target.
         target_kwargs: further arguments for one target, by its name.
@@ -94,12 +97,21 @@ class RoutedLLM(FunctionCallingLLM):
         ledger: Ledger | str | Path | None = None,
         baseline: str | None = None,
         deadline_s: float | None = None,
+        budget: Budget | Mapping[str, Any] | float | None = None,
+        on_notice: OnNotice | None = None,
         **settings: Any,
     ) -> None:
         for name in settings:
             if name not in type(self).model_fields:
                 raise ConfigError(_no_setting(name))
-        options = {"strategy": strategy, "ledger": ledger, "baseline": baseline, "deadline_s": deadline_s}
+        options = {
+            "strategy": strategy,
+            "ledger": ledger,
+            "baseline": baseline,
+            "deadline_s": deadline_s,
+            "budget": budget,
+            "on_notice": on_notice,
+        }
         router = Router.given(router, targets, native, LLM, options)
         super().__init__(**{"router": router, **settings})
         for name in self.target_kwargs:
@@ -259,6 +271,7 @@ class RoutedLLM(FunctionCallingLLM):
             constraints=Constraints.of(options.constraints, self.constraints),
             stream=stream,
         )
+        call.on_notice = told_to_listeners
         return attempts, call
 
     def _get_messages(self, prompt: BasePromptTemplate, **prompt_args: Any) -> list[ChatMessage]:
@@ -374,7 +387,7 @@ class _Arrived:
 def _no_setting(name: str) -> str:
     if name == "models":
         return "`models` is no setting; give ready LLMs in `targets`, or Router(targets=[native(llm), ...])"
-    known = [*RoutedLLM.model_fields, "targets", "strategy", "ledger", "baseline", "deadline_s"]
+    known = [*RoutedLLM.model_fields, "targets", *_OF_THE_ROUTER]
     near = get_close_matches(name, known, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else "arguments of one target go into `target_kwargs`"
     return f"RoutedLLM has no setting {name!r}; {remedy}"
