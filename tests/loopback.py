@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,12 @@ Script = Iterable[Step]
 
 SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST = b"0\r\n\r\n"
+
+
+def within(seconds: float) -> Callable[[], float]:
+    """What is left of so many seconds."""
+    end = time.monotonic() + seconds
+    return lambda: end - time.monotonic()
 
 
 def chunk(data: bytes) -> bytes:

@@ -47,6 +47,7 @@ from agentroute.failover.flow import Log, Plan, flow
 from agentroute.providers import DIALECTS
 from agentroute.transport import AsyncHttpPerformer, HttpPerformer
 from agentroute.transport.names import Names
+from tests.loopback import within
 
 from .loopback import (
     ANSWER,
@@ -684,7 +685,7 @@ def test_a_resolver_that_hangs_holds_one_thread_for_each_name(monkeypatch: pytes
     assert (resolver.asked, resolver.threads()) == (["hung.test"], 1)
     resolver.go.set()
     with pytest.raises(OSError, match="Temporary failure"):
-        names.addresses("hung.test", 443, lambda: 5)
+        names.addresses("hung.test", 443, within(5))
     for thread in threading.enumerate():
         if thread.name == "agentroute-names":
             thread.join(5)

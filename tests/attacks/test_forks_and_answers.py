@@ -253,16 +253,17 @@ def test_the_deadline_holds_while_a_slow_server_reads_the_body(ask: Ask) -> None
         try:
             while piece := connection.recv(500_000):
                 taken.append(len(piece))
-                if len(taken) < 20:
+                if len(taken) < 40:
                     threading.Event().wait(0.1)
         finally:
             ended.set()
         return False
 
-    with serving(handle, reads=False) as url, closing(router(url, deadline_s=1)) as routed:
+    with serving(handle, reads=False) as url, closing(router(url, deadline_s=2)) as routed:
         with pytest.raises(ProviderTimeout, match="deadline"):
             ask(routed, "x" * 30_000_000)
-        assert ended.wait(30)
+        # On a machine under load the time may be over before there is a connection.
+        assert not taken or ended.wait(30)
     assert sum(taken) < 29_000_000, "it was written to its end, whatever the deadline"
 
 

@@ -20,7 +20,7 @@ from agentroute.failover.effects import SystemClock, Timeouts
 from agentroute.transport.tokens import Tokens
 from tests.faults.calls import KEY, Way, aon, assert_no_canary, call, on, router, shown, target, ways
 from tests.faults.calls import well_answer as answer
-from tests.loopback import Loopback, refusal
+from tests.loopback import Loopback, refusal, within
 
 
 def keys_sent(server: Loopback) -> list[str]:
@@ -277,7 +277,7 @@ class TestOneRefreshAtATime:
         secret = Secret.call(key)
         found: list[Secret] = []
         threads = [
-            threading.Thread(target=lambda: found.append(Tokens(SystemClock()).key(secret, "a", lambda: 5.0)))
+            threading.Thread(target=lambda: found.append(Tokens(SystemClock()).key(secret, "a", within(5.0))))
             for _ in range(5)
         ]
         for thread in threads:
@@ -285,7 +285,7 @@ class TestOneRefreshAtATime:
 
         async def main() -> list[Secret]:
             tokens = Tokens(SystemClock())
-            tasks = [asyncio.create_task(tokens.akey(secret, "a", lambda: 5.0)) for _ in range(5)]
+            tasks = [asyncio.create_task(tokens.akey(secret, "a", within(5.0))) for _ in range(5)]
             await asyncio.sleep(0)
             # The loop is free while the function blocks its thread.
             gate.set()
@@ -309,8 +309,8 @@ class TestOneRefreshAtATime:
                 return KEY
 
             secret, tokens = Secret.call(key), Tokens(SystemClock())
-            first = asyncio.create_task(tokens.akey(secret, "a", lambda: 5.0))
-            second = asyncio.create_task(tokens.akey(secret, "a", lambda: 5.0))
+            first = asyncio.create_task(tokens.akey(secret, "a", within(5.0)))
+            second = asyncio.create_task(tokens.akey(secret, "a", within(5.0)))
             while not asked:
                 await asyncio.sleep(0.001)
             first.cancel()
@@ -336,18 +336,18 @@ class TestOneRefreshAtATime:
                 await tokens.akey(secret, "a", iter((0.02, 0.02, 0.0)).__next__)
 
         asyncio.run(main())
-        assert tokens.key(secret, "a", lambda: 5.0).reveal() == KEY
+        assert tokens.key(secret, "a", within(5.0)).reveal() == KEY
 
     def test_while_it_lasts_the_old_key_serves_if_no_new_one_is_to_be_had(self) -> None:
         clock = Later()
         answers: Iterator[Any] = iter([(KEY, clock.now().timestamp() + 100)])
         secret, tokens = Secret.call(lambda: next(answers)), Tokens(clock)
-        assert tokens.key(secret, "a", lambda: 5.0).reveal() == KEY
+        assert tokens.key(secret, "a", within(5.0)).reveal() == KEY
         clock.passed = 70
-        assert tokens.key(secret, "a", lambda: 5.0).reveal() == KEY
+        assert tokens.key(secret, "a", within(5.0)).reveal() == KEY
         clock.passed = 101
         with pytest.raises(AuthenticationFailed, match="raised StopIteration"):
-            tokens.key(secret, "a", lambda: 5.0)
+            tokens.key(secret, "a", within(5.0))
 
 
 class Later(SystemClock):
@@ -367,9 +367,9 @@ def test_a_key_is_renewed_a_minute_before_its_end_or_after_half_its_life(lifetim
         return f"{KEY}-{len(asked)}", clock.now() + timedelta(seconds=lifetime)
 
     secret, tokens = Secret.call(key), Tokens(clock)
-    tokens.key(secret, "a", lambda: 5.0)
+    tokens.key(secret, "a", within(5.0))
     clock.passed = kept
-    tokens.key(secret, "a", lambda: 5.0)
+    tokens.key(secret, "a", within(5.0))
     assert len(asked) == (1 if kept in (3539, 49) else 2)
 
 
@@ -406,7 +406,7 @@ class TestAtRest:
 
         one = Target(provider="x", model="m", api_key=Credential())
         assert one.api_key == Secret.parse(one.api_key)
-        assert Tokens(SystemClock()).key(one.api_key, "a", lambda: 5.0).reveal() == KEY
+        assert Tokens(SystemClock()).key(one.api_key, "a", within(5.0)).reveal() == KEY
 
     def test_two_functions_are_two_keys(self) -> None:
         one, other = Secret.call(lambda: KEY), Secret.call(lambda: KEY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -67,6 +68,19 @@ def test_loops_have_connections_of_their_own() -> None:
         for _ in range(3):
             asyncio.run(two())
         assert server.connections == 3
+
+        both = threading.Barrier(2)
+
+        async def beside() -> None:
+            await two()
+            both.wait(20)
+            await two()
+            both.wait(20)
+
+        with ThreadPoolExecutor() as threads:
+            for done in [threads.submit(asyncio.run, beside()) for _ in range(2)]:
+                done.result(60)
+        assert server.connections == 5, "two loops at once share none, and each uses its own again"
 
 
 @pytest.mark.parametrize("ask", [in_threads, on_a_loop])
