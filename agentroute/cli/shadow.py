@@ -11,7 +11,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -129,7 +128,7 @@ def _key(prompt: str) -> str:
     while True:
         typer.echo(prompt, nl=False)
         # Piped keys are keys too.
-        key = (click.getchar() if sys.stdin.isatty() else sys.stdin.read(1)).lower()
+        key = (typer.getchar() if sys.stdin.isatty() else sys.stdin.read(1)).lower()
         typer.echo(key)
         if key in ("y", "n", "s", "q"):
             return key
