@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -110,3 +112,36 @@ def test_the_examples_in_docstrings_run() -> None:
         attempted += result.attempted
     attempted += doctest.testmod(agentroute).attempted
     assert attempted >= 8
+
+
+def test_what_the_package_imports_is_what_it_declares() -> None:
+    """A package that another one happens to bring along today may be gone tomorrow, and then no command starts."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    base, gateway = (
+        {re.split(r"[\[<>=; ]", each, maxsplit=1)[0].replace("-", "_") for each in requirements}
+        for requirements in (project["dependencies"], extras["gateway"])
+    )
+    undeclared = {
+        (str(path.relative_to(ROOT)), name)
+        for path in sorted((ROOT / "agentroute").rglob("*.py"))
+        for name in _imported(ast.parse(path.read_text(encoding="utf-8")))
+        if name not in sys.stdlib_module_names
+        and name not in {"agentroute", *base, *(gateway if _needs_gateway(path) else ())}
+    }
+    assert not undeclared
+
+
+def _needs_gateway(path: Path) -> bool:
+    return "gateway" in path.parts or path.name == "llhttp.py"
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """The roots of what is imported as soon as the file is."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
+            found.add(node.module.split(".")[0])
+    return found
