@@ -40,7 +40,7 @@ from .providers.network import Network
 from .routing.affinity import Affinity, Recall, kept
 from .routing.cache_breaks import CacheBreaks
 from .routing.caches import asked_of, is_loop
-from .routing.checks import Before, Checks, Escalation, Memory, Verdict
+from .routing.checks import Before, Checked, Checks, Memory
 from .routing.classifier import CAUTION, Classifier, StandardClassifier
 from .routing.economics import StepCost, affordable_output, expected_output, step_cost
 from .routing.policies import constraints_for, read_policies, role_of
@@ -80,15 +80,6 @@ class Look:
     step: Step
     prediction: Prediction
     reasoning: LiveState | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """The step before, what the checks say of its results, and what follows for this step."""
-
-    before: Before | None
-    verdicts: tuple[Verdict, ...]
-    escalation: Escalation | None
 
 
 class Router:
@@ -516,7 +507,7 @@ class Router:
     def _ended(
         self,
         look: Look,
-        checked: _Checked | None,
+        checked: Checked | None,
         before: str | None,
         opened: Mapping[str, Open],
         decision: Decision,
@@ -539,20 +530,14 @@ class Router:
     def _refused(self, error: BudgetExceeded, decision: Decision) -> tuple[Notice, ...]:
         return self.notices.refused(error, decision, self._clock.monotonic())
 
-    def _checked(self, checks: Checks, look: Look, recall: Recall) -> _Checked:
+    def _checked(self, checks: Checks, look: Look, recall: Recall) -> Checked:
         """What the checks say of the results in this request, and whether its turn goes on higher."""
         before = self._steps.before(look.prefix, look.context)
-        verdicts = checks.results(look.request, before)
-        failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
-        if failed is None:
-            return _Checked(before, verdicts, None if before is None else before.active(look.step))
         last = recall.last_target if before is None else before.target
-        if last is None or last not in self.pool:
-            return _Checked(before, verdicts, None)
-        tier = self.pool[last].tier or Tier.BUDGET
-        return _Checked(before, verdicts, Escalation(failed, last, tier, look.step.n_user_turns))
+        served = None if last is None else self.pool.get(last)
+        return Checked.of(checks, look.request, look.step, before, served)
 
-    def _keep_checked(self, checked: _Checked, look: Look, decision: Decision) -> None:
+    def _keep_checked(self, checked: Checked, look: Look, decision: Decision) -> None:
         """Notes what the checks said of the step before, and what the next one must know of this one."""
         previous = look.context.previous
         step = checked.before.decision_id if checked.before is not None else None if previous is None else previous.id
@@ -580,7 +565,7 @@ class Router:
             elif said is not None:
                 self.outcome(decision, score=said, name="success_when")
 
-    def _record(self, look: Look, checked: _Checked | None, decision: Decision) -> Decision:
+    def _record(self, look: Look, checked: Checked | None, decision: Decision) -> Decision:
         """Remembers which target has read the step's prefix, and records the step with what was found broken of it."""
         if decision.outcome == "ok":
             try:

@@ -81,13 +81,8 @@ def command(
     outcomes, costs = _outcomes(files or [], ledger, target)
     if not outcomes and shadow is None:
         raise ConfigError("there are no outcomes; name JSON lines of them, --ledger, or --shadow")
-    known = {each.name for each in router.pool}
     for outcome in outcomes:
-        if outcome.target not in known:
-            raise ConfigError(
-                f"the outcomes name the target {outcome.target!r}, which is not in the pool; it has "
-                f"{', '.join(sorted(known))}"
-            )
+        router.pool.check_named(outcome.target, "the outcomes name the target")
     models, lasts = {each.name: each.model for each in router.pool}, timedelta(days=days)
     trials = [Tried.load(path) for path in trial or ()]
     drawn = {tried.role for tried in trials}

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from agentroute.errors import ConfigError, nearest, printable
+from agentroute.errors import ConfigError, printable
 from agentroute.figures import count, usd
 from agentroute.learning.samples import Sampled, sampled
 from agentroute.learning.screening import disagreements, screened
@@ -176,7 +176,6 @@ def _pairs(told: Iterable[str]) -> dict[str, str]:
 
 
 def _against(router: Router, told: str | None) -> list[str]:
-    names = [target.name for target in router.pool]
     if told is None:
         top = router.baseline.tier
         cheaper = [each.name for each in router.pool if top is not None and each.tier is not None and each.tier < top]
@@ -184,9 +183,7 @@ def _against(router: Router, told: str | None) -> list[str]:
             raise ConfigError("no target is below the baseline's tier; name the ones to ask with --against")
         return cheaper
     for name in _list(told):
-        if name not in names:
-            near = nearest(name, names) or ";"
-            raise ConfigError(f"--against names {name!r}, which is not in the pool{near} it has {', '.join(names)}")
+        router.pool.check_named(name, "--against names")
     return _list(told)
 
 

@@ -10,7 +10,7 @@ from agentroute.routing.profiles import VERSION, Profile, Profiles
 
 from .calibrate import Policy
 
-__all__ = ["differences", "written"]
+__all__ = ["differences", "quoted", "written"]
 
 
 def written(policy: Policy) -> str:
@@ -24,9 +24,9 @@ def written(policy: Policy) -> str:
         "",
         f"version = {VERSION}",
         f"made = {policy.made.isoformat()}",
-        f"strongest = {_text(policy.strongest)}",
+        f"strongest = {quoted(policy.strongest)}",
         'others = "strongest"  # or "prior": roles that the file does not know',
-        f"promise = {_text(policy.promise)}",
+        f"promise = {quoted(policy.promise)}",
     ]
     for profile in sorted(policy.profiles, key=lambda each: (not each.licensed, each.role, each.target)):
         lines += ["", "[[profile]]", *_fields(profile, policy.normal.get((profile.role, profile.target)))]
@@ -36,21 +36,21 @@ def written(policy: Policy) -> str:
 def _fields(profile: Profile, normal: float | None) -> list[str]:
     beside = "" if normal is None else f"  # the normal bound would say {normal:.4f}"
     found = [
-        f"role = {_text(profile.role)}",
-        f"target = {_text(profile.target)}",
+        f"role = {quoted(profile.role)}",
+        f"target = {quoted(profile.target)}",
         f"licensed = {str(profile.licensed).lower()}",
         f"success = {profile.success:.4f}{beside}",
         f"mean = {profile.mean:.4f}",
         f"n = {profile.n}",
-        f"source = {_text(profile.source)}",
+        f"source = {quoted(profile.source)}",
         f"steps = {profile.steps:.2f}",
         f"date = {profile.date.isoformat()}",
         f"expires = {profile.expires.isoformat()}",
     ]
     if profile.model is not None:
-        found.append(f"model = {_text(profile.model)}")
+        found.append(f"model = {quoted(profile.model)}")
     if profile.forms:
-        found.append(f"forms = [{', '.join(map(_text, profile.forms))}]")
+        found.append(f"forms = [{', '.join(map(quoted, profile.forms))}]")
     if profile.up:
         found.append("up = true")
     if profile.limit:
@@ -79,5 +79,6 @@ def differences(before: Iterable[Profile] | Profiles, after: Iterable[Profile], 
     return lines
 
 
-def _text(value: str) -> str:
+def quoted(value: str) -> str:
+    """A text as TOML writes it."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

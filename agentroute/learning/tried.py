@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,6 +13,7 @@ from agentroute.routing.trials import VERSION, Tried, draw
 from .bounds import CONFIDENCE, at_least, drift_limit, runs_an_arm
 from .calibrate import DRIFTS_WITHIN, LASTS
 from .outcomes import Outcome
+from .policy_file import quoted
 from .trial import Arm, Run, Standing, standing
 
 __all__ = ["began", "licence", "runs_of", "stands", "written"]
@@ -42,7 +42,7 @@ def written(tried: Tried) -> str:
         if isinstance(value, bool):
             shown = str(value).lower()
         elif isinstance(value, str):
-            shown = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+            shown = quoted(value)
         elif isinstance(value, int | float):
             shown = str(value)
         else:

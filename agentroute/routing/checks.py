@@ -16,7 +16,7 @@ from agentroute.decisions import Decision, StepContext
 from agentroute.errors import ConfigError
 from agentroute.failover.forks import renew_in_child
 from agentroute.messages import ChatRequest, ChatResponse, ToolCall, ToolResult
-from agentroute.targets import Tier
+from agentroute.targets import Target, Tier
 
 from .actions import did
 from .evidence import judge
@@ -24,7 +24,7 @@ from .frames import exit_codes
 from .prefix import Prefix
 from .step import Step
 
-__all__ = ["Before", "Checks", "Escalation", "Memory", "Verdict"]
+__all__ = ["Before", "Checked", "Checks", "Escalation", "Memory", "Verdict"]
 
 logger = logging.getLogger("agentroute")
 
@@ -328,6 +328,28 @@ class Before:
     def active(self, step: Step) -> Escalation | None:
         found = self.escalation
         return None if found is None or step.n_user_turns > found.until else found
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The step before, what the checks say of its results, and what follows for this step."""
+
+    before: Before | None
+    verdicts: tuple[Verdict, ...]
+    escalation: Escalation | None
+
+    @classmethod
+    def of(
+        cls, checks: Checks, request: ChatRequest, step: Step, before: Before | None, served: Target | None
+    ) -> Checked:
+        """`served` is the target of the step before, as far as it is known."""
+        verdicts = checks.results(request, before)
+        failed = next((each.name for each in verdicts if not each.ok and not each.person), None)
+        if failed is None:
+            return cls(before, verdicts, None if before is None else before.active(step))
+        if served is None:
+            return cls(before, verdicts, None)
+        return cls(before, verdicts, Escalation(failed, served.name, served.tier or Tier.BUDGET, step.n_user_turns))
 
 
 class Memory:

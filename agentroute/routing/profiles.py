@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from agentroute.decisions import Decision, StepContext, StepKind
-from agentroute.errors import ConfigError, nearest, unknown_key
+from agentroute.errors import ConfigError, unknown_key
 from agentroute.messages import ChatRequest
 from agentroute.targets import Pool
 
@@ -245,13 +245,8 @@ class Profiles:
 
     def check(self, pool: Pool) -> None:
         """Raises ConfigError for a target of the file that the pool does not have."""
-        names = [target.name for target in pool]
         for name in (self.strongest, *(profile.target for profile in self)):
-            if name not in pool:
-                raise ConfigError(
-                    f"the policy file names the target {name!r}, which is not in the pool"
-                    f"{nearest(name, names) or ';'} it has {', '.join(names)}"
-                )
+            pool.check_named(name, "the policy file names the target")
 
     def role_of(self, context: StepContext, request: ChatRequest) -> str | None:
         """The role of the file that asks: by its role's or agent's name, else by the request's fingerprint."""

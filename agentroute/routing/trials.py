@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agentroute.decisions import Decision, StepContext
-from agentroute.errors import ConfigError, nearest, unknown_key
+from agentroute.errors import ConfigError, unknown_key
 from agentroute.targets import Pool
 
 from .profiles import Drift, Episodes, Known
@@ -80,13 +80,8 @@ class Tried:
 
     def check(self, pool: Pool) -> None:
         """Raises ConfigError for a target that the pool does not have."""
-        names = [target.name for target in pool]
         for name in (self.candidate, self.strongest):
-            if name not in pool:
-                near = nearest(name, names) or ";"
-                raise ConfigError(
-                    f"the trial names the target {name!r}, which is not in the pool{near} it has {', '.join(names)}"
-                )
+            pool.check_named(name, "the trial names the target")
 
 
 def _check(key: str, value: Any, where: str) -> None:

@@ -10,7 +10,7 @@ from enum import Enum
 from os import PathLike
 from typing import Any, Final
 
-from agentroute.errors import ConfigError, UnknownTarget
+from agentroute.errors import ConfigError, UnknownTarget, nearest
 from agentroute.providers import NO_AUDIO, PROVIDERS, Endpoint, Provider
 from agentroute.providers.addresses import is_own, sends_in_the_clear, url_problem
 from agentroute.providers.keys import KeyFunction, Secret, looks_like_key
@@ -348,6 +348,13 @@ class Pool:
 
     def get(self, name: str) -> Target | None:
         return self._by_name.get(name)
+
+    def check_named(self, name: str, who: str) -> None:
+        """Raises ConfigError if no target has this name; `who` says what named it ("the trial names the target")."""
+        if name not in self._by_name:
+            near = nearest(name, self._by_name) or ";"
+            names = ", ".join(self._by_name)
+            raise ConfigError(f"{who} {name!r}, which is not in the pool{near} it has {names}")
 
     def __repr__(self) -> str:
         return f"Pool({', '.join(self._by_name)})"
