@@ -152,7 +152,12 @@ def main() -> None:
     for name, rows in pairs.items():
         cheap, strong = (sum(f(row) for row in rows) / len(rows) for f in _RIGHT)
         say(f"{name:<62}{len(rows):>5}{cheap:7.3f}{strong:7.3f}{auc(rows):7.3f}")
-    say(f"\n20 shadowed steps a role, {100 * SUFFICES[1]:.0f} % bound; {arguments.draws} draws; t without the pair")
+    say(
+        say(
+            f"\n20 shadowed steps a role, {100 * SUFFICES[1]:.0f} % bound; {arguments.draws} draws; "
+            "t: the threshold without the pair"
+        )
+    )
     say(f"{'pair':<62}{'t':>5}  held, kept, cheap   the same, t + .1     as shipped, {SUFFICES[0]}")
     for name, rows in pairs.items():
         threshold = chosen(pairs, name, arguments.draws)

@@ -238,17 +238,21 @@ def clean_shared_head() -> list[Any]:
     return list(planted.log(*agents))
 
 
-def clean_trials() -> list[Any]:
-    """The same task in five conversations at once, none with a name."""
-    provider = Provider()
-    agents = [Agent(f"t{n}", provider, ask=4_000, now=planted.START + n) for n in range(5)]
+def unnamed(agents: list[Agent], steps: int) -> list[Any]:
+    """The same ask of all of them, logged without their names."""
     for agent in agents:
         agent.messages[0]["content"][0]["text"] = planted.words("the same ask", 4_000)
-        agent.run(12)
+        agent.run(steps)
     lines = list(planted.log(*agents))
     for line in lines:
         del line["agent"]
     return lines
+
+
+def clean_trials() -> list[Any]:
+    """The same task in five conversations at once, none with a name."""
+    provider = Provider()
+    return unnamed([Agent(f"t{n}", provider, ask=4_000, now=planted.START + n) for n in range(5)], 12)
 
 
 def clean_compaction() -> list[Any]:
@@ -358,14 +362,7 @@ def clean_editing() -> list[Any]:
 
 def clean_at_once() -> list[Any]:
     """The same ask five times at once: none reads what the others are about to write."""
-    agents = [Agent(f"t{n}", Provider(), ask=4_000, now=planted.START) for n in range(5)]
-    for agent in agents:
-        agent.messages[0]["content"][0]["text"] = planted.words("the same ask", 4_000)
-        agent.run(8)
-    lines = list(planted.log(*agents))
-    for line in lines:
-        del line["agent"]
-    return lines
+    return unnamed([Agent(f"t{n}", Provider(), ask=4_000, now=planted.START) for n in range(5)], 8)
 
 
 def clean_inferred_tools() -> list[Any]:
