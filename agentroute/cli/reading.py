@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from agentroute.errors import ConfigError
 from agentroute.replay import Problem
@@ -58,12 +58,14 @@ def known_format(name: str | None) -> str | None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error, where somebody watches."""
+def progress(
+    word: str = "reading", counts: Callable[[], ProgressColumn] = DownloadColumn
+) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error, where somebody watches. `counts` shows how much is done: bytes, unless told."""
     if not sys.stderr.isatty():
         yield None
         return
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn(word), BarColumn(), counts(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading")
+        task = bar.add_task(word)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +25,7 @@ from agentroute.router import Router
 from agentroute.targets import Target
 
 from .options import ConfigOption, stdout
+from .reading import progress
 
 __all__ = ["command"]
 
@@ -92,7 +91,7 @@ def command(
         if not as_json or not yes:
             _say(found, told, kept, limit)
         if asked and yes:
-            with _progress() as on_progress:
+            with progress("asking", MofNCompleteColumn) as on_progress:
                 run = Shadow(router.pool, _asker(router), kept, limit, pairs, parallel, on_progress)
                 counts = run.run(found.samples, asked)
             if not as_json:
@@ -243,20 +242,3 @@ def _report(state: State, *, as_json: bool) -> None:
             style="dim",
         )
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error, where somebody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns: Sequence[TextColumn | BarColumn | MofNCompleteColumn | TimeRemainingColumn] = (
-        TextColumn("asking"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("asking")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
